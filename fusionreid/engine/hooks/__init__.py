@@ -1,0 +1,5 @@
+from .consistency_check_hook import ConsistencyCheckHook
+from .epoch_seed_hook import EpochSeedHook
+from .plain_checkpoint_hook import PlainCheckpointHook
+
+__all__ = ['ConsistencyCheckHook', 'EpochSeedHook', 'PlainCheckpointHook']

@@ -1,0 +1,3 @@
+from .amp_optim_wrapper import ReIDAmpOptimWrapper
+
+__all__ = ['ReIDAmpOptimWrapper']

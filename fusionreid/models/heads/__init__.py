@@ -1,0 +1,3 @@
+from .bnneck_head import BNNeck, BNNeckHead
+
+__all__ = ['BNNeck', 'BNNeckHead']

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from fusionreid.registry import DATA_SAMPLERS
+
+from .sample_index import SampleIndex
+
+
+def plan_pk_batches(
+    images_of: Mapping[int, Sequence[int]],
+    ids_per_batch: int,
+    instances_per_id: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Plan one epoch of batches of P identities with K images each.
+
+    Every identity's images are shuffled and cut into groups of K; an identity with fewer than K is drawn with replacement, a
+    remainder is dropped. Batches take P identities at random for as long as at least P have groups left.
+
+    Args:
+        images_of: Image indices by identity.
+        ids_per_batch: P.
+        instances_per_id: K.
+        generator: Source of randomness.
+
+    Returns:
+        Image indices of shape ``(batches, P, K)``.
+    """
+    groups: dict[int, list[np.ndarray]] = {}
+    for person, images in images_of.items():
+        if len(images) < instances_per_id:
+            drawn = generator.choice(images, instances_per_id, replace=True)
+        else:
+            drawn = generator.permutation(images)
+        count = len(drawn) // instances_per_id
+        groups[person] = list(drawn[: count * instances_per_id].reshape(count, -1))
+    left = np.array(sorted(groups))
+    batches = []
+    while len(left) >= ids_per_batch:
+        chosen = generator.choice(left, ids_per_batch, replace=False)
+        batches.append([groups[person].pop() for person in chosen])
+        left = left[[bool(groups[person]) for person in left]]
+    return np.array(batches, dtype=np.int64).reshape(-1, ids_per_batch, instances_per_id)
+
+
+@DATA_SAMPLERS.register_module()
+class PKSampler(Sampler):
+    """Identity-balanced (PK) sampling: every batch holds P identities with K images each, on every process.
+
+    The batches of an epoch depend on seed and epoch alone. With several processes each one gets whole identities, all get the
+    same number of batches, and no image group is given to two of them.
+
+    Args:
+        dataset: A data set whose items tell their identity.
+        ids_per_batch: P, identities in a batch of one process.
+        instances_per_id: K, images of each.
+        seed: Seed of the sampling; None draws one that all processes share.
+        id_key: Key of the identity in the data set's items. Defaults to ``'person_id'``; mmpretrain's data sets use ``'gt_label'``.
+
+    Raises:
+        ValueError: If P or K is not positive or all processes together want more identities than there are.
+    """
+
+    def __init__(
+        self,
+        dataset: BaseDataset,
+        ids_per_batch: int,
+        instances_per_id: int,
+        seed: int | None = None,
+        id_key: str = 'person_id',
+    ) -> None:
+        if ids_per_batch < 1 or instances_per_id < 1:
+            raise ValueError(
+                f'ids_per_batch and instances_per_id must be positive, got {ids_per_batch} and {instances_per_id}'
+            )
+        self.rank, self.world_size = get_dist_info()
+        self.ids_per_batch = ids_per_batch
+        self.instances_per_id = instances_per_id
+        self.seed = sync_random_seed() if seed is None else seed
+        self.images_of: dict[int, list[int]] = {}
+        for index in range(len(dataset)):
+            self.images_of.setdefault(int(dataset.get_data_info(index)[id_key]), []).append(index)
+        wanted = ids_per_batch * self.world_size
+        if wanted > len(self.images_of):
+            raise ValueError(
+                f'{ids_per_batch} identities per batch x {self.world_size} process(es) need {wanted} identities, the '
+                f'training set has {len(self.images_of)}: lower ids_per_batch (and batch_size = ids_per_batch x '
+                'instances_per_id) or use fewer processes'
+            )
+        self.set_epoch(0)
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch of one process: P x K."""
+        return self.ids_per_batch * self.instances_per_id
+
+    def set_epoch(self, epoch: int) -> None:
+        """Plan the batches of an epoch; called by mmengine before each one."""
+        self.epoch = epoch
+        batches = plan_pk_batches(
+            self.images_of,
+            self.ids_per_batch * self.world_size,
+            self.instances_per_id,
+            np.random.default_rng((self.seed, epoch)),
+        )
+        first = self.rank * self.ids_per_batch
+        self._indices = batches[:, first : first + self.ids_per_batch].reshape(-1).tolist()
+
+    def __iter__(self) -> Iterator[SampleIndex]:
+        occurrences: Counter[int] = Counter()
+        for index in self._indices:
+            # An image that is drawn twice in an epoch is augmented in two ways.
+            entropy = (self.seed, self.epoch, index, occurrences[index])
+            occurrences[index] += 1
+            yield SampleIndex(index, int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+    def __len__(self) -> int:
+        """Images that this process sees in the current epoch."""
+        return len(self._indices)

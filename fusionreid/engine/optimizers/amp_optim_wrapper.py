@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+
+from fusionreid.registry import OPTIM_WRAPPERS
+
+DTYPES = ('float16', 'bfloat16')
+
+
+@OPTIM_WRAPPERS.register_module()
+class ReIDAmpOptimWrapper(AmpOptimWrapper):
+    """mmengine's mixed precision, on CPU too.
+
+    Args:
+        dtype: ``'float16'`` (loss scaling included) or ``'bfloat16'`` (which needs none). A CPU computes bfloat16 in either
+            case, since float16 is not made for training there. Defaults to ``'float16'``.
+        loss_scale: As in mmengine; used for float16 on a GPU. Defaults to ``'dynamic'``.
+        **kwargs: Arguments of mmengine's OptimWrapper.
+
+    Raises:
+        ValueError: If the type is neither.
+    """
+
+    def __init__(
+        self, dtype: str = 'float16', loss_scale: str | float | dict = 'dynamic', **kwargs: Any
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f'dtype must be one of {DTYPES}, got {dtype!r}')
+        if torch.cuda.is_available() and dtype == 'float16':
+            super().__init__(loss_scale=loss_scale, dtype=dtype, **kwargs)
+            return
+        # mmengine's constructor refuses to run without an accelerator.
+        OptimWrapper.__init__(self, **kwargs)
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.loss_scaler = torch.amp.GradScaler(device, enabled=False)
+        self._scale_update_param = None
+        self.cast_dtype = torch.bfloat16

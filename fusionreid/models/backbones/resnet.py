@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+from mmpretrain.models.backbones import ResNet
+from torch import Tensor, nn
+
+from fusionreid.registry import MODELS
+
+
+@MODELS.register_module()
+class ReIDResNet(ResNet):
+    """ResNet whose last stage keeps its resolution, as usual in ReID: 256x128 gives a 16x8 map.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        stem: ``'standard'``: ReLU after the first batch norm, then a 3x3 max pool with padding 1, as in every ImageNet
+            checkpoint. ``'release'``: no ReLU and a 2x2 max pool without padding, as in the authors' released code, with
+            which the published numbers were measured and which its checkpoints need.
+        strides: Strides of the four stages. Defaults to ``(1, 2, 2, 1)``.
+        **kwargs: Everything else that mmpretrain's ResNet takes.
+
+    Raises:
+        ValueError: If the stem is unknown.
+    """
+
+    num_cameras = 0
+
+    def __init__(
+        self,
+        depth: int,
+        stem: str = 'standard',
+        strides: tuple[int, ...] = (1, 2, 2, 1),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(depth, strides=strides, **kwargs)
+        if stem not in ('standard', 'release'):
+            raise ValueError(f"stem must be 'standard' or 'release', got {stem!r}")
+        if stem == 'release':
+            self.relu = nn.Identity()
+            self.maxpool = nn.MaxPool2d(kernel_size=2, stride=2)
+        self.out_channels = self.feat_dim
+
+    def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[None, Tensor]:
+        """Return no class token and the last stage's map of shape ``(B, out_channels, H / 16, W / 16)``."""
+        return None, super().forward(images)[-1]

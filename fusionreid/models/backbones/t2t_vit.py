@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from mmpretrain.models.backbones import T2T_ViT
+from mmpretrain.models.backbones.t2t_vit import get_sinusoid_encoding
+from torch import Tensor
+from torch.nn import functional as F
+
+from fusionreid.registry import MODELS
+
+from .token_embedding import TokenEmbeddingMixin
+
+TOTAL_STRIDE = 16
+
+
+@MODELS.register_module()
+class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
+    """Tokens-to-Token ViT (arXiv 2101.11986) for images of any shape, with side information embedding.
+
+    Args:
+        img_size: Height and width of the images in pixels, multiples of 16.
+        embed_dims: Token width: 384 for T2T-ViT-14, 512 for T2T-ViT-24. Defaults to 384.
+        num_layers: Transformer layers. Defaults to 14.
+        num_heads: Attention heads: 6 for T2T-ViT-14, 8 for T2T-ViT-24. Defaults to 6.
+        num_cameras: Cameras of the training set; 0 leaves SIE out. Defaults to 0.
+        sie_coefficient: Factor of the camera embedding. Defaults to 3.0.
+        **kwargs: Everything else that mmpretrain's T2T_ViT takes.
+
+    Raises:
+        ValueError: If the image sides are not multiples of 16.
+    """
+
+    def __init__(
+        self,
+        img_size: tuple[int, int] = (256, 128),
+        embed_dims: int = 384,
+        num_layers: int = 14,
+        num_heads: int = 6,
+        num_cameras: int = 0,
+        sie_coefficient: float = 3.0,
+        **kwargs: Any,
+    ) -> None:
+        if any(side % TOTAL_STRIDE for side in img_size):
+            raise ValueError(f'T2T-ViT needs image sides divisible by {TOTAL_STRIDE}, got {tuple(img_size)}')
+        super().__init__(
+            img_size=img_size[0],
+            embed_dims=embed_dims,
+            num_layers=num_layers,
+            layer_cfgs=dict(num_heads=num_heads),
+            out_type='raw',
+            **kwargs,
+        )
+        # mmpretrain's constructor assumes square images.
+        grid = (img_size[0] // TOTAL_STRIDE, img_size[1] // TOTAL_STRIDE)
+        self.patch_resolution = self.tokens_to_token.init_out_size = grid
+        self.pos_embed = get_sinusoid_encoding(grid[0] * grid[1] + 1, embed_dims)
+        self._set_attention_scales()
+        self.finish_init(embed_dims, num_cameras, sie_coefficient)
+
+    def _set_attention_scales(self) -> None:
+        # The original scales each attention by its layer's *input* width per head: 147 and 576 in the token attentions,
+        # whose heads are 64 wide. mmpretrain 1.2 says so too, but divides by the head width.
+        tokens = self.tokens_to_token
+        for layer in (tokens.attention1, tokens.attention2, *self.encoder):
+            scale = (layer.attn.input_dims // layer.attn.num_heads) ** -0.5
+            layer.attn.scaled_dot_product_attention = partial(
+                F.scaled_dot_product_attention, scale=scale
+            )
+
+    def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Encode images.
+
+        Args:
+            images: Normalised images of shape ``(B, 3, H, W)``, sides multiples of 16.
+            camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown. Ignored without SIE.
+
+        Returns:
+            The class token after the final norm, of shape ``(B, D)``, and the patch tokens on their grid, ``(B, D, H', W')``.
+        """
+        patches, grid = self.tokens_to_token(images)
+        tokens = self.drop_after_pos(self.embed_tokens(patches, grid, camera_ids))
+        for layer in self.encoder:
+            tokens = layer(tokens)
+        return self.split_tokens(self.norm(tokens), grid)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MAX_TRIES = 100
+
+
+def sample_erasing_box(
+    generator: np.random.Generator,
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+) -> tuple[int, int, int, int] | None:
+    """Draw a rectangle inside an image, as random erasing does (arXiv 1708.04896).
+
+    Args:
+        generator: Source of randomness.
+        height: Image height in pixels.
+        width: Image width in pixels.
+        area: Smallest and largest share of the image area.
+        aspect: Smallest and largest height over width; drawn uniformly.
+
+    Returns:
+        Top, left, height and width in pixels, or None if no draw fitted.
+    """
+    for _ in range(MAX_TRIES):
+        target = generator.uniform(*area) * height * width
+        ratio = generator.uniform(*aspect)
+        box_height = round(math.sqrt(target * ratio))
+        box_width = round(math.sqrt(target / ratio))
+        if 0 < box_height < height and 0 < box_width < width:
+            top = int(generator.integers(0, height - box_height + 1))
+            left = int(generator.integers(0, width - box_width + 1))
+            return top, left, box_height, box_width
+    return None
+
+
+def seeded_normal(seeds: Tensor, positions: Tensor) -> Tensor:
+    """Draw N(0, 1) values that depend on a seed and a position alone.
+
+    A counter-based generator (the 64-bit finaliser of SplitMix64, then Box-Muller): the same values on every device, for any
+    batch size and any number of processes.
+
+    Args:
+        seeds: Seeds, int64, of shape ``(N,)``.
+        positions: Positions in the image, int64, of shape ``(N,)``.
+
+    Returns:
+        float32 values of shape ``(N,)``.
+    """
+
+    def mix(value: Tensor) -> Tensor:
+        # Constants of SplitMix64 as signed integers; int64 products wrap, shifts are made logical by the mask.
+        value = (value ^ ((value >> 30) & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47
+        value = (value ^ ((value >> 27) & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
+        return value ^ ((value >> 31) & 0x1FFFFFFFF)
+
+    bits = mix(mix(seeds) + positions * -0x61C8864680B583EB)
+    scale = 2.0**-32
+    first = ((bits & 0xFFFFFFFF).double() + 1) * scale  # in (0, 1], so that the logarithm is finite
+    second = ((bits >> 32) & 0xFFFFFFFF).double() * scale
+    return (torch.sqrt(-2 * torch.log(first)) * torch.cos(2 * math.pi * second)).float()
+
+
+def random_erase(
+    images: Tensor,
+    seeds: list[int],
+    probability: float = 0.5,
+    area: tuple[float, float] = (0.02, 1 / 3),
+    aspect: tuple[float, float] = (0.3, 1 / 0.3),
+) -> Tensor:
+    """Overwrite a random rectangle of each image with N(0, 1) noise, pixel by pixel (arXiv 1708.04896).
+
+    Args:
+        images: Normalised images of shape ``(B, C, H, W)``; changed in place.
+        seeds: One seed per image, from which all its randomness comes.
+        probability: Share of the images that are erased.
+        area: Smallest and largest share of the image area.
+        aspect: Smallest and largest height over width.
+
+    Returns:
+        ``images``.
+    """
+    _, channels, height, width = images.shape
+    for image, seed in zip(images, seeds, strict=True):
+        generator = np.random.default_rng(seed)
+        if generator.random() >= probability:
+            continue
+        box = sample_erasing_box(generator, height, width, area, aspect)
+        if box is None:
+            continue
+        top, left, box_height, box_width = box
+        count = channels * box_height * box_width
+        noise = seeded_normal(
+            torch.full((1,), seed, dtype=torch.int64, device=images.device),
+            torch.arange(count, device=images.device),
+        )
+        image[:, top : top + box_height, left : left + box_width] = noise.view(
+            channels, box_height, box_width
+        ).to(images.dtype)
+    return images

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from fusionreid.registry import MODELS
+
+from .random_erasing import random_erase
+
+
+@MODELS.register_module()
+class ReIDDataPreprocessor(BaseDataPreprocessor):
+    """Stacks uint8 images, moves them to the device, normalises them and, in training, erases random rectangles.
+
+    Args:
+        mean: Mean per RGB channel, in [0, 255]. Defaults to 127.5, i.e. 0.5 after scaling to [0, 1].
+        std: Standard deviation per RGB channel. Defaults to 127.5.
+        random_erasing: Arguments ``probability``, ``area`` and ``aspect`` of random erasing; None turns it off.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (127.5, 127.5, 127.5),
+        std: Sequence[float] = (127.5, 127.5, 127.5),
+        random_erasing: dict | None = None,
+    ) -> None:
+        super().__init__(non_blocking=True)
+        self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), False)
+        self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), False)
+        self.random_erasing = random_erasing
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepare a batch.
+
+        Args:
+            data: ``inputs``, a list of uint8 tensors ``(3, H, W)`` of one size (or the stacked tensor), and ``data_samples``.
+            training: Whether random erasing applies.
+
+        Returns:
+            ``inputs`` as a normalised float tensor ``(B, 3, H, W)`` on the device, and ``data_samples``.
+
+        Raises:
+            ValueError: If the images differ in size.
+        """
+        samples = data.get('data_samples')
+        images = (self._stack(data['inputs'], samples).float() - self.mean) / self.std
+        if training and self.random_erasing is not None:
+            random_erase(images, self._seeds(len(images), samples), **self.random_erasing)
+        return dict(inputs=images, data_samples=samples)
+
+    def _stack(self, inputs: Sequence[Tensor] | Tensor, samples: list | None) -> Tensor:
+        if not isinstance(inputs, Tensor):
+            sizes = {tuple(image.shape) for image in inputs}
+            if len(sizes) > 1:
+                paths = [sample.get('img_path') for sample in samples or []]
+                raise ValueError(
+                    f'images of a batch must have one size, got {sorted(sizes)} (files: {paths[:4]} ...): add a Resize '
+                    'with a fixed scale to the pipeline'
+                )
+            inputs = torch.stack(list(inputs))
+        return inputs.to(self.device, non_blocking=self._non_blocking)
+
+    @staticmethod
+    def _seeds(count: int, samples: list | None) -> list[int]:
+        # A sampler that gives no seeds (not ours) falls back on NumPy's global generator, which the Runner seeds.
+        drawn = np.random.randint(0, 2**31, size=count)
+        return [
+            int(sample.get('augment_seed', fallback))
+            for sample, fallback in zip(samples or [{}] * count, drawn, strict=True)
+        ]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusionreid.registry import MODELS
+
+
+class BNNeck(nn.BatchNorm1d):
+    """Batch normalisation between the metric and the classification space ("Bag of Tricks", arXiv 1903.07071).
+
+    Its bias stays at 0, so that the classifier's hyperplanes pass through the origin. A training batch of a single image
+    has no statistics of its own and is normalised by the running ones.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        self.bias.requires_grad_(False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise features of shape ``(B, D)``."""
+        if self.training and features.shape[0] == 1:
+            return F.batch_norm(
+                features, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        return super().forward(features)
+
+
+@MODELS.register_module()
+class BNNeckHead(BaseModule):
+    """Supervises one feature: triplet loss before a BNNeck, ID loss on a bias-free classifier after it.
+
+    Args:
+        in_channels: Width D of the feature.
+        num_classes: Identities in the training set.
+        loss_id: Config of the ID loss; called with scores ``(B, num_classes)`` and identities ``(B,)``.
+        loss_triplet: Config of the triplet loss; called with features ``(B, D)`` and identities ``(B,)``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        loss_id: dict | None = None,
+        loss_triplet: dict | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be the number of training identities, got {num_classes}')
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.bnneck = BNNeck(in_channels)
+        self.classifier = nn.Linear(in_channels, num_classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        self.loss_id = MODELS.build(
+            loss_id or dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1)
+        )
+        self.loss_triplet = MODELS.build(loss_triplet or dict(type='BatchHardTripletLoss'))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features ``(B, D)`` after the BNNeck."""
+        return self.bnneck(features)
+
+    def loss(self, features: Tensor, ids: Tensor) -> dict[str, Tensor]:
+        """Compute both losses in float32.
+
+        Args:
+            features: Features before the BNNeck, of shape ``(B, D)``.
+            ids: Training identities of shape ``(B,)``, in ``[0, num_classes)``.
+
+        Returns:
+            ``loss_id`` and ``loss_triplet``, scalars.
+        """
+        scores = self.classifier(self.bnneck(features))
+        with torch.autocast(features.device.type, enabled=False):
+            return dict(
+                loss_id=self.loss_id(scores.float(), ids),
+                loss_triplet=self.loss_triplet(features.float(), ids),
+            )

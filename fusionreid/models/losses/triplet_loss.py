@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusionreid.registry import MODELS
+
+
+def pairwise_euclidean(features: Tensor) -> Tensor:
+    """Return the Euclidean distances between all rows.
+
+    Args:
+        features: Float tensor of shape ``(B, D)``.
+
+    Returns:
+        Distances of shape ``(B, B)``, at least 1e-6 so that the square root has a finite gradient.
+    """
+    squares = features.square().sum(1)
+    squared = squares[:, None] + squares[None, :] - 2 * features @ features.t()
+    return squared.clamp(min=1e-12).sqrt()
+
+
+def batch_hard_distances(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the farthest positive and the nearest negative of every anchor ("In Defense of the Triplet Loss", arXiv 1703.07737).
+
+    An anchor counts among its own positives, so an identity with a single image has a positive distance of about 0.
+
+    Args:
+        distances: Distances of shape ``(B, B)``.
+        ids: Identities of shape ``(B,)``.
+
+    Returns:
+        Farthest positive distance, nearest negative distance (infinite where there is none) and whether the anchor has
+        a negative; each of shape ``(B,)``.
+    """
+    same = ids[:, None] == ids[None, :]
+    positive = distances.masked_fill(~same, float('-inf')).amax(1)
+    negative = distances.masked_fill(same, float('inf')).amin(1)
+    return positive, negative, ~same.all(1)
+
+
+def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None = None) -> Tensor:
+    """Compute the batch-hard triplet loss on un-normalised features.
+
+    Args:
+        features: Features of shape ``(B, D)``; computed in float32 whatever their type.
+        ids: Identities of shape ``(B,)``.
+        margin: None for the soft margin ``log(1 + exp(d_ap - d_an))``, else ``max(0, d_ap - d_an + margin)``.
+
+    Returns:
+        Scalar mean over the anchors that have a negative; 0 when none has.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        distances = pairwise_euclidean(features.float())
+        positive, negative, valid = batch_hard_distances(distances, ids)
+        # An anchor without a negative has an infinite distance: replaced before the loss, since inf * 0 is NaN.
+        gap = torch.where(valid, positive - negative, torch.zeros_like(positive))
+        losses = F.softplus(gap) if margin is None else F.relu(gap + margin)
+        return (losses * valid).sum() / valid.sum().clamp(min=1)
+
+
+@MODELS.register_module()
+class BatchHardTripletLoss(nn.Module):
+    """Batch-hard triplet loss with a soft or a fixed margin; see :func:`batch_hard_triplet_loss`.
+
+    Args:
+        margin: None (default) for the soft margin, else a fixed margin, at least 0, in units of feature distance.
+        loss_weight: Factor of the loss. Defaults to 1.
+    """
+
+    def __init__(self, margin: float | None = None, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if margin is not None and margin < 0:
+            raise ValueError(f'the triplet margin must be None or at least 0, got {margin}')
+        self.margin = margin
+        self.loss_weight = loss_weight
+
+    def forward(self, features: Tensor, ids: Tensor) -> Tensor:
+        """Return the weighted loss of features ``(B, D)`` with identities ``(B,)``."""
+        return self.loss_weight * batch_hard_triplet_loss(features, ids, self.margin)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from fusionreid.registry import MODELS
+
+from .attention import MLP, CrossAttention, SelfAttention, init_transformer_weights
+
+
+class SharedEncodingUnit(nn.Module):
+    """Shared Encoding Unit (SEU): one pre-norm transformer block and a closing layer norm.
+
+    Args:
+        embed_dims: Token width d.
+        num_heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over d.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dims)
+        self.attn = SelfAttention(embed_dims, num_heads)
+        self.norm2 = nn.LayerNorm(embed_dims)
+        self.mlp = MLP(embed_dims, mlp_ratio)
+        self.norm = nn.LayerNorm(embed_dims)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Encode a sequence of shape ``(B, 1 + N, d)``: the summary token and its branch's patch tokens."""
+        tokens = tokens + self.attn(self.norm1(tokens))
+        tokens = tokens + self.mlp(self.norm2(tokens))
+        return self.norm(tokens)
+
+
+class MutualFusionUnit(nn.Module):
+    """Mutual Fusion Unit (MFU): the summary token of one branch reads the other branch's patch tokens.
+
+    Args:
+        embed_dims: Token width d.
+        num_heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over d.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dims)
+        self.attn = CrossAttention(embed_dims, num_heads)
+        self.norm2 = nn.LayerNorm(embed_dims)
+        self.mlp = MLP(embed_dims, mlp_ratio)
+
+    def forward(self, summary: Tensor, patches: Tensor) -> Tensor:
+        """Update ``summary`` of shape ``(B, 1, d)`` from ``patches`` of shape ``(B, N, d)``."""
+        summary = summary + self.attn(self.norm1(summary), patches)
+        return summary + self.mlp(self.norm2(summary))
+
+
+UNITS: dict[str, type[nn.Module]] = {'seu': SharedEncodingUnit, 'mfu': MutualFusionUnit}
+SHARED = 'shared'
+
+
+@MODELS.register_module()
+class HeterogenousTransmissionModule(BaseModule):
+    """Heterogenous Transmission Module (HTM): one layer of the exchange between branches.
+
+    Each branch gives a summary token and its patch tokens. An SEU lets every branch's tokens mix among themselves; an
+    MFU lets each summary token read the patch tokens of the other branches (arXiv 2412.17239, section on the HTM).
+    With more than two branches, a summary token reads the tokens of all others, joined into one sequence.
+
+    Args:
+        branches: Names of the branches, at least two.
+        embed_dims: Token width d.
+        num_heads: Attention heads; they divide d.
+        mlp_ratio: Hidden width of the MLPs over d.
+        units: The units in their order: ``('seu', 'mfu')`` as published, ``('seu',)``, ``('mfu',)`` or ``('mfu', 'seu')``.
+        shared: Which of the units have one set of weights for all branches; the published model shares the SEU.
+
+    Raises:
+        ValueError: If units, sharing, branches or widths do not fit together.
+    """
+
+    def __init__(
+        self,
+        branches: Sequence[str],
+        embed_dims: int,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        units: Sequence[str] = ('seu', 'mfu'),
+        shared: Sequence[str] = ('seu',),
+    ) -> None:
+        super().__init__()
+        if len(branches) < 2:
+            raise ValueError(f'HTM exchanges between at least two branches, got {list(branches)}')
+        if not units or len(set(units)) != len(units) or not set(units) <= set(UNITS):
+            raise ValueError(f"units must be an order of 'seu' and 'mfu' without repeats, got {tuple(units)}")
+        if not set(shared) <= set(UNITS):
+            raise ValueError(f"shared may name 'seu' and 'mfu', got {tuple(shared)}")
+        if embed_dims % num_heads:
+            raise ValueError(f'embed_dims={embed_dims} is not divisible by num_heads={num_heads}')
+        self.units = tuple(units)
+        for unit in units:
+            owners = [SHARED] if unit in shared else branches
+            weights = {owner: UNITS[unit](embed_dims, num_heads, mlp_ratio) for owner in owners}
+            self.add_module(unit, nn.ModuleDict(weights))
+        self.apply(init_transformer_weights)
+
+    def _unit(self, name: str, branch: str) -> nn.Module:
+        owners = getattr(self, name)
+        return owners[SHARED if SHARED in owners else branch]
+
+    def forward(
+        self, summaries: dict[str, Tensor], patches: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Run the units in order.
+
+        Args:
+            summaries: Per branch, the summary token of shape ``(B, 1, d)``.
+            patches: Per branch, the refined patch tokens of shape ``(B, N_branch, d)``.
+
+        Returns:
+            Per branch, the new summary token of shape ``(B, 1, d)``. Patch tokens are not carried on.
+        """
+        for unit in self.units:
+            if unit == 'seu':
+                encoded = {
+                    name: self._unit(unit, name)(torch.cat((summaries[name], patches[name]), 1))
+                    for name in summaries
+                }
+                summaries = {name: tokens[:, :1] for name, tokens in encoded.items()}
+                patches = {name: tokens[:, 1:] for name, tokens in encoded.items()}
+            else:
+                summaries = {
+                    name: self._unit(unit, name)(summary, self._others(patches, name))
+                    for name, summary in summaries.items()
+                }
+        return summaries
+
+    @staticmethod
+    def _others(patches: dict[str, Tensor], name: str) -> Tensor:
+        others = [tokens for other, tokens in patches.items() if other != name]
+        return others[0] if len(others) == 1 else torch.cat(others, 1)

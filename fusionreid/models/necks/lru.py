@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from fusionreid.registry import MODELS
+
+
+@MODELS.register_module()
+class LocalRefinementUnit(BaseModule):
+    """Local Refinement Unit (LRU): brings one branch's map to the mixing width.
+
+    A depth-wise 1x1 convolution, then a point-wise one, each followed by batch normalisation and PReLU
+    (arXiv 2412.17239, section on the LRU). The grid keeps its size.
+
+    Args:
+        in_channels: Channels of the branch's map.
+        out_channels: The mixing width d.
+        depthwise: Whether the depth-wise half is built; without it only the projection to d is left. Defaults to True.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, depthwise: bool = True) -> None:
+        super().__init__()
+        self.depthwise = (
+            nn.Sequential(
+                nn.Conv2d(in_channels, in_channels, 1, groups=in_channels),
+                nn.BatchNorm2d(in_channels),
+                nn.PReLU(),
+            )
+            if depthwise
+            else nn.Identity()
+        )
+        self.pointwise = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels), nn.PReLU()
+        )
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Refine ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``."""
+        return self.pointwise(self.depthwise(feature_map))

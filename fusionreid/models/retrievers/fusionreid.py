@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from fusionreid.registry import MODELS
+from fusionreid.structures import ReIDDataSample
+
+from ..backbones.side_information import UNKNOWN_CAMERA
+from .branch import Branch
+
+FeatureDict = dict[str, Tensor]
+
+
+@MODELS.register_module()
+class FusionReID(BaseModel):
+    """Person ReID by one branch or several side by side, with a neck that fuses them (arXiv 2412.17239).
+
+    The feature of each branch comes first, in the order of ``branches``, then those that the neck adds. With the published
+    branches and neck they are ``cnn``, ``transformer``, ``cnn_refined``, ``transformer_refined``, ``cnn_fused`` and
+    ``transformer_fused``. One branch and no neck is a single-branch baseline.
+
+    Args:
+        branches: Configs of the branches by name; see :class:`Branch`.
+        head: Config of the head that supervises each feature; one is built per feature, with its width. None makes a model
+            that only extracts features.
+        neck: Config of the fusion neck, built with the branches' widths. None for none.
+        bnneck: Whether ``predict`` returns features ``'before'`` or ``'after'`` the BNNeck. Defaults to ``'before'``.
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialisation config, e.g. ``dict(type='Pretrained', checkpoint=...)``.
+
+    Raises:
+        ValueError: If there is no branch, ``bnneck`` is unknown, or features after a BNNeck are asked for without a head.
+    """
+
+    def __init__(
+        self,
+        branches: dict[str, dict],
+        head: dict | None = None,
+        neck: dict | None = None,
+        bnneck: str = 'before',
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if not branches:
+            raise ValueError('a model needs at least one branch')
+        if bnneck not in ('before', 'after'):
+            raise ValueError(f"bnneck must be 'before' or 'after', got {bnneck!r}")
+        if bnneck == 'after' and head is None:
+            raise ValueError("bnneck='after' needs a head")
+        self.bnneck = bnneck
+        self.branches = nn.ModuleDict({name: Branch(**cfg) for name, cfg in branches.items()})
+        widths = {name: branch.out_channels for name, branch in self.branches.items()}
+        self.neck = MODELS.build({'in_channels': dict(widths), **neck}) if neck else None
+        self.feature_widths: dict[str, int] = dict(widths)
+        if self.neck is not None:
+            self.feature_widths.update(self.neck.out_channels)
+        self.heads = nn.ModuleDict(
+            {name: MODELS.build({'in_channels': width, **head}) for name, width in self.feature_widths.items()}
+            if head
+            else {}
+        )
+
+    @property
+    def num_classes(self) -> int | None:
+        """Identities that the heads classify; None without heads."""
+        return next((head.num_classes for head in self.heads.values()), None)
+
+    @property
+    def num_cameras(self) -> int:
+        """Cameras of the side information embedding; 0 without one."""
+        return max(branch.num_cameras for branch in self.branches.values())
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[ReIDDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> FeatureDict | list[ReIDDataSample]:
+        """Run the model.
+
+        Args:
+            inputs: Normalised images of shape ``(B, 3, H, W)``.
+            data_samples: The images' data samples; their cameras are used by SIE, their identities by the losses. Without
+                them every camera is unknown.
+            mode: ``'tensor'``: features before the BNNecks, by name. ``'loss'``: the losses ``<feature>.loss_id`` and
+                ``<feature>.loss_triplet``. ``'predict'``: the data samples with ``features`` filled in.
+
+        Returns:
+            As ``mode`` says; features have shape ``(B, D)``, in ``predict`` ``(D,)`` and float32.
+
+        Raises:
+            ValueError: If the mode is unknown, samples and images differ in number, or an id or camera is out of range.
+        """
+        if data_samples is not None and len(data_samples) != len(inputs):
+            raise ValueError(f'got {len(inputs)} images but {len(data_samples)} data samples')
+        if mode == 'tensor':
+            return self.extract(inputs, self._camera_ids(data_samples, inputs.device))
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
+
+    def extract(self, images: Tensor, camera_ids: Tensor | None = None) -> FeatureDict:
+        """Compute all named features before the BNNecks.
+
+        Args:
+            images: Normalised images of shape ``(B, 3, H, W)``.
+            camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
+
+        Returns:
+            Features of shape ``(B, D)`` by name, in the order of their concatenation.
+        """
+        outputs = {name: branch(images, camera_ids) for name, branch in self.branches.items()}
+        features = {name: feature for name, (feature, _) in outputs.items()}
+        if self.neck is not None:
+            features.update(self.neck({name: map_ for name, (_, map_) in outputs.items()}))
+        return features
+
+    def loss(self, inputs: Tensor, data_samples: list[ReIDDataSample]) -> FeatureDict:
+        """Return the two losses of every feature; the total is their plain sum."""
+        if not self.heads:
+            raise ValueError('this model has no head, so nothing can be trained')
+        ids = self._person_ids(data_samples, inputs.device)
+        features = self.extract(inputs, self._camera_ids(data_samples, inputs.device))
+        return {
+            f'{name}.{key}': value
+            for name, feature in features.items()
+            for key, value in self.heads[name].loss(feature, ids).items()
+        }
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[ReIDDataSample] | None
+    ) -> list[ReIDDataSample]:
+        """Fill ``features`` of the data samples (new ones if there are none)."""
+        if data_samples is None:
+            data_samples = [ReIDDataSample() for _ in inputs]
+        features = self.extract(inputs, self._camera_ids(data_samples, inputs.device))
+        if self.bnneck == 'after':
+            features = {name: self.heads[name](feature) for name, feature in features.items()}
+        features = {name: feature.float() for name, feature in features.items()}
+        for row, sample in enumerate(data_samples):
+            sample.features = {name: feature[row] for name, feature in features.items()}
+            sample.set_metainfo(dict(feature_protocol=self.protocol))
+        return data_samples
+
+    @property
+    def protocol(self) -> str:
+        """How features are made, as stated beside every score."""
+        sie = f'SIE on ({self.num_cameras} cameras)' if self.num_cameras else 'no SIE'
+        return f'features {self.bnneck} BNNeck, {sie}' if self.heads else 'hand-made features'
+
+    def _camera_ids(
+        self, data_samples: list[ReIDDataSample] | None, device: torch.device
+    ) -> Tensor | None:
+        if data_samples is None or not self.num_cameras:
+            return None
+        cameras = [sample.get('camera_id', UNKNOWN_CAMERA) for sample in data_samples]
+        for camera, sample in zip(cameras, data_samples, strict=True):
+            if not UNKNOWN_CAMERA <= camera < self.num_cameras:
+                raise ValueError(
+                    f'camera {camera} of {sample.get("img_path", "an image")} is outside the {self.num_cameras} cameras of '
+                    'the model (0-based; -1 stands for unknown): set num_cameras of the backbone to that of the data set'
+                )
+        return torch.tensor(cameras, device=device)
+
+    def _person_ids(self, data_samples: list[ReIDDataSample] | None, device: torch.device) -> Tensor:
+        if not data_samples:
+            raise ValueError('training needs data samples with identities')
+        ids = [sample.get('person_id', -1) for sample in data_samples]
+        for person, sample in zip(ids, data_samples, strict=True):
+            if not 0 <= person < self.num_classes:
+                raise ValueError(
+                    f'identity {person} of {sample.get("img_path", "an image")} is outside [0, {self.num_classes}): set '
+                    'num_classes of the head to the number of training identities'
+                )
+        return torch.tensor(ids, device=device)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault('MPLBACKEND', 'Agg')
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from mmengine.registry import DefaultScope  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _default_scope() -> None:
+    """Give every test the registry scope of our own configs, whatever the test before it has set."""
+    if not DefaultScope.check_instance_created('tests'):
+        DefaultScope.get_instance('tests', scope_name='fusionreid')
+    with DefaultScope.overwrite_default_scope('fusionreid'):
+        yield
