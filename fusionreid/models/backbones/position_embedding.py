@@ -14,14 +14,17 @@ def guess_grid(num_patches: int, like: tuple[int, int]) -> tuple[int, int]:
         like: A grid (rows, columns) that it probably has; else its aspect ratio settles which factorisation is meant.
 
     Returns:
-        ``like`` if the lengths agree, else a square grid if the length is a square (ImageNet checkpoints are), else the
-        factorisation whose aspect ratio is nearest to that of ``like``.
+        ``like`` if the lengths agree, else a square grid if the length is a square (ImageNet checkpoints are), else one with as
+        many columns as ``like`` (256x128 and 384x128 differ in rows alone), else the factorisation whose aspect ratio is
+        nearest to that of ``like``.
     """
     if num_patches == like[0] * like[1]:
         return like
     side = math.isqrt(num_patches)
     if side * side == num_patches:
         return side, side
+    if num_patches % like[1] == 0:
+        return num_patches // like[1], like[1]
     ratio = math.log(like[0] / like[1])
     rows = min(
         (rows for rows in range(1, num_patches + 1) if num_patches % rows == 0),

@@ -41,6 +41,11 @@ class ReIDResNet(ResNet):
             self.maxpool = nn.MaxPool2d(kernel_size=2, stride=2)
         self.out_channels = self.feat_dim
 
+    def train(self, mode: bool = True):
+        """Switch the mode and return self, which mmpretrain's backbones do not."""
+        super().train(mode)
+        return self
+
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[None, Tensor]:
         """Return no class token and the last stage's map of shape ``(B, out_channels, H / 16, W / 16)``."""
         return None, super().forward(images)[-1]

@@ -31,6 +31,11 @@ class TokenEmbeddingMixin:
                 # torch.compile breaks its graph at the NumPy scalars that mmpretrain passes.
                 module.drop_prob = float(module.drop_prob)
 
+    def train(self, mode: bool = True):
+        """Switch the mode and return self, which mmpretrain's backbones do not."""
+        super().train(mode)
+        return self
+
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
         # Called by torch before loading: a checkpoint made for another grid is resized to ours.
         name = f'{prefix}pos_embed'

@@ -22,7 +22,7 @@ class FusionReID(BaseModel):
     ``transformer_fused``. One branch and no neck is a single-branch baseline.
 
     Args:
-        branches: Configs of the branches by name; see :class:`Branch`.
+        branches: Configs of the branches by name; see :class:`Branch`. None switches off a branch that a config inherits.
         head: Config of the head that supervises each feature; one is built per feature, with its width. None makes a model
             that only extracts features.
         neck: Config of the fusion neck, built with the branches' widths. None for none.
@@ -36,7 +36,7 @@ class FusionReID(BaseModel):
 
     def __init__(
         self,
-        branches: dict[str, dict],
+        branches: dict[str, dict | None],
         head: dict | None = None,
         neck: dict | None = None,
         bnneck: str = 'before',
@@ -44,6 +44,7 @@ class FusionReID(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        branches = {name: cfg for name, cfg in branches.items() if cfg is not None}
         if not branches:
             raise ValueError('a model needs at least one branch')
         if bnneck not in ('before', 'after'):

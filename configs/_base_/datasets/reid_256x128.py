@@ -1,0 +1,39 @@
+# What all data sets share at 256x128: pipelines, batches and scoring.
+# A derived config for another input size changes `scale` in both pipelines, see docs/datasets.md.
+input_size = (256, 128)  # height, width
+
+train_pipeline = [
+    dict(type='LoadReIDImage'),
+    # mmcv's order is (width, height). Pillow resamples as the published pipeline does.
+    dict(type='Resize', scale=input_size[::-1], backend='pillow', interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomPadCrop', padding=10),
+    dict(type='PackReIDInputs'),
+]
+test_pipeline = [
+    dict(type='LoadReIDImage'),
+    dict(type='Resize', scale=input_size[::-1], backend='pillow', interpolation='bilinear'),
+    dict(type='PackReIDInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=4,
+    persistent_workers=True,
+    # Stacks the images in the worker: one shared buffer per batch instead of 128.
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='PKSampler', ids_per_batch=8, instances_per_id=16),
+    dataset=dict(split='train', pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=256,
+    num_workers=4,
+    persistent_workers=True,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(split='test', pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='ReIDMetric')
+test_evaluator = val_evaluator

@@ -1,0 +1,15 @@
+# The published recipe: SGD for 180 epochs in mixed precision, linear warm-up and a cosine, one rate per epoch.
+max_epochs = 180
+
+optim_wrapper = dict(
+    type='ReIDAmpOptimWrapper',
+    dtype='float16',
+    optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=1e-4),
+    # Every parameter whose name contains `bias` learns at twice the rate.
+    paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=2.0))),
+)
+param_scheduler = dict(type='WarmupCosineLR', num_epochs=max_epochs, warmup_epochs=10)
+
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=10)
+val_cfg = dict()
+test_cfg = dict()

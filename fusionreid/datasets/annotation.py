@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+ROLES = ('train', 'query', 'gallery')
+
+
+class ReIDRecord(NamedTuple):
+    """One image as its data set describes it.
+
+    Attributes:
+        img_path (str): The image file.
+        person_id (int): The identity as the data set numbers it.
+        camera_id (int): 0-based camera; -1 when it is unknown.
+    """
+
+    img_path: str
+    person_id: int
+    camera_id: int
+
+
+@dataclass(frozen=True)
+class ReIDAnnotation:
+    """Everything that a data set's folder, lists or table say about its images.
+
+    Attributes:
+        root (str): The folder that was read.
+        records (dict[str, list[ReIDRecord]]): The images of every role that is there, in a fixed
+            order. A role that is not there has no entry.
+        sources (dict[str, str]): Where each of the three roles is read from, for messages.
+        metainfo (dict): What the data set's metainfo gains by reading, such as ``release``.
+        notes (list[str]): Sentences for the split table, such as what was dropped.
+    """
+
+    root: str
+    records: dict[str, list[ReIDRecord]]
+    sources: dict[str, str]
+    metainfo: dict = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def ids(self, role: str) -> set[int]:
+        """Collect the identities of a role.
+
+        Args:
+            role (str): ``'train'``, ``'query'`` or ``'gallery'``.
+
+        Returns:
+            set[int]: Original person ids; empty if the role is not there.
+        """
+        return {record.person_id for record in self.records.get(role, ())}

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+
+from fusionreid.registry import DATASETS
+
+from .annotation import ReIDAnnotation, ReIDRecord
+from .base_reid_dataset import ReIDDataset
+from .errors import DatasetFormatError
+from .listing import candidate_roots, check_files_exist, layout_error
+
+# release -> folders of the training (and validation) images and of the test images
+RELEASES = {'V1': ('train', 'test'), 'V2': ('mask_train_v2', 'mask_test_v2')}
+TRAIN_LISTS = {'train': ('list_train.txt',), 'train+val': ('list_train.txt', 'list_val.txt')}
+
+_OFFICIAL_TRAIN_IMAGES = {'train': 30248, 'train+val': 32621}
+
+
+@DATASETS.register_module()
+class MSMT17(ReIDDataset):
+    """MSMT17 (Wei et al., "Person Transfer GAN to Bridge Domain Gap for Person ReID", CVPR 2018).
+
+    Two releases exist. V1 has the folders ``train`` and ``test``; V2, whose faces are blurred, has
+    ``mask_train_v2`` and ``mask_test_v2``. Scores on them differ by 1 to 4 mAP, and so do scores
+    after training on ``train`` and on ``train+val``: the metainfo states both.
+
+    Args:
+        data_root (str): ``MSMT17_V1``, ``MSMT17_V2``, ``MSMT17`` or ``msmt17``, or the folder that
+            contains it.
+        train_split (str): ``'train+val'`` (32,621 images; what the FusionReID authors and most
+            transformer methods train on) or ``'train'`` (30,248 images); 1,041 identities each.
+        release (str | None): ``'V1'`` or ``'V2'``; needed only where both are on disk.
+        **kwargs: As in :class:`ReIDDataset`.
+    """
+
+    METAINFO = {'dataset_name': 'MSMT17', 'num_cameras': 15, 'official_counts': None}
+    FOLDER_NAMES = ('msmt17', 'MSMT17', 'MSMT17_V1', 'MSMT17_V2')
+    # Training and test identities are both numbered from 0.
+    SHARED_ID_SPACE = False
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        train_split: str = 'train+val',
+        release: str | None = None,
+        **kwargs,
+    ) -> None:
+        if train_split not in TRAIN_LISTS:
+            raise ValueError(
+                f'train_split must be one of {", ".join(TRAIN_LISTS)}, but is {train_split!r}'
+            )
+        if release is not None and release not in RELEASES:
+            raise ValueError(
+                f'release must be one of {", ".join(RELEASES)} or None, but is {release!r}'
+            )
+        self.train_split = train_split
+        self.release = release
+        super().__init__(data_root, split, **kwargs)
+
+    def read_annotation(self) -> ReIDAnnotation:
+        """Read the four list files; see :meth:`ReIDDataset.read_annotation`."""
+        root, release = self._locate_release()
+        train_folder, test_folder = (os.path.join(root, name) for name in RELEASES[release])
+        lists = {
+            'train': (train_folder, TRAIN_LISTS[self.train_split]),
+            'query': (test_folder, ('list_query.txt',)),
+            'gallery': (test_folder, ('list_gallery.txt',)),
+        }
+        sources: dict[str, str] = {}
+        records: dict[str, list[ReIDRecord]] = {}
+        for role, (folder, names) in lists.items():
+            paths = [os.path.join(root, name) for name in names]
+            sources[role] = f"{' and '.join(paths)} and the folder '{folder}'"
+            if all(map(os.path.isfile, paths)) and os.path.isdir(folder):
+                records[role] = sorted(r for path in paths for r in _read_list(path, folder))
+                _check_unique(records[role], sources[role])
+        official_train = {
+            'identities': 1041,
+            'images': _OFFICIAL_TRAIN_IMAGES[self.train_split],
+            'cameras': 15,
+        }
+        metainfo = {
+            'release': release,
+            'train_split': self.train_split,
+            'official_counts': {
+                'train': official_train,
+                'query': {'identities': 3060, 'images': 11659, 'cameras': 15},
+                'gallery': {'identities': 3060, 'images': 82161, 'cameras': 15},
+            },
+        }
+        notes = []
+        if release == 'V2':
+            notes.append('release V2 has blurred faces: not comparable with scores on V1')
+        return ReIDAnnotation(root, records, sources, metainfo, notes)
+
+    def _locate_release(self) -> tuple[str, str]:
+        found = [
+            (root, release)
+            for root in candidate_roots(self.data_root, self.FOLDER_NAMES)
+            for release, folders in RELEASES.items()
+            if _holds_lists(root) and any(os.path.isdir(os.path.join(root, f)) for f in folders)
+        ]
+        found = [entry for entry in found if self.release in (None, entry[1])]
+        # What lies in the folder itself comes before what it holds as a parent.
+        found = [e for e in found if e[0] == os.path.normpath(self.data_root)] or found
+        if not found:
+            folders = ' or '.join(
+                f'{train}/ and {test}/ ({release})'
+                for release, (train, test) in RELEASES.items()
+                if self.release in (None, release)
+            )
+            raise layout_error(
+                'MSMT17',
+                self.data_root,
+                self.FOLDER_NAMES,
+                f'{folders} beside list_train.txt, list_val.txt, list_query.txt, list_gallery.txt',
+            )
+        if len(found) > 1:
+            choices = ', '.join(f'{release} in {root}' for root, release in found)
+            raise DatasetFormatError(
+                f"MSMT17: data_root '{self.data_root}' may mean {choices}. Choose: set "
+                f"release='V1' or release='V2', or set data_root to one folder."
+            )
+        return found[0]
+
+
+def _holds_lists(root: str) -> bool:
+    return any(
+        os.path.isfile(os.path.join(root, f'list_{name}.txt'))
+        for name in ('train', 'val', 'query', 'gallery')
+    )
+
+
+def _read_list(list_file: str, folder: str) -> list[ReIDRecord]:
+    records = []
+    with open(list_file, encoding='utf-8') as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            fields = line.rsplit(maxsplit=1)
+            if len(fields) != 2 or not fields[1].isdecimal():
+                raise DatasetFormatError(
+                    f"{list_file}, line {number}: expected 'path id' with an identity of 0 or "
+                    f"more, but found '{line.strip()}'"
+                )
+            path = fields[0].strip()
+            name_fields = os.path.basename(path).split('_')
+            if len(name_fields) < 3 or not name_fields[2].isdecimal():
+                raise DatasetFormatError(
+                    f"{list_file}, line {number}: file name '{path}' does not parse: expected "
+                    f'the camera as the third field, as in 0000/0000_000_01_0303morning_0015_0.jpg'
+                )
+            records.append(
+                ReIDRecord(os.path.join(folder, path), int(fields[1]), int(name_fields[2]) - 1)
+            )
+    check_files_exist((record.img_path for record in records), list_file)
+    return records
+
+
+def _check_unique(sorted_records: list[ReIDRecord], source: str) -> None:
+    for previous, record in zip(sorted_records, sorted_records[1:], strict=False):
+        if previous.img_path == record.img_path:
+            raise DatasetFormatError(
+                f"'{record.img_path}' is listed twice in {source}; remove one of the two lines."
+            )

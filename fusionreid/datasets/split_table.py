@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_COLUMNS = ('identities', 'images', 'cameras')
+
+
+def split_table(metainfo: Mapping) -> str:
+    """Lay out a data set's identities, images and cameras per split beside the official counts.
+
+    Args:
+        metainfo (Mapping): A loaded ``ReIDDataset``'s metainfo: ``dataset_name``, ``release``,
+            ``train_split``, ``data_root``, ``num_cameras``, ``counts`` and ``official_counts``
+            (per role a mapping of ``identities``, ``images``, ``cameras``) and ``notes``.
+
+    Returns:
+        str: Several lines, without a trailing newline.
+    """
+    counts, official = metainfo['counts'], metainfo['official_counts'] or {}
+    title = metainfo['dataset_name']
+    if metainfo['release']:
+        title += f' {metainfo["release"]}'
+    if metainfo['train_split']:
+        title += f', train split {metainfo["train_split"]}'
+    title += f', {metainfo["num_cameras"]} cameras, read from {metainfo["data_root"]}'
+
+    header = ['split', *_COLUMNS]
+    if official:
+        header += [f'official {column}' for column in _COLUMNS]
+    rows = [header]
+    notes = list(metainfo['notes'])
+    unofficial = []
+    for role, role_counts in counts.items():
+        found = ['-' if role_counts is None else str(role_counts[c]) for c in _COLUMNS]
+        rows.append([role, *found, *(str(official[role][c]) for c in _COLUMNS if official)])
+        if role_counts is None:
+            notes.append(f'{role}: none found')
+        elif official and any(role_counts[c] != official[role][c] for c in _COLUMNS):
+            unofficial.append(role)
+    if unofficial:
+        notes.append(
+            f'{", ".join(unofficial)}: not the official counts, so scores are not comparable with '
+            f'published ones'
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [title]
+    for label, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append('  '.join([label.ljust(widths[0]), *padded]))
+    return '\n'.join([*lines, *(f'* {note}' for note in notes)])

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from image_trees import write_csv, write_market, write_msmt17
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+TREES = {
+    'market1501': write_market,
+    'dukemtmc': write_market,
+    'msmt17': write_msmt17,
+    'synthetic': write_market,
+    'custom_market': write_market,
+    'custom_csv': lambda root: write_csv(
+        root, ['a.jpg,1,0,train', 'b.jpg,2,0,query', 'c.jpg,2,1,gallery']
+    ),
+}
+
+
+@pytest.mark.parametrize('name', TREES)
+def test_base_config_builds_both_loaders(tmp_path: Path, name: str) -> None:
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    TREES[name](tmp_path / config.data_root)
+    for key, interpolation in (('train_dataloader', 'bicubic'), ('val_dataloader', 'bilinear')):
+        loader = config[key]
+        assert loader.dataset.pipeline[1].interpolation == interpolation
+        loader.dataset.data_root = str(tmp_path / config.data_root)
+        # One process, and no sampler of identities: each has tests of its own.
+        loader.update(num_workers=0, persistent_workers=False, batch_size=2)
+        loader.sampler = {'type': 'DefaultSampler', 'shuffle': False}
+        batch = next(iter(Runner.build_dataloader(loader)))
+        assert batch['inputs'].shape[1:] == (3, *config.input_size)
+        assert batch['inputs'].dtype == torch.uint8
+        assert batch['data_samples'][0].ori_shape == (24, 12)
+    sampler = Config.fromfile(CONFIGS / f'{name}.py').train_dataloader
+    assert sampler.batch_size == sampler.sampler.ids_per_batch * sampler.sampler.instances_per_id
+    assert config.test_dataloader.dataset.split == 'test'
+
+
+def test_another_input_size_in_a_derived_config(tmp_path: Path) -> None:
+    path = tmp_path / 'large.py'
+    path.write_text(
+        f"_base_ = '{CONFIGS / 'market1501.py'}'\n"
+        'input_size = (384, 128)\n'
+        'train_pipeline = _base_.train_pipeline\n'
+        'test_pipeline = _base_.test_pipeline\n'
+        'train_pipeline[1].scale = test_pipeline[1].scale = input_size[::-1]\n'
+        'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))\n'
+        'val_dataloader = dict(dataset=dict(pipeline=test_pipeline))\n'
+        'test_dataloader = val_dataloader\n'
+    )
+    config = Config.fromfile(path)
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        assert config[key].dataset.pipeline[1].scale == (128, 384)
+        assert config[key].dataset.type == 'Market1501'
+    assert Config.fromfile(CONFIGS / 'market1501.py').train_pipeline[1].scale == (128, 256)
