@@ -1,7 +1,8 @@
 """Child registries of MMEngine's, with scope ``fusionreid``.
 
-Each one imports the package folders named in its ``locations`` the first time something is looked up in it,
-so ``custom_imports=dict(imports=['fusionreid'])`` or ``default_scope='fusionreid'`` is all that a config needs.
+Each one imports the package folders named in its ``locations`` the first time something is looked
+up in it, so ``custom_imports=dict(imports=['fusionreid'])`` or ``default_scope='fusionreid'`` is
+all that a config needs.
 """
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS

@@ -1,4 +1,6 @@
-"""Deterministic weights and images with which the golden values in ``tests/data/golden`` were measured."""
+"""Deterministic weights and images with which the golden values in ``tests/data/golden`` were
+measured.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +41,7 @@ def reference_state(variant: str) -> dict[str, Tensor]:
 def reference_images(seed: int, batch: int, height: int = 256, width: int = 128) -> Tensor:
     """Return normalised images of shape ``(batch, 3, height, width)``."""
     stream = np.random.RandomState(seed)
-    return torch.from_numpy(
-        stream.standard_normal((batch, 3, height, width)).astype(np.float32)
-    )
+    return torch.from_numpy(stream.standard_normal((batch, 3, height, width)).astype(np.float32))
 
 
 def golden_values(variant: str) -> dict[str, np.ndarray]:

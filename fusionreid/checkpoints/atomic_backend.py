@@ -8,7 +8,9 @@ from mmengine.fileio import LocalBackend, register_backend
 
 @register_backend('atomic_local')
 class AtomicLocalBackend(LocalBackend):
-    """Local files that appear whole or not at all: a run killed while it saves leaves the older checkpoints usable."""
+    """Local files that appear whole or not at all: a run killed while it saves leaves the older
+    checkpoints usable.
+    """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write to a file beside the target, force it to the disk, then rename it."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from mmengine.logging import print_log
 def find_resumable(work_dir: str | Path) -> Path | None:
     """Find the newest checkpoint of a run that can be read.
 
-    mmengine's own record of it is an absolute path, which is wrong once the folder has moved, and may point to a file that was
-    never finished.
+    mmengine's own record of it is an absolute path, which is wrong once the folder has moved, and
+    may point to a file that was never finished.
 
     Args:
         work_dir: The run's folder, with files ``epoch_<n>.pth`` or ``iter_<n>.pth``.
@@ -28,7 +29,9 @@ def find_resumable(work_dir: str | Path) -> Path | None:
         try:
             torch.load(path, map_location='cpu', weights_only=True, mmap=True)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the one before it is tried
-            print_log(f'{path} cannot be read and is passed over: {error}', 'current', 'WARNING')
+            print_log(
+                f'{path} cannot be read and is passed over: {error}', 'current', logging.WARNING
+            )
             continue
         return path
     return None

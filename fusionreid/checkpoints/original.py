@@ -72,14 +72,16 @@ def _rename_transformer(name: str, is_t2t: bool) -> str:
 
 
 def convert_original_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the entries of a released state dict to those of :class:`fusionreid.models.FusionReID`.
+    """Rename the entries of a released state dict to those of
+    :class:`fusionreid.models.FusionReID`.
 
     Args:
-        state: State dict of the authors' released code; of the fusion model, or of a single branch, whose keys begin with
-            ``base.``.
+        state: State dict of the authors' released code; of the fusion model, or of a single branch,
+            whose keys begin with ``base.``.
 
     Returns:
-        The same tensors under our names; the unused ImageNet classifier is left out, camera embeddings lose their middle axis.
+        The same tensors under our names; the unused ImageNet classifier is left out, camera
+        embeddings lose their middle axis.
 
     Raises:
         KeyError: If a key is not one of the release's; the message names it.

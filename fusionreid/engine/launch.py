@@ -11,7 +11,9 @@ from torch import distributed
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
-    """Choose the output folder: the given one, else the config's own, else ``work_dirs/<config name>``."""
+    """Choose the output folder: the given one, else the config's own, else ``work_dirs/<config
+    name>``.
+    """
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -19,7 +21,8 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
 
 
 def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
-    """Prepare for one process or several, with NCCL where there are GPUs and gloo where there are none.
+    """Prepare for one process or several, with NCCL where there are GPUs and gloo where there are
+    none.
 
     Args:
         cfg: Config to change.
@@ -30,9 +33,12 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     cfg.launcher = launcher
     if launcher == 'none' or torch.cuda.is_available():
         return
-    # mmengine's launchers choose a GPU without asking whether there is one, but leave a running process group alone.
+    # mmengine's launchers choose a GPU without asking whether there is one, but leave a running
+    # process group alone.
     if launcher != 'pytorch':
-        raise ValueError(f"without a GPU several processes need launcher 'pytorch', got {launcher!r}")
+        raise ValueError(
+            f"without a GPU several processes need launcher 'pytorch', got {launcher!r}"
+        )
     if not distributed.is_initialized():
         distributed.init_process_group('gloo')
     cfg.env_cfg.dist_cfg = dict(backend='gloo')

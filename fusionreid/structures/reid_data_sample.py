@@ -18,5 +18,6 @@ class ReIDDataSample(BaseDataElement):
 
     Data fields:
 
-    - ``features`` (dict[str, Tensor]): named features of shape ``(D,)``, set by a model's ``predict``.
+    - ``features`` (dict[str, Tensor]): named features of shape ``(D,)``, set by a model's
+      ``predict``.
     """

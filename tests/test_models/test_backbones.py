@@ -23,7 +23,12 @@ def tiny_vit(**kwargs) -> ReIDVisionTransformer:
 
 @pytest.mark.parametrize(
     ('size', 'stride', 'grid'),
-    [((256, 128), 12, (21, 10)), ((384, 128), 12, (31, 10)), ((256, 128), 16, (16, 8)), ((384, 128), 16, (24, 8))],
+    [
+        ((256, 128), 12, (21, 10)),
+        ((384, 128), 12, (31, 10)),
+        ((256, 128), 16, (16, 8)),
+        ((384, 128), 16, (24, 8)),
+    ],
 )
 def test_vit_grids_of_the_paper(size, stride, grid):
     vit = tiny_vit(img_size=size, patch_stride=stride)
@@ -35,7 +40,13 @@ def test_vit_grids_of_the_paper(size, stride, grid):
 def test_vit_equals_timm_vit():
     timm = pytest.importorskip('timm')
     theirs = timm.models.vision_transformer.VisionTransformer(
-        img_size=(64, 32), patch_size=16, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2, num_classes=0
+        img_size=(64, 32),
+        patch_size=16,
+        embed_dim=24,
+        depth=2,
+        num_heads=3,
+        mlp_ratio=2,
+        num_classes=0,
     ).eval()
     from fusionreid.checkpoints.original import convert_original_state
 
@@ -49,7 +60,9 @@ def test_vit_equals_timm_vit():
     tokens = theirs.forward_features(images)
     token, feature_map = ours(images)
     torch.testing.assert_close(token, tokens[:, 0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(feature_map.flatten(2).transpose(1, 2), tokens[:, 1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        feature_map.flatten(2).transpose(1, 2), tokens[:, 1:], atol=1e-5, rtol=1e-5
+    )
 
 
 def test_vit_needs_room_for_a_patch():
@@ -121,8 +134,10 @@ def test_resnet_with_the_standard_stem_equals_torchvision(depth):
     _, feature_map = ours(images)
     assert feature_map.shape == (2, ours.out_channels, 4, 2)
     torch.testing.assert_close(
-        feature_map.mean((2, 3)), torch.nn.Sequential(*list(theirs.children())[:-1])(images).flatten(1),
-        atol=1e-4, rtol=1e-4,
+        feature_map.mean((2, 3)),
+        torch.nn.Sequential(*list(theirs.children())[:-1])(images).flatten(1),
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
@@ -168,8 +183,13 @@ def test_color_histogram_against_a_loop():
     torch.testing.assert_close(histogram[0].view(2, 64), expected)
 
 
-def test_color_histogram_undoes_the_normalisation():
-    pixels = torch.randint(0, 256, (1, 3, 12, 4)).float()
+def test_color_histogram_looks_at_the_balanced_middle():
+    pixels = torch.randint(60, 200, (1, 3, 12, 8)).float()
     branch = ColorHistogram(stripes=2, bins=4)
     feature, _ = branch((pixels - 127.5) / 127.5)
-    torch.testing.assert_close(feature, F.normalize(striped_color_histogram(pixels, 2, 4)))
+    middle = pixels[..., 2:6]
+    balanced = middle * middle.mean() / middle.mean((2, 3), keepdim=True)
+    torch.testing.assert_close(feature, F.normalize(striped_color_histogram(balanced, 2, 4)))
+    border = pixels.clone()
+    border[..., :2] = 0
+    torch.testing.assert_close(branch((border - 127.5) / 127.5)[0], feature)

@@ -15,9 +15,7 @@ from fusionreid.structures import ReIDDataSample
 CNN = dict(
     backbone=dict(type='ReIDResNet', depth=50, stem='release'), pooling=dict(type='GeMPooling')
 )
-VIT = dict(
-    backbone=dict(type='ReIDVisionTransformer', arch='base', patch_stride=12, num_cameras=6)
-)
+VIT = dict(backbone=dict(type='ReIDVisionTransformer', arch='base', patch_stride=12, num_cameras=6))
 T2T = dict(backbone=dict(type='ReIDT2TViT', num_cameras=6))
 SHARED_SEU = dict(type='DualAttentionMutualFusion')
 RELEASED = dict(type='DualAttentionMutualFusion', shared=())
@@ -84,15 +82,19 @@ def test_losses_and_gradients(variant):
     for part in set(parts):
         total, expected = (np.linalg.norm(norms[parts == part]) for norms in (ours, theirs))
         assert abs(total - expected) <= 1e-3 * expected, part
-    # Float32 rounding alone moves single batch-norm gradients of the ResNet by up to 0.7%, on either side; gradients that
-    # are zero in exact arithmetic (biases in front of a batch norm) are noise, hence the absolute term.
+    # Float32 rounding alone moves single batch-norm gradients of the ResNet by up to 0.7%, on
+    # either side; gradients that are zero in exact arithmetic (biases in front of a batch norm) are
+    # noise, hence the absolute term.
     np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-5 * np.linalg.norm(theirs))
     assert (np.abs(ours - theirs) <= 1e-3 * theirs).mean() > 0.7
 
 
 def our_names(original: dict[str, torch.Tensor]) -> dict[str, str]:
     """Translate the names of all weights by following the tensors through the conversion."""
-    markers = {key: torch.full(value.shape, float(row)) for row, (key, value) in enumerate(original.items())}
+    markers = {
+        key: torch.full(value.shape, float(row))
+        for row, (key, value) in enumerate(original.items())
+    }
     keys = list(original)
     converted = convert_original_state(markers)
     return {keys[int(value.flatten()[0])]: name for name, value in converted.items()}

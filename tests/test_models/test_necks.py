@@ -34,9 +34,13 @@ def test_generalized_mean_against_a_loop():
     feature_map = torch.randn(2, 3, 4, 5)
     for row in range(2):
         for channel in range(3):
-            values = [max(value, 1e-6) ** 3 for value in feature_map[row, channel].flatten().tolist()]
+            values = [
+                max(value, 1e-6) ** 3 for value in feature_map[row, channel].flatten().tolist()
+            ]
             expected = (sum(values) / len(values)) ** (1 / 3)
-            assert generalized_mean(feature_map, 3.0)[row, channel].item() == pytest.approx(expected, rel=1e-5)
+            assert generalized_mean(feature_map, 3.0)[row, channel].item() == pytest.approx(
+                expected, rel=1e-5
+            )
 
 
 def test_gem_survives_half_precision():
@@ -54,9 +58,11 @@ def test_gem_refuses_an_exponent_below_one():
 def test_lru_without_depthwise_is_its_pointwise_half():
     lru = LocalRefinementUnit(10, 8, depthwise=False).eval()
     torch.testing.assert_close(lru(MAPS['cnn']), lru.pointwise(MAPS['cnn']))
-    assert sum(p.numel() for p in LocalRefinementUnit(10, 8).parameters()) - sum(
-        p.numel() for p in lru.parameters()
-    ) == 2 * 10 + 2 * 10 + 1  # depth-wise weight and bias, batch norm, PReLU slope
+    assert (
+        sum(p.numel() for p in LocalRefinementUnit(10, 8).parameters())
+        - sum(p.numel() for p in lru.parameters())
+        == 2 * 10 + 2 * 10 + 1
+    )  # depth-wise weight and bias, batch norm, PReLU slope
 
 
 def naive_attention(query, key, value, heads):
@@ -94,7 +100,12 @@ def test_cross_attention_against_a_loop():
 def test_every_composition_and_sharing(units, shared):
     neck = DualAttentionMutualFusion(WIDTHS, 12, 2, 3, units=units, shared=shared)
     features = neck(MAPS)
-    assert list(features) == ['cnn_refined', 'transformer_refined', 'cnn_fused', 'transformer_fused']
+    assert list(features) == [
+        'cnn_refined',
+        'transformer_refined',
+        'cnn_fused',
+        'transformer_fused',
+    ]
     assert list(features) == list(neck.out_channels)
     assert all(feature.shape == (2, 12) for feature in features.values())
     sum(feature.sum() for feature in features.values()).backward()
@@ -106,10 +117,14 @@ def test_every_composition_and_sharing(units, shared):
 
 
 def test_units_run_in_the_given_order():
-    htm = HeterogenousTransmissionModule(['cnn', 'transformer'], 12, 3, units=('seu', 'mfu'), shared=('seu',))
+    htm = HeterogenousTransmissionModule(
+        ['cnn', 'transformer'], 12, 3, units=('seu', 'mfu'), shared=('seu',)
+    )
     summaries = dict(cnn=torch.randn(2, 1, 12), transformer=torch.randn(2, 1, 12))
     patches = dict(cnn=torch.randn(2, 8, 12), transformer=torch.randn(2, 15, 12))
-    encoded = {name: htm.seu.shared(torch.cat((summaries[name], patches[name]), 1)) for name in patches}
+    encoded = {
+        name: htm.seu.shared(torch.cat((summaries[name], patches[name]), 1)) for name in patches
+    }
     expected = dict(
         cnn=htm.mfu.cnn(encoded['cnn'][:, :1], encoded['transformer'][:, 1:]),
         transformer=htm.mfu.transformer(encoded['transformer'][:, :1], encoded['cnn'][:, 1:]),

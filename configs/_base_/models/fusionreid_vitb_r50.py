@@ -1,5 +1,5 @@
-# FusionReID with ResNet-50 and ViT-B/16 at stride 12, as published. A config that uses it gives the data set's numbers of
-# identities (num_classes) and cameras (num_cameras).
+# FusionReID with ResNet-50 and ViT-B/16 at stride 12, as published. A config that uses it gives the
+# data set's numbers of identities (num_classes) and cameras (num_cameras).
 model = dict(
     type='FusionReID',
     data_preprocessor=dict(

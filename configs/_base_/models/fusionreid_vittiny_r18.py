@@ -4,7 +4,9 @@ model = dict(
     data_preprocessor=dict(type='ReIDDataPreprocessor', random_erasing=dict(probability=0.5)),
     branches=dict(
         cnn=dict(
-            backbone=dict(type='ReIDResNet', depth=18, stem='standard', base_channels=32, stem_channels=32),
+            backbone=dict(
+                type='ReIDResNet', depth=18, stem='standard', base_channels=32, stem_channels=32
+            ),
             pooling=dict(type='GeMPooling'),
         ),
         transformer=dict(

@@ -1,4 +1,5 @@
-# The published recipe: SGD for 180 epochs in mixed precision, linear warm-up and a cosine, one rate per epoch.
+# The published recipe: SGD for 180 epochs in mixed precision, linear warm-up and a cosine, one rate
+# per epoch.
 max_epochs = 180
 
 optim_wrapper = dict(

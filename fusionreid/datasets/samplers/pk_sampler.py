@@ -21,8 +21,9 @@ def plan_pk_batches(
 ) -> np.ndarray:
     """Plan one epoch of batches of P identities with K images each.
 
-    Every identity's images are shuffled and cut into groups of K; an identity with fewer than K is drawn with replacement, a
-    remainder is dropped. Batches take P identities at random for as long as at least P have groups left.
+    Every identity's images are shuffled and cut into groups of K; an identity with fewer than K is
+    drawn with replacement, a remainder is dropped. Batches take P identities at random for as long
+    as at least P have groups left.
 
     Args:
         images_of: Image indices by identity.
@@ -52,20 +53,24 @@ def plan_pk_batches(
 
 @DATA_SAMPLERS.register_module()
 class PKSampler(Sampler):
-    """Identity-balanced (PK) sampling: every batch holds P identities with K images each, on every process.
+    """Identity-balanced (PK) sampling: every batch holds P identities with K images each, on every
+    process.
 
-    The batches of an epoch depend on seed and epoch alone. With several processes each one gets whole identities, all get the
-    same number of batches, and no image group is given to two of them.
+    The batches of an epoch depend on seed and epoch alone. With several processes each one gets
+    whole identities, all get the same number of batches, and no image group is given to two of
+    them.
 
     Args:
         dataset: A data set whose items tell their identity.
         ids_per_batch: P, identities in a batch of one process.
         instances_per_id: K, images of each.
         seed: Seed of the sampling; None draws one that all processes share.
-        id_key: Key of the identity in the data set's items. Defaults to ``'person_id'``; mmpretrain's data sets use ``'gt_label'``.
+        id_key: Key of the identity in the data set's items. Defaults to ``'person_id'``;
+            mmpretrain's data sets use ``'gt_label'``.
 
     Raises:
-        ValueError: If P or K is not positive or all processes together want more identities than there are.
+        ValueError: If P or K is not positive or all processes together want more identities than
+            there are.
     """
 
     def __init__(

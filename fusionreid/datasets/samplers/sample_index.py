@@ -6,8 +6,8 @@ from typing import SupportsInt
 class SampleIndex(int):
     """Index into a data set that carries the seed of the sample's random augmentation.
 
-    A data loader hands it on to the worker as it is, so the augmentation depends on what the sampler decided and not on the
-    worker or process that happens to load the image.
+    A data loader hands it on to the worker as it is, so the augmentation depends on what the
+    sampler decided and not on the worker or process that happens to load the image.
 
     Args:
         index: Position in the data set.

@@ -11,7 +11,8 @@ from fusionreid.registry import HOOKS
 
 @HOOKS.register_module()
 class ConsistencyCheckHook(Hook):
-    """Compares what the config says twice before the first step: identities, cameras and batch size.
+    """Compares what the config says twice before the first step: identities, cameras and batch
+    size.
 
     Raises:
         ValueError: Naming both numbers and the setting to change.

@@ -11,7 +11,9 @@ from fusionreid.registry import HOOKS
 
 
 def to_plain(value: Any) -> Any:
-    """Turn NumPy scalars and arrays into Python numbers and lists, in nested dicts, lists and tuples too."""
+    """Turn NumPy scalars and arrays into Python numbers and lists, in nested dicts, lists and
+    tuples too.
+    """
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -27,8 +29,8 @@ def to_plain(value: Any) -> Any:
 class PlainCheckpointHook(Hook):
     """Keeps checkpoints to plain data, so that ``torch.load(..., weights_only=True)`` reads them.
 
-    mmengine stores its log history as objects, which today's torch refuses to load, whether for resuming, testing or as
-    pretrained weights.
+    mmengine stores its log history as objects, which today's torch refuses to load, whether for
+    resuming, testing or as pretrained weights.
     """
 
     priority = 'VERY_LOW'

@@ -15,8 +15,9 @@ class ReIDAmpOptimWrapper(AmpOptimWrapper):
     """mmengine's mixed precision, on CPU too.
 
     Args:
-        dtype: ``'float16'`` (loss scaling included) or ``'bfloat16'`` (which needs none). A CPU computes bfloat16 in either
-            case, since float16 is not made for training there. Defaults to ``'float16'``.
+        dtype: ``'float16'`` (loss scaling included) or ``'bfloat16'`` (which needs none). A CPU
+            computes bfloat16 in either case, since float16 is not made for training there. Defaults
+            to ``'float16'``.
         loss_scale: As in mmengine; used for float16 on a GPU. Defaults to ``'dynamic'``.
         **kwargs: Arguments of mmengine's OptimWrapper.
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from mmengine.optim import LRSchedulerMixin, _ParamScheduler
+from mmengine.optim import _ParamScheduler
 from torch.optim import Optimizer
 
 from fusionreid.registry import PARAM_SCHEDULERS
@@ -13,8 +13,9 @@ def warmup_cosine_factor(
 ) -> float:
     """Return the share of the base learning rate in an epoch.
 
-    Linear from ``warmup_factor`` at epoch 0 towards 1 at ``warmup_epochs``; from there on the cosine that runs from 1 at epoch 0 to
-    ``final_factor`` at ``num_epochs``, as if there had been no warm-up.
+    Linear from ``warmup_factor`` at epoch 0 towards 1 at ``warmup_epochs``; from there on the
+    cosine that runs from 1 at epoch 0 to ``final_factor`` at ``num_epochs``, as if there had been
+    no warm-up.
 
     Args:
         epoch: Epoch, counted from 1 as in the published recipe.
@@ -30,7 +31,7 @@ def warmup_cosine_factor(
 
 
 @PARAM_SCHEDULERS.register_module()
-class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
+class WarmupCosineLR(_ParamScheduler):
     """Learning rate of the published recipe: linear warm-up and a cosine, one value per epoch.
 
     Args:
@@ -57,7 +58,9 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         verbose: bool = False,
     ) -> None:
         if not 0 <= warmup_epochs <= num_epochs:
-            raise ValueError(f'warmup_epochs={warmup_epochs} must lie in [0, num_epochs={num_epochs}]')
+            raise ValueError(
+                f'warmup_epochs={warmup_epochs} must lie in [0, num_epochs={num_epochs}]'
+            )
         self.shape = (num_epochs, warmup_epochs, warmup_factor, final_factor)
         super().__init__(optimizer, param_name='lr', last_step=last_step, verbose=verbose)
 

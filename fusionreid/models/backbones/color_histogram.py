@@ -9,7 +9,8 @@ from fusionreid.registry import MODELS
 
 
 def striped_color_histogram(images: Tensor, stripes: int, bins: int) -> Tensor:
-    """Describe images by the joint RGB histograms of horizontal stripes, the classic hand-made ReID feature.
+    """Describe images by the joint RGB histograms of horizontal stripes, the classic hand-made ReID
+    feature.
 
     Args:
         images: Images of shape ``(B, 3, H, W)`` with values in [0, 255].
@@ -17,7 +18,8 @@ def striped_color_histogram(images: Tensor, stripes: int, bins: int) -> Tensor:
         bins: Bins per colour channel.
 
     Returns:
-        Square-rooted shares of shape ``(B, stripes * bins ** 3)``, so that Euclidean distance is Hellinger's.
+        Square-rooted shares of shape ``(B, stripes * bins ** 3)``, so that Euclidean distance is
+        Hellinger's.
     """
     levels = (images * (bins / 256)).long().clamp(0, bins - 1)
     codes = (levels[:, 0] * bins + levels[:, 1]) * bins + levels[:, 2]
@@ -30,9 +32,25 @@ def striped_color_histogram(images: Tensor, stripes: int, bins: int) -> Tensor:
     return torch.cat(histograms, 1).sqrt()
 
 
+def balance_grey_world(images: Tensor) -> Tensor:
+    """Scale the channels so that their means agree, which removes a camera's colour cast.
+
+    Args:
+        images: Images of shape ``(B, 3, H, W)`` with values in [0, 255].
+
+    Returns:
+        Balanced images, clipped to [0, 255].
+    """
+    means = images.mean((2, 3), keepdim=True).clamp(min=1e-6)
+    return (images * means.mean(1, keepdim=True) / means).clamp(0, 255)
+
+
 @MODELS.register_module()
 class ColorHistogram(BaseModule):
-    """Parameter-free branch: striped colour histograms, a floor that every trained model has to beat.
+    """Parameter-free branch: striped colour histograms, a floor that every trained model must beat.
+
+    The middle half of the columns is taken, where the person is, and balanced by the grey-world
+    assumption: on rendered people both make the histograms several times better.
 
     Args:
         mean: Mean that the data preprocessor subtracted, one value for all channels.
@@ -51,7 +69,12 @@ class ColorHistogram(BaseModule):
         self.out_channels = stripes * bins**3
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the histogram ``(B, out_channels)`` of images ``(B, 3, H, W)`` and, as a map, the same on a 1x1 grid."""
+        """Return the histogram ``(B, out_channels)`` of images ``(B, 3, H, W)``.
+
+        As a map, the same comes on a 1x1 grid.
+        """
         pixels = (images * self.std + self.mean).round()
-        feature = F.normalize(striped_color_histogram(pixels, self.stripes, self.bins))
+        width = pixels.shape[3]
+        centre = balance_grey_world(pixels[..., width // 4 : width - width // 4])
+        feature = F.normalize(striped_color_histogram(centre, self.stripes, self.bins))
         return feature, feature[:, :, None, None]

@@ -11,12 +11,13 @@ def guess_grid(num_patches: int, like: tuple[int, int]) -> tuple[int, int]:
 
     Args:
         num_patches: Number of patches, without extra tokens.
-        like: A grid (rows, columns) that it probably has; else its aspect ratio settles which factorisation is meant.
+        like: A grid (rows, columns) that it probably has; else its aspect ratio settles which
+            factorisation is meant.
 
     Returns:
-        ``like`` if the lengths agree, else a square grid if the length is a square (ImageNet checkpoints are), else one with as
-        many columns as ``like`` (256x128 and 384x128 differ in rows alone), else the factorisation whose aspect ratio is
-        nearest to that of ``like``.
+        ``like`` if the lengths agree, else a square grid if the length is a square (ImageNet
+        checkpoints are), else one with as many columns as ``like`` (256x128 and 384x128 differ in
+        rows alone), else the factorisation whose aspect ratio is nearest to that of ``like``.
     """
     if num_patches == like[0] * like[1]:
         return like
@@ -36,7 +37,8 @@ def guess_grid(num_patches: int, like: tuple[int, int]) -> tuple[int, int]:
 def fit_position_embedding(
     embedding: Tensor, grid: tuple[int, int], like: tuple[int, int]
 ) -> Tensor:
-    """Resize a position embedding with one extra token to a grid, bilinearly as the published recipe does.
+    """Resize a position embedding with one extra token to a grid, bilinearly as the published
+    recipe does.
 
     Args:
         embedding: Position embedding of shape ``(1, 1 + N, D)``, class token first.
@@ -44,7 +46,8 @@ def fit_position_embedding(
         like: The grid that the embedding has or resembles; see :func:`guess_grid`.
 
     Returns:
-        Position embedding of shape ``(1, 1 + rows * columns, D)``; the same tensor where nothing changes.
+        Position embedding of shape ``(1, 1 + rows * columns, D)``; the same tensor where nothing
+        changes.
     """
     source = guess_grid(embedding.shape[1] - 1, like)
     return resize_pos_embed(embedding, source, grid, mode='bilinear', num_extra_tokens=1)

@@ -14,9 +14,10 @@ class ReIDResNet(ResNet):
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        stem: ``'standard'``: ReLU after the first batch norm, then a 3x3 max pool with padding 1, as in every ImageNet
-            checkpoint. ``'release'``: no ReLU and a 2x2 max pool without padding, as in the authors' released code, with
-            which the published numbers were measured and which its checkpoints need.
+        stem: ``'standard'``: ReLU after the first batch norm, then a 3x3 max pool with padding 1,
+            as in every ImageNet checkpoint. ``'release'``: no ReLU and a 2x2 max pool without
+            padding, as in the authors' released code, with which the published numbers were
+            measured and which its checkpoints need.
         strides: Strides of the four stages. Defaults to ``(1, 2, 2, 1)``.
         **kwargs: Everything else that mmpretrain's ResNet takes.
 
@@ -47,5 +48,7 @@ class ReIDResNet(ResNet):
         return self
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[None, Tensor]:
-        """Return no class token and the last stage's map of shape ``(B, out_channels, H / 16, W / 16)``."""
+        """Return no class token and the last stage's map of shape ``(B, out_channels, H / 16, W /
+        16)``.
+        """
         return None, super().forward(images)[-1]

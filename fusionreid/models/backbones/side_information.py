@@ -7,7 +7,8 @@ UNKNOWN_CAMERA = -1
 
 
 class SideInformationEmbedding(nn.Module):
-    """Side information embedding (SIE): a learned vector per camera for every token (TransReID, arXiv 2102.04378).
+    """Side information embedding (SIE): a learned vector per camera for every token (TransReID,
+    arXiv 2102.04378).
 
     Args:
         num_cameras: Cameras of the training set.
@@ -28,8 +29,8 @@ class SideInformationEmbedding(nn.Module):
         """Look up the cameras.
 
         Args:
-            camera_ids: Cameras of shape ``(B,)``, 0-based; -1 stands for an unknown camera and gives the mean embedding.
-                None means that all are unknown.
+            camera_ids: Cameras of shape ``(B,)``, 0-based; -1 stands for an unknown camera and
+                gives the mean embedding. None means that all are unknown.
 
         Returns:
             Scaled embeddings of shape ``(B, 1, D)``, or ``(1, 1, D)`` when ``camera_ids`` is None.

@@ -17,7 +17,8 @@ TOTAL_STRIDE = 16
 
 @MODELS.register_module()
 class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
-    """Tokens-to-Token ViT (arXiv 2101.11986) for images of any shape, with side information embedding.
+    """Tokens-to-Token ViT (arXiv 2101.11986) for images of any shape, with side information
+    embedding.
 
     Args:
         img_size: Height and width of the images in pixels, multiples of 16.
@@ -43,7 +44,9 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         **kwargs: Any,
     ) -> None:
         if any(side % TOTAL_STRIDE for side in img_size):
-            raise ValueError(f'T2T-ViT needs image sides divisible by {TOTAL_STRIDE}, got {tuple(img_size)}')
+            raise ValueError(
+                f'T2T-ViT needs image sides divisible by {TOTAL_STRIDE}, got {tuple(img_size)}'
+            )
         super().__init__(
             img_size=img_size[0],
             embed_dims=embed_dims,
@@ -60,8 +63,9 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         self.finish_init(embed_dims, num_cameras, sie_coefficient)
 
     def _set_attention_scales(self) -> None:
-        # The original scales each attention by its layer's *input* width per head: 147 and 576 in the token attentions,
-        # whose heads are 64 wide. mmpretrain 1.2 says so too, but divides by the head width.
+        # The original scales each attention by its layer's *input* width per head: 147 and 576 in
+        # the token attentions, whose heads are 64 wide. mmpretrain 1.2 says so too, but divides by
+        # the head width.
         tokens = self.tokens_to_token
         for layer in (tokens.attention1, tokens.attention2, *self.encoder):
             scale = (layer.attn.input_dims // layer.attn.num_heads) ** -0.5
@@ -74,10 +78,12 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
 
         Args:
             images: Normalised images of shape ``(B, 3, H, W)``, sides multiples of 16.
-            camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown. Ignored without SIE.
+            camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown. Ignored
+                without SIE.
 
         Returns:
-            The class token after the final norm, of shape ``(B, D)``, and the patch tokens on their grid, ``(B, D, H', W')``.
+            The class token after the final norm, of shape ``(B, D)``, and the patch tokens on their
+            grid, ``(B, D, H', W')``.
         """
         patches, grid = self.tokens_to_token(images)
         tokens = self.drop_after_pos(self.embed_tokens(patches, grid, camera_ids))

@@ -11,10 +11,11 @@ from .side_information import SideInformationEmbedding
 
 
 class TokenEmbeddingMixin:
-    """What ReID adds to an mmpretrain transformer: camera embedding, free patch grids, class token plus map as output.
+    """What ReID adds to an mmpretrain transformer: camera embedding, free patch grids, class token
+    plus map as output.
 
-    The class it is mixed into provides ``cls_token``, ``pos_embed`` (class token first) and ``patch_resolution``, and calls
-    :meth:`finish_init` at the end of its constructor.
+    The class it is mixed into provides ``cls_token``, ``pos_embed`` (class token first) and
+    ``patch_resolution``, and calls :meth:`finish_init` at the end of its constructor.
     """
 
     def finish_init(self, embed_dims: int, num_cameras: int, sie_coefficient: float) -> None:
@@ -51,19 +52,20 @@ class TokenEmbeddingMixin:
 
         Args:
             patches: Patch tokens of shape ``(B, N, D)``.
-            grid: Their grid (rows, columns); one other than ``patch_resolution`` resizes the position embedding.
+            grid: Their grid (rows, columns); one other than ``patch_resolution`` resizes the
+                position embedding.
             camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
 
         Returns:
             Tokens of shape ``(B, 1 + N, D)``.
         """
         tokens = torch.cat((self.cls_token.expand(len(patches), -1, -1), patches), 1)
-        tokens = tokens + fit_position_embedding(
-            self.pos_embed, tuple(grid), self.patch_resolution
-        )
+        tokens = tokens + fit_position_embedding(self.pos_embed, tuple(grid), self.patch_resolution)
         return tokens if self.sie is None else tokens + self.sie(camera_ids)
 
     @staticmethod
     def split_tokens(tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Split ``(B, 1 + N, D)`` into the class token ``(B, D)`` and the map ``(B, D, rows, columns)``."""
+        """Split ``(B, 1 + N, D)`` into the class token ``(B, D)`` and the map ``(B, D, rows,
+        columns)``.
+        """
         return tokens[:, 0], tokens[:, 1:].transpose(1, 2).unflatten(2, tuple(grid))

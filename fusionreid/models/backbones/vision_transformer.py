@@ -12,15 +12,18 @@ from .token_embedding import TokenEmbeddingMixin
 
 @MODELS.register_module()
 class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
-    """Vision Transformer with overlapping patches and side information embedding (TransReID, arXiv 2102.04378).
+    """Vision Transformer with overlapping patches and side information embedding (TransReID, arXiv
+    2102.04378).
 
     Patches are not padded: 256x128 at stride 12 gives a 21x10 grid, at stride 16 a 16x8 one.
 
     Args:
-        arch: An mmpretrain architecture (``'base'``, ``'deit-base'``, ``'deit-small'``, ...) or a dict of its sizes.
+        arch: An mmpretrain architecture (``'base'``, ``'deit-base'``, ``'deit-small'``, ...) or a
+            dict of its sizes.
         img_size: Height and width of the images, in pixels.
         patch_size: Side of a patch in pixels. Defaults to 16.
-        patch_stride: Distance of neighbouring patches in pixels; smaller than ``patch_size`` they overlap. Defaults to 16.
+        patch_stride: Distance of neighbouring patches in pixels; smaller than ``patch_size`` they
+            overlap. Defaults to 16.
         num_cameras: Cameras of the training set; 0 leaves SIE out. Defaults to 0.
         sie_coefficient: Factor of the camera embedding. Defaults to 3.0.
         **kwargs: Everything else that mmpretrain's VisionTransformer takes.
@@ -40,7 +43,9 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         **kwargs: Any,
     ) -> None:
         if min(img_size) < patch_size:
-            raise ValueError(f'images of {tuple(img_size)} pixels hold no patch of {patch_size} pixels')
+            raise ValueError(
+                f'images of {tuple(img_size)} pixels hold no patch of {patch_size} pixels'
+            )
         super().__init__(
             arch,
             img_size=tuple(img_size),
@@ -55,11 +60,14 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         """Encode images.
 
         Args:
-            images: Normalised images of shape ``(B, 3, H, W)``; a size other than ``img_size`` resizes the position embedding.
-            camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown. Ignored without SIE.
+            images: Normalised images of shape ``(B, 3, H, W)``; a size other than ``img_size``
+                resizes the position embedding.
+            camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown. Ignored
+                without SIE.
 
         Returns:
-            The class token after the final norm, of shape ``(B, D)``, and the patch tokens on their grid, ``(B, D, H', W')``.
+            The class token after the final norm, of shape ``(B, D)``, and the patch tokens on their
+            grid, ``(B, D, H', W')``.
         """
         patches, grid = self.patch_embed(images)
         tokens = self.embed_tokens(patches, grid, camera_ids)

@@ -43,8 +43,8 @@ def sample_erasing_box(
 def seeded_normal(seeds: Tensor, positions: Tensor) -> Tensor:
     """Draw N(0, 1) values that depend on a seed and a position alone.
 
-    A counter-based generator (the 64-bit finaliser of SplitMix64, then Box-Muller): the same values on every device, for any
-    batch size and any number of processes.
+    A counter-based generator (the 64-bit finaliser of SplitMix64, then Box-Muller): the same values
+    on every device, for any batch size and any number of processes.
 
     Args:
         seeds: Seeds, int64, of shape ``(N,)``.
@@ -55,7 +55,8 @@ def seeded_normal(seeds: Tensor, positions: Tensor) -> Tensor:
     """
 
     def mix(value: Tensor) -> Tensor:
-        # Constants of SplitMix64 as signed integers; int64 products wrap, shifts are made logical by the mask.
+        # Constants of SplitMix64 as signed integers; int64 products wrap, shifts are made logical
+        # by the mask.
         value = (value ^ ((value >> 30) & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47
         value = (value ^ ((value >> 27) & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
         return value ^ ((value >> 31) & 0x1FFFFFFFF)
@@ -74,7 +75,8 @@ def random_erase(
     area: tuple[float, float] = (0.02, 1 / 3),
     aspect: tuple[float, float] = (0.3, 1 / 0.3),
 ) -> Tensor:
-    """Overwrite a random rectangle of each image with N(0, 1) noise, pixel by pixel (arXiv 1708.04896).
+    """Overwrite a random rectangle of each image with N(0, 1) noise, pixel by pixel (arXiv
+    1708.04896).
 
     Args:
         images: Normalised images of shape ``(B, C, H, W)``; changed in place.

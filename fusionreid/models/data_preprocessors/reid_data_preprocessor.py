@@ -14,12 +14,15 @@ from .random_erasing import random_erase
 
 @MODELS.register_module()
 class ReIDDataPreprocessor(BaseDataPreprocessor):
-    """Stacks uint8 images, moves them to the device, normalises them and, in training, erases random rectangles.
+    """Stacks uint8 images, moves them to the device, normalises them and, in training, erases
+    random rectangles.
 
     Args:
-        mean: Mean per RGB channel, in [0, 255]. Defaults to 127.5, i.e. 0.5 after scaling to [0, 1].
+        mean: Mean per RGB channel, in [0, 255]. Defaults to 127.5, i.e. 0.5 after scaling to [0,
+            1].
         std: Standard deviation per RGB channel. Defaults to 127.5.
-        random_erasing: Arguments ``probability``, ``area`` and ``aspect`` of random erasing; None turns it off.
+        random_erasing: Arguments ``probability``, ``area`` and ``aspect`` of random erasing; None
+            turns it off.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         """Prepare a batch.
 
         Args:
-            data: ``inputs``, a list of uint8 tensors ``(3, H, W)`` of one size (or the stacked tensor), and ``data_samples``.
+            data: ``inputs``, a list of uint8 tensors ``(3, H, W)`` of one size (or the stacked
+                tensor), and ``data_samples``.
             training: Whether random erasing applies.
 
         Returns:
-            ``inputs`` as a normalised float tensor ``(B, 3, H, W)`` on the device, and ``data_samples``.
+            ``inputs`` as a normalised float tensor ``(B, 3, H, W)`` on the device, and
+            ``data_samples``.
 
         Raises:
             ValueError: If the images differ in size.
@@ -66,7 +71,8 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
 
     @staticmethod
     def _seeds(count: int, samples: list | None) -> list[int]:
-        # A sampler that gives no seeds (not ours) falls back on NumPy's global generator, which the Runner seeds.
+        # A sampler that gives no seeds (not ours) falls back on NumPy's global generator, which the
+        # Runner seeds.
         drawn = np.random.randint(0, 2**31, size=count)
         return [
             int(sample.get('augment_seed', fallback))

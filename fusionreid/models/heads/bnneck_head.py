@@ -9,10 +9,11 @@ from fusionreid.registry import MODELS
 
 
 class BNNeck(nn.BatchNorm1d):
-    """Batch normalisation between the metric and the classification space ("Bag of Tricks", arXiv 1903.07071).
+    """Batch normalisation between the metric and the classification space ("Bag of Tricks", arXiv
+    1903.07071).
 
-    Its bias stays at 0, so that the classifier's hyperplanes pass through the origin. A training batch of a single image
-    has no statistics of its own and is normalised by the running ones.
+    Its bias stays at 0, so that the classifier's hyperplanes pass through the origin. A training
+    batch of a single image has no statistics of its own and is normalised by the running ones.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -23,20 +24,30 @@ class BNNeck(nn.BatchNorm1d):
         """Normalise features of shape ``(B, D)``."""
         if self.training and features.shape[0] == 1:
             return F.batch_norm(
-                features, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+                features,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                False,
+                0.0,
+                self.eps,
             )
         return super().forward(features)
 
 
 @MODELS.register_module()
 class BNNeckHead(BaseModule):
-    """Supervises one feature: triplet loss before a BNNeck, ID loss on a bias-free classifier after it.
+    """Supervises one feature: triplet loss before a BNNeck, ID loss on a bias-free classifier after
+    it.
 
     Args:
         in_channels: Width D of the feature.
         num_classes: Identities in the training set.
-        loss_id: Config of the ID loss; called with scores ``(B, num_classes)`` and identities ``(B,)``.
-        loss_triplet: Config of the triplet loss; called with features ``(B, D)`` and identities ``(B,)``.
+        loss_id: Config of the ID loss; called with scores ``(B, num_classes)`` and identities
+            ``(B,)``.
+        loss_triplet: Config of the triplet loss; called with features ``(B, D)`` and identities
+            ``(B,)``.
     """
 
     def __init__(
@@ -48,7 +59,9 @@ class BNNeckHead(BaseModule):
     ) -> None:
         super().__init__()
         if num_classes < 1:
-            raise ValueError(f'num_classes must be the number of training identities, got {num_classes}')
+            raise ValueError(
+                f'num_classes must be the number of training identities, got {num_classes}'
+            )
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.bnneck = BNNeck(in_channels)

@@ -22,17 +22,19 @@ def pairwise_euclidean(features: Tensor) -> Tensor:
 
 
 def batch_hard_distances(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the farthest positive and the nearest negative of every anchor ("In Defense of the Triplet Loss", arXiv 1703.07737).
+    """Find the farthest positive and the nearest negative of every anchor ("In Defense of the
+    Triplet Loss", arXiv 1703.07737).
 
-    An anchor counts among its own positives, so an identity with a single image has a positive distance of about 0.
+    An anchor counts among its own positives, so an identity with a single image has a positive
+    distance of about 0.
 
     Args:
         distances: Distances of shape ``(B, B)``.
         ids: Identities of shape ``(B,)``.
 
     Returns:
-        Farthest positive distance, nearest negative distance (infinite where there is none) and whether the anchor has
-        a negative; each of shape ``(B,)``.
+        Farthest positive distance, nearest negative distance (infinite where there is none) and
+        whether the anchor has a negative; each of shape ``(B,)``.
     """
     same = ids[:, None] == ids[None, :]
     positive = distances.masked_fill(~same, float('-inf')).amax(1)
@@ -46,7 +48,8 @@ def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None 
     Args:
         features: Features of shape ``(B, D)``; computed in float32 whatever their type.
         ids: Identities of shape ``(B,)``.
-        margin: None for the soft margin ``log(1 + exp(d_ap - d_an))``, else ``max(0, d_ap - d_an + margin)``.
+        margin: None for the soft margin ``log(1 + exp(d_ap - d_an))``, else ``max(0, d_ap - d_an +
+            margin)``.
 
     Returns:
         Scalar mean over the anchors that have a negative; 0 when none has.
@@ -54,7 +57,8 @@ def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None 
     with torch.autocast(features.device.type, enabled=False):
         distances = pairwise_euclidean(features.float())
         positive, negative, valid = batch_hard_distances(distances, ids)
-        # An anchor without a negative has an infinite distance: replaced before the loss, since inf * 0 is NaN.
+        # An anchor without a negative has an infinite distance: replaced before the loss, since inf
+        # * 0 is NaN.
         gap = torch.where(valid, positive - negative, torch.zeros_like(positive))
         losses = F.softplus(gap) if margin is None else F.relu(gap + margin)
         return (losses * valid).sum() / valid.sum().clamp(min=1)
@@ -65,7 +69,8 @@ class BatchHardTripletLoss(nn.Module):
     """Batch-hard triplet loss with a soft or a fixed margin; see :func:`batch_hard_triplet_loss`.
 
     Args:
-        margin: None (default) for the soft margin, else a fixed margin, at least 0, in units of feature distance.
+        margin: None (default) for the soft margin, else a fixed margin, at least 0, in units of
+            feature distance.
         loss_weight: Factor of the loss. Defaults to 1.
     """
 

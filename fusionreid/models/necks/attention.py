@@ -31,14 +31,17 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Attend within a sequence of shape ``(B, N, d)``."""
-        query, key, value = (split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, -1))
+        query, key, value = (
+            split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, -1)
+        )
         return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
 
 
 class CrossAttention(nn.Module):
     """Multi-head attention of summary tokens to another branch's tokens.
 
-    Keys come from layer-normalised tokens, values from the tokens as they are; the projections have no bias.
+    Keys come from layer-normalised tokens, values from the tokens as they are; the projections have
+    no bias.
 
     Args:
         embed_dims: Token width d.
@@ -55,7 +58,9 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(embed_dims, embed_dims)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Let ``queries`` of shape ``(B, M, d)`` attend to ``tokens`` of shape ``(B, N, d)``; returns ``(B, M, d)``."""
+        """Let ``queries`` of shape ``(B, M, d)`` attend to ``tokens`` of shape ``(B, N, d)``;
+        returns ``(B, M, d)``.
+        """
         attended = F.scaled_dot_product_attention(
             split_heads(self.q(queries), self.num_heads),
             split_heads(self.k(self.norm(tokens)), self.num_heads),
@@ -78,7 +83,9 @@ class MLP(nn.Sequential):
 
 
 def init_transformer_weights(module: nn.Module) -> None:
-    """Initialise linear layers as transformers usually are: weights N(0, 0.02^2) truncated at two units, biases 0."""
+    """Initialise linear layers as transformers usually are: weights N(0, 0.02^2) truncated at two
+    units, biases 0.
+    """
     if isinstance(module, nn.Linear):
         torch.nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

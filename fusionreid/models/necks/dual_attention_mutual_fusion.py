@@ -16,18 +16,19 @@ from .lru import LocalRefinementUnit
 class DualAttentionMutualFusion(BaseModule):
     """The fusion neck of FusionReID: an LRU per branch, then a stack of HTMs (arXiv 2412.17239).
 
-    Every HTM receives the refined patch tokens again; only the summary tokens are carried from layer to layer. The first
-    summary of a branch is its GeM-pooled refined map.
+    Every HTM receives the refined patch tokens again; only the summary tokens are carried from
+    layer to layer. The first summary of a branch is its GeM-pooled refined map.
 
     Args:
-        in_channels: Channels of each branch's map, by branch name, in the order in which features are reported.
+        in_channels: Channels of each branch's map, by branch name, in the order in which features
+            are reported.
         embed_dims: The mixing width d. Defaults to 768.
         num_layers: Number L of HTMs; 0 leaves the refined features alone. Defaults to 2.
         num_heads: Attention heads. Defaults to 12.
         mlp_ratio: Hidden width of the MLPs over d. Defaults to 4.
         units: Units of each HTM, in order. Defaults to ``('seu', 'mfu')``.
-        shared: Units with one set of weights for all branches. Defaults to ``('seu',)``, the published model;
-            the authors' released code shares none, ``()``.
+        shared: Units with one set of weights for all branches. Defaults to ``('seu',)``, the
+            published model; the authors' released code shares none, ``()``.
         depthwise: Whether the LRUs have their depth-wise half. Defaults to True.
 
     Raises:
@@ -57,7 +58,9 @@ class DualAttentionMutualFusion(BaseModule):
         )
         self.pooling = nn.ModuleDict({name: GeMPooling() for name in branches})
         self.layers = nn.ModuleList(
-            HeterogenousTransmissionModule(branches, embed_dims, num_heads, mlp_ratio, units, shared)
+            HeterogenousTransmissionModule(
+                branches, embed_dims, num_heads, mlp_ratio, units, shared
+            )
             for _ in range(num_layers)
         )
         stages = ['refined', 'fused'] if num_layers else ['refined']
@@ -69,16 +72,20 @@ class DualAttentionMutualFusion(BaseModule):
         """Refine and fuse the branches' maps.
 
         Args:
-            maps: Per branch, a map of shape ``(B, C_branch, H_branch, W_branch)``; grids may differ.
+            maps: Per branch, a map of shape ``(B, C_branch, H_branch, W_branch)``; grids may
+                differ.
 
         Returns:
-            Features of shape ``(B, d)``: first ``<branch>_refined`` of every branch, then ``<branch>_fused``.
+            Features of shape ``(B, d)``: first ``<branch>_refined`` of every branch, then
+            ``<branch>_fused``.
 
         Raises:
             KeyError: If the maps are not those of the branches the neck was built for.
         """
         if set(maps) != set(self.lru):
-            raise KeyError(f'the neck was built for branches {list(self.lru)}, got maps of {list(maps)}')
+            raise KeyError(
+                f'the neck was built for branches {list(self.lru)}, got maps of {list(maps)}'
+            )
         refined = {name: lru(maps[name]) for name, lru in self.lru.items()}
         pooled = {name: self.pooling[name](refined[name]) for name in refined}
         features = {f'{name}_refined': feature for name, feature in pooled.items()}

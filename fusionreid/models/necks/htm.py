@@ -29,14 +29,17 @@ class SharedEncodingUnit(nn.Module):
         self.norm = nn.LayerNorm(embed_dims)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Encode a sequence of shape ``(B, 1 + N, d)``: the summary token and its branch's patch tokens."""
+        """Encode a sequence of shape ``(B, 1 + N, d)``: the summary token and its branch's patch
+        tokens.
+        """
         tokens = tokens + self.attn(self.norm1(tokens))
         tokens = tokens + self.mlp(self.norm2(tokens))
         return self.norm(tokens)
 
 
 class MutualFusionUnit(nn.Module):
-    """Mutual Fusion Unit (MFU): the summary token of one branch reads the other branch's patch tokens.
+    """Mutual Fusion Unit (MFU): the summary token of one branch reads the other branch's patch
+    tokens.
 
     Args:
         embed_dims: Token width d.
@@ -65,17 +68,20 @@ SHARED = 'shared'
 class HeterogenousTransmissionModule(BaseModule):
     """Heterogenous Transmission Module (HTM): one layer of the exchange between branches.
 
-    Each branch gives a summary token and its patch tokens. An SEU lets every branch's tokens mix among themselves; an
-    MFU lets each summary token read the patch tokens of the other branches (arXiv 2412.17239, section on the HTM).
-    With more than two branches, a summary token reads the tokens of all others, joined into one sequence.
+    Each branch gives a summary token and its patch tokens. An SEU lets every branch's tokens mix
+    among themselves; an MFU lets each summary token read the patch tokens of the other branches
+    (arXiv 2412.17239, section on the HTM). With more than two branches, a summary token reads the
+    tokens of all others, joined into one sequence.
 
     Args:
         branches: Names of the branches, at least two.
         embed_dims: Token width d.
         num_heads: Attention heads; they divide d.
         mlp_ratio: Hidden width of the MLPs over d.
-        units: The units in their order: ``('seu', 'mfu')`` as published, ``('seu',)``, ``('mfu',)`` or ``('mfu', 'seu')``.
-        shared: Which of the units have one set of weights for all branches; the published model shares the SEU.
+        units: The units in their order: ``('seu', 'mfu')`` as published, ``('seu',)``, ``('mfu',)``
+            or ``('mfu', 'seu')``.
+        shared: Which of the units have one set of weights for all branches; the published model
+            shares the SEU.
 
     Raises:
         ValueError: If units, sharing, branches or widths do not fit together.
@@ -94,7 +100,9 @@ class HeterogenousTransmissionModule(BaseModule):
         if len(branches) < 2:
             raise ValueError(f'HTM exchanges between at least two branches, got {list(branches)}')
         if not units or len(set(units)) != len(units) or not set(units) <= set(UNITS):
-            raise ValueError(f"units must be an order of 'seu' and 'mfu' without repeats, got {tuple(units)}")
+            raise ValueError(
+                f"units must be an order of 'seu' and 'mfu' without repeats, got {tuple(units)}"
+            )
         if not set(shared) <= set(UNITS):
             raise ValueError(f"shared may name 'seu' and 'mfu', got {tuple(shared)}")
         if embed_dims % num_heads:
@@ -120,7 +128,8 @@ class HeterogenousTransmissionModule(BaseModule):
             patches: Per branch, the refined patch tokens of shape ``(B, N_branch, d)``.
 
         Returns:
-            Per branch, the new summary token of shape ``(B, 1, d)``. Patch tokens are not carried on.
+            Per branch, the new summary token of shape ``(B, 1, d)``. Patch tokens are not carried
+            on.
         """
         for unit in self.units:
             if unit == 'seu':

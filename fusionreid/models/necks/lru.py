@@ -10,13 +10,14 @@ from fusionreid.registry import MODELS
 class LocalRefinementUnit(BaseModule):
     """Local Refinement Unit (LRU): brings one branch's map to the mixing width.
 
-    A depth-wise 1x1 convolution, then a point-wise one, each followed by batch normalisation and PReLU
-    (arXiv 2412.17239, section on the LRU). The grid keeps its size.
+    A depth-wise 1x1 convolution, then a point-wise one, each followed by batch normalisation and
+    PReLU (arXiv 2412.17239, section on the LRU). The grid keeps its size.
 
     Args:
         in_channels: Channels of the branch's map.
         out_channels: The mixing width d.
-        depthwise: Whether the depth-wise half is built; without it only the projection to d is left. Defaults to True.
+        depthwise: Whether the depth-wise half is built; without it only the projection to d is
+            left. Defaults to True.
     """
 
     def __init__(self, in_channels: int, out_channels: int, depthwise: bool = True) -> None:

@@ -10,9 +10,11 @@ class Branch(BaseModule):
     """One view of the image: a backbone, and GeM pooling where the backbone has no class token.
 
     Args:
-        backbone: Config of a backbone that returns a class token ``(B, C)`` or None, and a map ``(B, C, H, W)``; it has the
-            attributes ``out_channels`` and ``num_cameras`` (0 without side information embedding).
-        pooling: Config of the pooling that makes the feature from the map, or None to take the class token.
+        backbone: Config of a backbone that returns a class token ``(B, C)`` or None, and a map
+            ``(B, C, H, W)``; it has the attributes ``out_channels`` and ``num_cameras`` (0 without
+            side information embedding).
+        pooling: Config of the pooling that makes the feature from the map, or None to take the
+            class token.
     """
 
     def __init__(self, backbone: dict, pooling: dict | None = None) -> None:
@@ -31,7 +33,8 @@ class Branch(BaseModule):
         return self.backbone.num_cameras
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the feature ``(B, C)`` and the map ``(B, C, H, W)`` of normalised images ``(B, 3, H, W)``.
+        """Return the feature ``(B, C)`` and the map ``(B, C, H, W)`` of normalised images ``(B, 3,
+        H, W)``.
 
         Raises:
             ValueError: If there is neither a class token nor a pooling.

@@ -15,23 +15,28 @@ FeatureDict = dict[str, Tensor]
 
 @MODELS.register_module()
 class FusionReID(BaseModel):
-    """Person ReID by one branch or several side by side, with a neck that fuses them (arXiv 2412.17239).
+    """Person ReID by one branch or several side by side, with a neck that fuses them (arXiv
+    2412.17239).
 
-    The feature of each branch comes first, in the order of ``branches``, then those that the neck adds. With the published
-    branches and neck they are ``cnn``, ``transformer``, ``cnn_refined``, ``transformer_refined``, ``cnn_fused`` and
-    ``transformer_fused``. One branch and no neck is a single-branch baseline.
+    The feature of each branch comes first, in the order of ``branches``, then those that the neck
+    adds. With the published branches and neck they are ``cnn``, ``transformer``, ``cnn_refined``,
+    ``transformer_refined``, ``cnn_fused`` and ``transformer_fused``. One branch and no neck is a
+    single-branch baseline.
 
     Args:
-        branches: Configs of the branches by name; see :class:`Branch`. None switches off a branch that a config inherits.
-        head: Config of the head that supervises each feature; one is built per feature, with its width. None makes a model
-            that only extracts features.
+        branches: Configs of the branches by name; see :class:`Branch`. None switches off a branch
+            that a config inherits.
+        head: Config of the head that supervises each feature; one is built per feature, with its
+            width. None makes a model that only extracts features.
         neck: Config of the fusion neck, built with the branches' widths. None for none.
-        bnneck: Whether ``predict`` returns features ``'before'`` or ``'after'`` the BNNeck. Defaults to ``'before'``.
+        bnneck: Whether ``predict`` returns features ``'before'`` or ``'after'`` the BNNeck.
+            Defaults to ``'before'``.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config, e.g. ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:
-        ValueError: If there is no branch, ``bnneck`` is unknown, or features after a BNNeck are asked for without a head.
+        ValueError: If there is no branch, ``bnneck`` is unknown, or features after a BNNeck are
+            asked for without a head.
     """
 
     def __init__(
@@ -59,7 +64,10 @@ class FusionReID(BaseModel):
         if self.neck is not None:
             self.feature_widths.update(self.neck.out_channels)
         self.heads = nn.ModuleDict(
-            {name: MODELS.build({'in_channels': width, **head}) for name, width in self.feature_widths.items()}
+            {
+                name: MODELS.build({'in_channels': width, **head})
+                for name, width in self.feature_widths.items()
+            }
             if head
             else {}
         )
@@ -84,16 +92,18 @@ class FusionReID(BaseModel):
 
         Args:
             inputs: Normalised images of shape ``(B, 3, H, W)``.
-            data_samples: The images' data samples; their cameras are used by SIE, their identities by the losses. Without
-                them every camera is unknown.
-            mode: ``'tensor'``: features before the BNNecks, by name. ``'loss'``: the losses ``<feature>.loss_id`` and
-                ``<feature>.loss_triplet``. ``'predict'``: the data samples with ``features`` filled in.
+            data_samples: The images' data samples; their cameras are used by SIE, their identities
+                by the losses. Without them every camera is unknown.
+            mode: ``'tensor'``: features before the BNNecks, by name. ``'loss'``: the losses
+                ``<feature>.loss_id`` and ``<feature>.loss_triplet``. ``'predict'``: the data
+                samples with ``features`` filled in.
 
         Returns:
             As ``mode`` says; features have shape ``(B, D)``, in ``predict`` ``(D,)`` and float32.
 
         Raises:
-            ValueError: If the mode is unknown, samples and images differ in number, or an id or camera is out of range.
+            ValueError: If the mode is unknown, samples and images differ in number, or an id or
+                camera is out of range.
         """
         if data_samples is not None and len(data_samples) != len(inputs):
             raise ValueError(f'got {len(inputs)} images but {len(data_samples)} data samples')
@@ -168,7 +178,9 @@ class FusionReID(BaseModel):
                 )
         return torch.tensor(cameras, device=device)
 
-    def _person_ids(self, data_samples: list[ReIDDataSample] | None, device: torch.device) -> Tensor:
+    def _person_ids(
+        self, data_samples: list[ReIDDataSample] | None, device: torch.device
+    ) -> Tensor:
         if not data_samples:
             raise ValueError('training needs data samples with identities')
         ids = [sample.get('person_id', -1) for sample in data_samples]

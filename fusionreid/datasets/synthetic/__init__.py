@@ -1,0 +1,14 @@
+"""Renders people in small street scenes, laid out as a person re-identification data set."""
+
+from .identity import Identity, sample_identities
+from .layout import LAYOUTS, MAX_CAMERAS
+from .writer import SyntheticConfig, render_data_set
+
+__all__ = [
+    'LAYOUTS',
+    'MAX_CAMERAS',
+    'Identity',
+    'SyntheticConfig',
+    'render_data_set',
+    'sample_identities',
+]

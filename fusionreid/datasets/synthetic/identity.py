@@ -1,0 +1,205 @@
+"""Who a rendered person is: the attributes that stay the same under every camera."""
+
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+
+# Everyday clothing colours (RGB). Few on purpose: many people must share them, so that colour
+# alone does not tell who is who.
+COLOURS: dict[str, tuple[int, int, int]] = {
+    'black': (36, 36, 40),
+    'grey': (146, 148, 152),
+    'white': (232, 231, 226),
+    'navy': (38, 48, 92),
+    'denim': (74, 98, 142),
+    'sky': (136, 178, 214),
+    'red': (176, 44, 48),
+    'green': (52, 112, 76),
+    'olive': (108, 106, 66),
+    'beige': (204, 186, 152),
+    'brown': (110, 78, 56),
+    'mustard': (204, 160, 60),
+    'pink': (218, 150, 166),
+}
+
+SKIN: tuple[tuple[int, int, int], ...] = (
+    (244, 212, 188),
+    (226, 180, 146),
+    (196, 144, 106),
+    (146, 98, 68),
+    (92, 62, 46),
+)
+HAIR: dict[str, tuple[int, int, int]] = {
+    'black': (30, 26, 26),
+    'brown': (84, 56, 38),
+    'auburn': (132, 66, 38),
+    'blond': (188, 150, 84),
+    'grey': (164, 162, 160),
+}
+
+# value -> relative frequency, per attribute
+_CHOICES: dict[str, dict] = {
+    'height': {1.56: 2, 1.64: 3, 1.72: 3, 1.80: 3, 1.88: 2},
+    'width': {0.84: 3, 1.0: 4, 1.18: 3, 1.36: 2},
+    'skin': {0: 3, 1: 4, 2: 3, 3: 2, 4: 2},
+    'hair_style': {
+        'short': 5, 'bald': 1, 'bob': 3, 'long': 4, 'ponytail': 3, 'bun': 2, 'afro': 2,
+    },
+    'hair_colour': {'black': 4, 'brown': 4, 'auburn': 2, 'blond': 3, 'grey': 1},
+    'hat': {'none': 7, 'cap': 2, 'beanie': 2, 'brim': 1},
+    'upper': {'tshirt': 4, 'shirt': 4, 'hoodie': 3, 'jacket': 4, 'coat': 2, 'dress': 2},
+    'upper_colour': {
+        'black': 3, 'grey': 2, 'white': 3, 'navy': 2, 'red': 2, 'green': 2, 'beige': 2, 'sky': 2,
+        'mustard': 1, 'pink': 1,
+    },
+    'upper_accent': {'white': 3, 'black': 3, 'grey': 1, 'red': 1, 'mustard': 1, 'sky': 1},
+    'upper_pattern': {
+        'plain': 3, 'stripes_h': 3, 'stripes_v': 2, 'checks': 2, 'dots': 2, 'logo': 2,
+        'two_tone': 2, 'sleeves': 2, 'sash': 1, 'band': 2,
+    },
+    'lower': {'trousers': 5, 'slim': 3, 'shorts': 3, 'skirt': 2, 'long_skirt': 1},
+    'lower_colour': {'black': 3, 'denim': 3, 'navy': 2, 'grey': 2, 'beige': 2, 'brown': 1},
+    'lower_pattern': {'plain': 4, 'side_stripe': 2, 'checks': 1, 'turn_ups': 1},
+    'shoes': {'black': 3, 'white': 3, 'brown': 2, 'red': 1},
+    'boots': {False: 3, True: 1},
+    'bag': {'none': 4, 'backpack': 3, 'shoulder': 3, 'handbag': 2},
+    'bag_colour': {'black': 3, 'brown': 2, 'red': 1, 'beige': 1, 'olive': 1},
+}  # fmt: skip
+
+# What can still be told apart at 64 pixels' width; two people differ in several of these.
+_VISIBLE = (
+    'width', 'skin', 'hair_style', 'hair_colour', 'hat', 'upper', 'upper_colour', 'upper_accent',
+    'upper_pattern', 'lower', 'lower_colour', 'lower_pattern', 'shoes', 'boots', 'bag',
+)  # fmt: skip
+MIN_VISIBLE_DIFFERENCES = 3
+_ATTEMPTS = 2000
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person's lasting attributes, each from a short list of values.
+
+    Args:
+        height (float): Body height in metres.
+        width (float): Girth relative to the average build.
+        skin (int): Index into :data:`SKIN`.
+        hair_style (str): short, bald, bob, long, ponytail, bun or afro.
+        hair_colour (str): Key of :data:`HAIR`.
+        hat (str): none, cap, beanie or brim.
+        upper (str): tshirt, shirt, hoodie, jacket, coat or dress.
+        upper_colour (str): Key of :data:`COLOURS`.
+        upper_accent (str): Second colour, of the pattern or of what the open jacket shows.
+        upper_pattern (str): plain, stripes_h, stripes_v, checks, dots, logo, two_tone, sleeves,
+            sash or band.
+        lower (str): trousers, slim, shorts, skirt or long_skirt.
+        lower_colour (str): Key of :data:`COLOURS`.
+        lower_pattern (str): plain, side_stripe, checks or turn_ups.
+        shoes (str): Key of :data:`COLOURS`.
+        boots (bool): Whether the shoes reach up the shin.
+        bag (str): none, backpack, shoulder or handbag.
+        bag_colour (str): Key of :data:`COLOURS`.
+    """
+
+    height: float
+    width: float
+    skin: int
+    hair_style: str
+    hair_colour: str
+    hat: str
+    upper: str
+    upper_colour: str
+    upper_accent: str
+    upper_pattern: str
+    lower: str
+    lower_colour: str
+    lower_pattern: str
+    shoes: str
+    boots: bool
+    bag: str
+    bag_colour: str
+
+
+_NAMES = tuple(field.name for field in fields(Identity))
+_VISIBLE_COLUMNS = [_NAMES.index(name) for name in _VISIBLE]
+
+
+def _draw(rng: np.random.Generator) -> tuple[int, ...]:
+    """Draw one index per attribute."""
+    codes = []
+    for name in _NAMES:
+        weights = np.fromiter(_CHOICES[name].values(), float)
+        codes.append(int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum())))
+    return tuple(codes)
+
+
+def _decode(codes: tuple[int, ...]) -> Identity:
+    return Identity(
+        **{name: list(_CHOICES[name])[code] for name, code in zip(_NAMES, codes, strict=True)}
+    )
+
+
+def _normalise(identity: Identity) -> Identity:
+    """Fold together the values that look the same, so that they do not count as differences."""
+    values = dict(zip(_NAMES, astuple(identity), strict=True))
+    if values['upper_accent'] == values['upper_colour']:
+        values['upper_accent'] = 'black' if values['upper_colour'] != 'black' else 'white'
+    if values['upper_colour'] == 'navy' and values['upper_accent'] == 'black':
+        values['upper_accent'] = 'white'
+    if values['upper'] == 'dress':
+        values.update(lower='skirt', lower_pattern='plain', lower_colour=values['upper_colour'])
+    if values['upper_pattern'] == 'plain' and values['upper'] not in ('jacket', 'coat'):
+        values['upper_accent'] = 'white' if values['upper_colour'] != 'white' else 'black'
+    if values['hair_style'] == 'bald':
+        values['hair_colour'] = 'black'
+    if values['hat'] != 'none' and values['hair_style'] in ('afro', 'bun'):
+        values['hair_style'] = 'short'
+    if values['lower'] in ('skirt', 'long_skirt') and values['lower_pattern'] == 'side_stripe':
+        values['lower_pattern'] = 'plain'
+    if values['lower'] in ('shorts', 'skirt') and values['lower_pattern'] == 'turn_ups':
+        values['lower_pattern'] = 'plain'
+    if values['bag'] == 'none':
+        values['bag_colour'] = 'black'
+    return Identity(**values)
+
+
+def sample_identities(num: int, seed: int) -> list[Identity]:
+    """Draw people of whom no two look the same.
+
+    Any two of them differ in at least :data:`MIN_VISIBLE_DIFFERENCES` attributes that can be seen
+    at low resolution. The first ``k`` people do not depend on ``num``.
+
+    Args:
+        num (int): Number of people, at least 0.
+        seed (int): Seed, at least 0.
+
+    Returns:
+        list[Identity]: ``num`` people.
+
+    Raises:
+        ValueError: If ``num`` or ``seed`` is negative, or if so many different people do not exist.
+    """
+    if num < 0 or seed < 0:
+        raise ValueError(f'num and seed must be >= 0, got num={num}, seed={seed}')
+    codebook = {name: {v: i for i, v in enumerate(choices)} for name, choices in _CHOICES.items()}
+    codebook['lower_colour'] = {name: i for i, name in enumerate(COLOURS)}
+    taken = np.full((num, len(_VISIBLE)), -1, dtype=np.int16)
+    people: list[Identity] = []
+    for person in range(num):
+        rng = np.random.default_rng([seed, 1, person])
+        for _ in range(_ATTEMPTS):
+            identity = _normalise(_decode(_draw(rng)))
+            values = astuple(identity)
+            codes = np.array(
+                [codebook[_NAMES[c]][values[c]] for c in _VISIBLE_COLUMNS], dtype=np.int16
+            )
+            differences = (taken[:person] != codes).sum(axis=1)
+            if person == 0 or differences.min() >= MIN_VISIBLE_DIFFERENCES:
+                break
+        else:
+            raise ValueError(
+                f'no more than {person} people that differ enough can be drawn, but {num} were '
+                'asked for; ask for fewer identities'
+            )
+        taken[person] = codes
+        people.append(identity)
+    return people

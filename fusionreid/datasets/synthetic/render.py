@@ -1,0 +1,238 @@
+"""One picture: a person, somewhere in a camera's street, as a detector would cut them out."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from .camera import FOCAL, SCENE_WIDTH, Camera, compress, make_camera, record
+from .figure import Pose, place_parts
+from .identity import Identity
+from .props import PROP_SIZES, paste, prop_sprite
+from .raster import render_parts
+from .scene import paint_scene
+from .texture import Atlas, bake_atlas
+
+_SUPERSAMPLING = 2
+_OCCLUDERS = ('pole', 'bollard', 'bicycle', 'car', 'hedge', 'bench', 'planter', 'sign', 'fence')
+
+
+@dataclass(frozen=True)
+class World:
+    """All that the pictures of one data set share.
+
+    Args:
+        seed (int): Seed of the data set.
+        height (int): Height of the pictures in pixels.
+        width (int): Width of the pictures in pixels.
+        people (tuple[Identity, ...]): Everyone whom a picture may be about.
+        bystanders (tuple[Identity, ...]): Others, who walk behind or before them.
+    """
+
+    seed: int
+    height: int
+    width: int
+    people: tuple[Identity, ...]
+    bystanders: tuple[Identity, ...]
+
+
+@lru_cache(maxsize=64)
+def _place(index: int, seed: int) -> tuple[Camera, np.ndarray]:
+    camera = make_camera(index, seed)
+    return camera, paint_scene(camera, index, seed)
+
+
+@lru_cache(maxsize=64)
+def _occluder(kind: str, variant: int, scale: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng([seed, 4, _OCCLUDERS.index(kind), variant])
+    return prop_sprite(kind, scale, rng)
+
+
+@lru_cache(maxsize=64)
+def _atlas(identity: Identity, scale: float) -> Atlas:
+    return bake_atlas(identity, scale)
+
+
+def prepare_places(num_cameras: int, seed: int) -> None:
+    """Paint the scenes ahead of time, so that forked workers share them.
+
+    Args:
+        num_cameras (int): Number of cameras.
+        seed (int): Seed of the data set.
+    """
+    for index in range(num_cameras):
+        _place(index, seed)
+
+
+def _pose(rng: np.random.Generator) -> Pose:
+    standing = rng.random() < 0.18
+    arms = rng.choice(4, p=[0.72, 0.1, 0.08, 0.1])
+    return Pose(
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        stride=float(rng.uniform(0.02, 0.12) if standing else rng.uniform(0.32, 0.55)),
+        arms=('swing', 'phone', 'strap', 'pockets')[arms],
+        lean=float(rng.uniform(-0.02, 0.10)),
+    )
+
+
+def _shade_ground(image: np.ndarray, x: float, y: float, scale: float, camera: Camera) -> None:
+    """Darken the ground below a person, in place: a contact spot and a slanted cast shadow."""
+    height, width = image.shape[:2]
+    shadow = np.zeros((height, width), np.uint8)
+    spot = (round(0.30 * scale), max(1, round(0.09 * scale)))
+    cv2.ellipse(shadow, (round(x), round(y)), spot, 0, 0, 360, 255, -1)
+    side = -camera.light[0]
+    tip = (round(x + side * 1.1 * scale), round(y - 0.22 * scale))
+    cv2.line(shadow, (round(x), round(y)), tip, 190, max(2, round(0.22 * scale)))
+    shadow = cv2.blur(shadow, (max(3, round(0.12 * scale)),) * 2)
+    keep = 255 - cv2.multiply(shadow, camera.shadow)
+    cv2.multiply(image, cv2.merge([keep] * 3), dst=image, scale=1 / 255)
+
+
+def _draw_person(
+    image: np.ndarray,
+    world: World,
+    identity: Identity,
+    camera: Camera,
+    yaw: float,
+    pitch: float,
+    scale: float,
+    ground: tuple[float, float],
+    rng: np.random.Generator,
+) -> None:
+    """Draw one person into an image, in place."""
+    height, width = image.shape[:2]
+    atlas = _atlas(identity, world.height / 128)
+    ss = _SUPERSAMPLING
+    figure, mask = render_parts(
+        place_parts(identity, _pose(rng)),
+        atlas,
+        yaw,
+        pitch,
+        scale * ss,
+        (ground[0] * ss, ground[1] * ss),
+        (height * ss, width * ss),
+        camera.light,
+    )
+    # colours are already zero outside of the mask, that is, multiplied by it
+    figure = cv2.resize(figure, (width, height), interpolation=cv2.INTER_AREA)
+    keep = 255 - cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+    cv2.multiply(image, cv2.merge([keep] * 3), dst=image, scale=1 / 255)
+    cv2.add(image, figure, dst=image)
+
+
+def _occlude(
+    image: np.ndarray, scale: float, ground: float, seed: int, rng: np.random.Generator
+) -> None:
+    """Put something between the person and the camera, in place."""
+    kind = _OCCLUDERS[rng.integers(len(_OCCLUDERS))]
+    height, width = image.shape[:2]
+    sprite = _occluder(kind, int(rng.integers(4)), round(80 * height / 128), seed)
+    factor = scale * rng.uniform(1.05, 1.2) / (80 * height / 128)
+    size = (max(2, round(sprite.shape[1] * factor)), max(2, round(sprite.shape[0] * factor)))
+    sprite = cv2.resize(
+        sprite, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    )
+    if rng.random() < 0.5:
+        sprite = np.ascontiguousarray(sprite[:, ::-1])
+    half = PROP_SIZES[kind][0] * scale / 2
+    # wide things may cover both legs, but none hides the whole person
+    offset = rng.uniform(-0.9, 0.9) * (half + 0.1 * scale)
+    if half < 0.2 * scale:
+        offset = rng.choice([-1, 1]) * rng.uniform(0.06, 0.3) * scale
+    elif PROP_SIZES[kind][1] > 1.0:
+        offset = rng.choice([-1, 1]) * (half + rng.uniform(-0.1, 0.25) * scale)
+    left = round(width / 2 + offset - half)
+    paste(image, sprite, left, round(ground + rng.uniform(0.1, 0.3) * scale))
+
+
+def render_image(
+    world: World,
+    person: int | None,
+    camera_index: int,
+    track: int,
+    image_index: int,
+    misplaced: bool = False,
+) -> bytes:
+    """Render one picture.
+
+    The picture depends on the arguments alone, not on what was rendered before.
+
+    Args:
+        world (World): What all pictures share.
+        person (int | None): Index into ``world.people``; None for a false detection, with nobody.
+        camera_index (int): 0-based camera.
+        track (int): Number of the passage; pictures of one track share heading and place.
+        image_index (int): Number of the picture, unique per person (or among the false detections).
+        misplaced (bool): Whether the detection is a bad one that misses much of the person.
+
+    Returns:
+        bytes: A JPEG file.
+    """
+    camera, scene = _place(camera_index, world.seed)
+    who = 0 if person is None else person + 1
+    shared = np.random.default_rng([world.seed, 6, who, camera_index, track])
+    rng = np.random.default_rng([world.seed, 7, who, camera_index, image_index])
+
+    # where they walk, and which way
+    heading = shared.choice([0.0, np.pi, np.pi / 2, -np.pi / 2, 0.7, -0.7, 2.4, -2.4])
+    heading += shared.uniform(-0.3, 0.3)
+    near = shared.random()
+    column = shared.uniform(0.12, 0.88) * SCENE_WIDTH + rng.normal(0, 45)
+    yaw = heading + rng.normal(0, 0.22)
+    share = float(np.clip(near + rng.normal(0, 0.12), 0, 1))
+    away = camera.nearest + (camera.farthest - camera.nearest) * share
+    row = camera.horizon + FOCAL * camera.height / away
+    metre = FOCAL / away  # pixels of the scene
+    pitch = float(np.arctan2(camera.height - 0.9, away))
+
+    # the detector's box, in the scene
+    tall = 1.72 if person is None else world.people[person].height
+    box = tall * metre * (1.0 + rng.uniform(-0.03, 0.12))
+    if misplaced:
+        box *= rng.uniform(0.45, 1.9)
+    centre_x = column + rng.normal(0, 0.035) * box
+    centre_y = row - 0.5 * tall * metre + rng.normal(0, 0.022) * box
+    if misplaced:
+        centre_x += rng.choice([-1, 1]) * rng.uniform(0.18, 0.32) * box
+        centre_y += rng.choice([-1, 1]) * rng.uniform(0.15, 0.4) * box
+    zoom = world.height / box
+    centre_x = float(np.clip(centre_x, box / 4, SCENE_WIDTH - box / 4))
+    shift_x, shift_y = world.width / 2 - centre_x * zoom, world.height / 2 - centre_y * zoom
+    image = cv2.warpAffine(
+        scene,
+        np.array([[zoom, 0, shift_x], [0, zoom, shift_y]]),
+        (world.width, world.height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    scale = metre * zoom
+    ground = (column * zoom + shift_x, row * zoom + shift_y)
+
+    if person is not None:
+        if rng.random() < 0.10:  # somebody walks behind
+            other = world.bystanders[rng.integers(len(world.bystanders))]
+            place = (
+                ground[0] + rng.choice([-1, 1]) * rng.uniform(0.3, 0.6) * scale,
+                ground[1] - 0.3 * scale,
+            )
+            _shade_ground(image, *place, scale * 0.85, camera)
+            _draw_person(
+                image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 0.85, place, rng
+            )
+        _shade_ground(image, *ground, scale, camera)
+        _draw_person(image, world, world.people[person], camera, yaw, pitch, scale, ground, rng)
+    chance = rng.random()
+    if chance < 0.12:
+        _occlude(image, scale, ground[1], world.seed, rng)
+    elif chance < 0.18 and person is not None:  # somebody walks in front
+        other = world.bystanders[rng.integers(len(world.bystanders))]
+        place = (
+            ground[0] + rng.choice([-1, 1]) * rng.uniform(0.32, 0.5) * scale,
+            ground[1] + 0.25 * scale,
+        )
+        _draw_person(
+            image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 1.1, place, rng
+        )
+    return compress(camera, record(camera, image, rng), rng)

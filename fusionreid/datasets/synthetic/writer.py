@@ -1,0 +1,215 @@
+"""Renders a whole data set into a folder."""
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import cv2
+
+from .identity import sample_identities
+from .layout import MAX_CAMERAS, Plan, PlannedImage, plan_data_set
+from .render import World, prepare_places, render_image
+
+# Raised whenever the same parameters give other pictures.
+RENDERER_VERSION = 1
+_RECORD = 'synthetic.json'
+_NUM_BYSTANDERS, _BYSTANDER_SEED = 24, 2**32
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """What a rendered data set depends on.
+
+    Args:
+        ids_train (int): Number of people to train with.
+        ids_test (int): Number of other people to test with.
+        images_per_camera (int): Pictures per person and camera, at least 2.
+        cameras (int | None): Number of cameras; None for as many as the layout's data set has.
+        height (int): Height of the pictures in pixels, 64 to 512.
+        width (int): Width of the pictures in pixels, 32 to 256.
+        seed (int): Seed, at least 0.
+        layout (str): market1501, msmt17 or dukemtmc.
+        distractors (bool): Whether a Market-1501 gallery holds ids -1 and 0 too.
+    """
+
+    ids_train: int = 200
+    ids_test: int = 60
+    images_per_camera: int = 4
+    cameras: int | None = None
+    height: int = 128
+    width: int = 64
+    seed: int = 0
+    layout: str = 'market1501'
+    distractors: bool = True
+
+    def plan(self) -> Plan:
+        """List the pictures.
+
+        Returns:
+            Plan: The pictures and list files.
+
+        Raises:
+            ValueError: If a parameter is out of range.
+        """
+        for name, lowest, highest in (('height', 64, 512), ('width', 32, 256)):
+            if not lowest <= getattr(self, name) <= highest:
+                raise ValueError(
+                    f'{name} must be from {lowest} to {highest}, got {getattr(self, name)}'
+                )
+        return plan_data_set(
+            self.layout,
+            self.ids_train,
+            self.ids_test,
+            self.images_per_camera,
+            MAX_CAMERAS.get(self.layout, 0) if self.cameras is None else self.cameras,
+            self.seed,
+            self.distractors,
+        )
+
+
+def _describe(config: SyntheticConfig, plan: Plan) -> dict:
+    values = asdict(config)
+    if values['cameras'] is None:
+        values['cameras'] = MAX_CAMERAS[config.layout]
+    return {'renderer_version': RENDERER_VERSION, **values, 'num_images': len(plan.images)}
+
+
+def _render_group(world: World, root: str, images: list[PlannedImage]) -> int:
+    """Render pictures into files and return how many."""
+    cv2.setNumThreads(1)  # the processes already use every core
+    for image in images:
+        data = render_image(
+            world, image.person, image.camera, image.track, image.image, image.misplaced
+        )
+        Path(root, image.path).write_bytes(data)
+    return len(images)
+
+
+def _groups(images: list[PlannedImage]) -> list[list[PlannedImage]]:
+    """Cut the pictures into pieces of work, one per person, whose pictures share textures."""
+    ordered = sorted(images, key=lambda image: -1 if image.person is None else image.person)
+    return [list(group) for _, group in groupby(ordered, key=lambda image: image.person)]
+
+
+def _run(world: World, root: Path, groups: list[list[PlannedImage]], workers: int) -> Iterator[int]:
+    job = partial(_render_group, world, str(root))
+    if workers == 1:
+        yield from map(job, groups)
+        return
+    # fork shares the painted scenes; where there is none, every worker paints its own
+    method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            yield from pool.map(job, groups)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _num_cores() -> int:
+    # a container may be allowed fewer cores than the machine has
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _already_rendered(out: Path, wanted: dict) -> bool:
+    """Whether ``out`` holds this very render; raises if it holds anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    record = out / _RECORD
+    if not out.is_dir() or not record.is_file():
+        raise FileExistsError(
+            f'{out} exists and is not a rendered data set; choose another folder, or remove it'
+        )
+    try:
+        found = json.loads(record.read_text())
+    except json.JSONDecodeError as error:
+        raise FileExistsError(f'{record} cannot be read ({error}); remove {out}') from error
+    different = {
+        key: (found.get(key), value) for key, value in wanted.items() if found.get(key) != value
+    }
+    if different:
+        listing = ', '.join(
+            f'{key} {old!r} instead of {new!r}' for key, (old, new) in different.items()
+        )
+        raise FileExistsError(
+            f'{out} holds a data set that was rendered with {listing}; '
+            'choose another folder, or remove it'
+        )
+    present = sum(1 for _ in out.rglob('*.jpg'))
+    if present != wanted['num_images']:
+        raise FileExistsError(
+            f'{out} should hold {wanted["num_images"]} images but has {present}; '
+            'remove it and render again'
+        )
+    return True
+
+
+def render_data_set(
+    out: str | Path,
+    config: SyntheticConfig,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> bool:
+    """Render a data set into a folder.
+
+    The files do not depend on the number of workers. They are written into a folder beside ``out``
+    that gets its name once it is complete, so ``out`` is never half a data set.
+
+    Args:
+        out (str | Path): The folder; it must be missing, empty, or already hold this very data set.
+        config (SyntheticConfig): What to render.
+        workers (int | None): Number of processes; None for one per core.
+        progress (Callable[[int, int], None] | None): Called with the number of pictures done and
+            to do, from 0 on.
+
+    Returns:
+        bool: Whether it was rendered; False if ``out`` already held it.
+
+    Raises:
+        ValueError: If a parameter is out of range.
+        FileExistsError: If ``out`` holds something else.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f'workers must be at least 1, got {workers}')
+    out = Path(out)
+    plan = config.plan()
+    record = _describe(config, plan)
+    if _already_rendered(out, record):
+        return False
+    people = tuple(sample_identities(plan.num_people, config.seed))
+    bystanders = tuple(sample_identities(_NUM_BYSTANDERS, config.seed + _BYSTANDER_SEED))
+    world = World(config.seed, config.height, config.width, people, bystanders)
+    total, done = len(plan.images), 0
+    groups = _groups(plan.images)
+    workers = min(workers or _num_cores(), len(groups))
+    partial_out = out.absolute().parent / f'.{out.name}.rendering-{os.getpid()}'
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # threads started before a fork would hang in the children
+    try:
+        for folder in sorted({Path(image.path).parent for image in plan.images}):
+            (partial_out / folder).mkdir(parents=True, exist_ok=True)
+        if progress:
+            progress(0, total)
+        prepare_places(record['cameras'], config.seed)
+        for count in _run(world, partial_out, groups, workers):
+            done += count
+            if progress:
+                progress(done, total)
+        for name, text in plan.texts.items():
+            (partial_out / name).write_text(text)
+        (partial_out / _RECORD).write_text(json.dumps(record, indent=2) + '\n')
+        os.replace(partial_out, out)
+    finally:
+        cv2.setNumThreads(threads)
+        shutil.rmtree(partial_out, ignore_errors=True)
+    return True

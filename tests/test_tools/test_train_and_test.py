@@ -1,0 +1,259 @@
+"""Training and scoring from the command line's entry points, in one process."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import load_tool, render_tiny, write_tiny_config
+
+train = load_tool('train')
+test = load_tool('test')
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    return render_tiny(tmp_path_factory.mktemp('data') / 'synthetic')
+
+
+@pytest.fixture(scope='module')
+def straight(data, tmp_path_factory) -> tuple[Path, Path]:
+    """A run of two epochs: its config and its work dir."""
+    folder = tmp_path_factory.mktemp('straight')
+    config = write_tiny_config(folder, data)
+    train.main([str(config), '--work-dir', str(folder / 'run')])
+    return config, folder / 'run'
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint, weights_only=True)['state_dict']
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    first, second = weights(first), weights(second)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def scalars(work_dir: Path) -> list[dict]:
+    lines = [
+        line for file in sorted(work_dir.glob('*/vis_data/scalars.json')) for line in file.open()
+    ]
+    return [json.loads(line) for line in lines]
+
+
+def test_training_logs_every_loss_and_scores(straight):
+    _, work_dir = straight
+    logged = scalars(work_dir)
+    losses = {key for row in logged for key in row if '.loss_' in key}
+    assert len(losses) == 12 and 'cnn_fused.loss_triplet' in losses
+    assert [row['reid/mAP'] for row in logged if 'reid/mAP' in row][-1] > 0
+    assert list(work_dir.glob('*/vis_data/events.out.tfevents.*'))  # TensorBoard
+    assert (work_dir / 'epoch_2.pth').exists() and list(work_dir.glob('best_reid_mAP_epoch_*.pth'))
+
+
+def test_checkpoints_are_plain_data(straight):
+    _, work_dir = straight
+    for checkpoint in work_dir.glob('*.pth'):
+        assert not torch.serialization.get_unsafe_globals_in_checkpoint(checkpoint)
+
+
+def test_scoring_a_checkpoint_gives_the_scores_of_training(straight, tmp_path):
+    config, work_dir = straight
+    test.main(
+        [
+            str(config),
+            str(work_dir / 'epoch_2.pth'),
+            '--work-dir',
+            str(tmp_path),
+            '--out',
+            str(tmp_path / 'out'),
+        ]
+    )
+    metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    logged = [row for row in scalars(work_dir) if 'reid/mAP' in row][-1]
+    for name in ('reid/mAP', 'reid/rank1', 'reid/mINP'):
+        assert metrics[name] == pytest.approx(logged[name], abs=1e-4)
+
+
+def test_chosen_features(straight, tmp_path, capfd):
+    config, work_dir = straight
+    test.main(
+        [
+            str(config),
+            str(work_dir / 'epoch_2.pth'),
+            '--work-dir',
+            str(tmp_path),
+            '--out',
+            str(tmp_path / 'out'),
+            '--features',
+            'cnn_fused',
+        ]
+    )
+    metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    assert not any('transformer' in name for name in metrics)
+
+
+def test_resuming_gives_the_weights_of_the_uninterrupted_run(straight, tmp_path):
+    config, work_dir = straight
+    arguments = [str(config), '--work-dir', str(tmp_path)]
+
+    class StopError(Exception):
+        pass
+
+    from mmengine.hooks import Hook
+
+    from fusionreid.registry import HOOKS
+
+    @HOOKS.register_module(force=True)
+    class StopAfterOneEpoch(Hook):
+        priority = 'LOWEST'
+
+        def before_train_epoch(self, runner):
+            if runner.epoch == 1:
+                raise StopError
+
+    hooks = 'custom_hooks.3.type=StopAfterOneEpoch'
+    text = config.read_text().replace(
+        "dict(type='PlainCheckpointHook'),",
+        "dict(type='PlainCheckpointHook'), dict(type='StopAfterOneEpoch'),",
+    )
+    assert hooks and 'StopAfterOneEpoch' in text
+    stopping = tmp_path / 'stopping.py'
+    stopping.write_text(text)
+    with pytest.raises(StopError):
+        train.main([str(stopping), *arguments[1:]])
+    assert not (tmp_path / 'epoch_2.pth').exists()
+    train.main([*arguments, '--resume'])
+    assert_same_weights(tmp_path / 'epoch_2.pth', work_dir / 'epoch_2.pth')
+
+
+def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(
+    straight, tmp_path, monkeypatch
+):
+    config, work_dir = straight
+    arguments = [str(config), '--work-dir', str(tmp_path)]
+    replace = os.replace
+
+    def killed(source, target):
+        if Path(target).name == 'epoch_2.pth':
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'replace', killed)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(arguments)
+    monkeypatch.undo()
+    # What a power cut leaves behind, in case the file system renamed before it wrote.
+    content = (tmp_path / 'epoch_1.pth').read_bytes()
+    (tmp_path / 'epoch_2.pth').write_bytes(content[: len(content) // 3])
+    train.main([*arguments, '--resume'])
+    assert_same_weights(tmp_path / 'epoch_2.pth', work_dir / 'epoch_2.pth')
+
+
+def test_resume_in_an_empty_folder_starts_at_the_beginning(straight, tmp_path, capsys):
+    config, _ = straight
+    cfg = train.build_config(
+        train.parse_args([str(config), '--work-dir', str(tmp_path), '--resume'])
+    )
+    assert not cfg.resume and cfg.load_from is None
+    assert 'no readable checkpoint' in capsys.readouterr().out
+
+
+def test_mixed_precision_ema_and_no_validation(data, tmp_path):
+    config = write_tiny_config(
+        tmp_path, data, extra="custom_hooks.append(dict(type='EMAHook', momentum=0.01))\n"
+    )
+    train.main([str(config), '--work-dir', str(tmp_path / 'run'), '--amp', 'bf16', '--no-validate'])
+    state = torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)
+    assert any(
+        not torch.equal(state['state_dict'][key], state['ema_state_dict'][f'module.{key}'])
+        for key in state['state_dict']
+        if f'module.{key}' in state['ema_state_dict']
+    )
+    assert not any('reid/mAP' in row for row in scalars(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('name', ['r18_synthetic', 'vittiny_synthetic'])
+def test_single_branches_train(name, data, tmp_path):
+    config = write_tiny_config(tmp_path, data, name)
+    train.main(
+        [
+            str(config),
+            '--work-dir',
+            str(tmp_path / 'run'),
+            '--cfg-options',
+            'train_cfg.max_epochs=1',
+        ]
+    )
+    assert (tmp_path / 'run' / 'epoch_1.pth').exists()
+
+
+def test_color_histogram_needs_no_checkpoint(data, tmp_path, capsys):
+    config = write_tiny_config(tmp_path, data, 'color_histogram_synthetic')
+    test.main([str(config), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'out')])
+    assert 'untrained' in capsys.readouterr().out
+    assert json.loads((tmp_path / 'out' / 'metrics.json').read_text())['reid/mAP'] > 5
+
+
+def test_without_data_there_is_one_readable_line(tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        train.main(
+            [
+                'configs/fusionreid_vitb_r50_msmt17.py',
+                '--work-dir',
+                str(tmp_path),
+                '--cfg-options',
+                'model.branches.cnn=None',
+                'model.branches.transformer.backbone.arch=deit-tiny',
+                'model.neck=None',
+                '--no-amp',
+            ]
+        )
+    message = str(stop.value)
+    assert message.startswith('error: ') and 'data/msmt17' in message
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        (
+            'model.head.num_classes=9',
+            r'classify 9 identities, the training set has 8: set model.head.num_classes=8',
+        ),
+        (
+            'train_dataloader.batch_size=6',
+            r'batch_size=6 is not .* 4 x 2: set train_dataloader.batch_size=8',
+        ),
+        ('model.branches.transformer.backbone.num_cameras=5', r'has 5 cameras, the data set has 6'),
+        (
+            'train_dataloader.sampler.ids_per_batch=16',
+            r'need 16 identities, the training set has 8',
+        ),
+    ],
+)
+def test_contradictions_are_named_before_the_first_step(option, message, data, tmp_path):
+    config = write_tiny_config(tmp_path, data)
+    with pytest.raises(ValueError, match=message):
+        train.main([str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (['--amp'], ('ReIDAmpOptimWrapper', 'float16')),
+        (['--amp', 'bf16'], ('ReIDAmpOptimWrapper', 'bfloat16')),
+        (['--no-amp'], ('OptimWrapper', None)),
+        ([], ('ReIDAmpOptimWrapper', 'float16')),
+    ],
+)
+def test_precision_switch(arguments, expected):
+    cfg = train.build_config(
+        train.parse_args(['configs/fusionreid_vitb_r50_market1501.py', *arguments])
+    )
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.get('dtype')) == expected
+    assert cfg.work_dir == os.path.join('work_dirs', 'fusionreid_vitb_r50_market1501')

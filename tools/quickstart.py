@@ -1,0 +1,205 @@
+"""From nothing to a result: render people, train three small models, score five, draw pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = Path('work_dirs/quickstart')
+DATA = Path('data/synthetic')
+FUSION = 'fusionreid'
+# Name in the results: config and whether it is trained. The same config untrained shows what
+# training is worth.
+MODELS = {
+    FUSION: ('configs/fusionreid_vittiny_r18_synthetic.py', True),
+    'cnn_only': ('configs/r18_synthetic.py', True),
+    'transformer_only': ('configs/vittiny_synthetic.py', True),
+    'untrained': ('configs/fusionreid_vittiny_r18_synthetic.py', False),
+    'color_histogram': ('configs/color_histogram_synthetic.py', False),
+}
+METRICS = ('mAP', 'rank1', 'mINP')
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
+def run(title: str, command: list[str], log: Path, shown: str) -> None:
+    """Run a command, keep its output in a file and show the lines that tell how far it is.
+
+    Args:
+        title: What the shown lines begin with.
+        command: Arguments after the Python interpreter.
+        log: File for the whole output.
+        shown: Regular expression; of each line that matches, its first group (or the match) is
+            shown.
+
+    Raises:
+        SystemExit: If the command fails; its last lines are shown.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(shown)
+    with (
+        log.open('w') as file,
+        subprocess.Popen(
+            [sys.executable, '-u', *command],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        for line in process.stdout:
+            file.write(line)
+            if match := pattern.search(line):
+                say(f'  {title}: {match[match.lastindex or 0].strip()}')
+    if process.returncode:
+        say('\n'.join(log.read_text().splitlines()[-15:]))
+        sys.exit(f'error: {title} failed, all of its output is in {log}')
+
+
+def render(args: argparse.Namespace) -> None:
+    """Render the data set, unless it is there already, and draw its contact sheet."""
+    command = ['tools/dataset_converters/render_synthetic.py', str(DATA), '--seed', '0']
+    command += ['--ids-train', str(args.ids), '--ids-test', str(args.ids_test)]
+    run('render', command, OUT / 'render.log', r'.*')
+    from fusionreid.visualization import draw_contact_sheet
+
+    draw_contact_sheet(DATA, OUT / 'contact_sheet.png')
+
+
+def train(name: str, config: str, args: argparse.Namespace) -> None:
+    """Train one model."""
+    options = [f'randomness.seed={args.seed}', f'model.head.num_classes={args.ids}']
+    if args.epochs:
+        options += [
+            f'train_cfg.max_epochs={args.epochs}',
+            f'param_scheduler.num_epochs={args.epochs}',
+        ]
+    run(
+        f'train {name}',
+        ['tools/train.py', config, '--work-dir', str(OUT / name), '--cfg-options', *options],
+        OUT / name / 'train.log',
+        r'- INFO - (Epoch\((?:train|val)\) .*)',
+    )
+
+
+def score(name: str, config: str, trained: bool, args: argparse.Namespace) -> dict[str, float]:
+    """Score one model with all of its features together."""
+    command = ['tools/test.py', config]
+    if trained:
+        command += [str(find_checkpoint(OUT / name))]
+    command += ['--work-dir', str(OUT / name), '--out', str(OUT / name / 'test')]
+    options = [f'randomness.seed={args.seed}']
+    if 'color' not in name:
+        options += [f'model.head.num_classes={args.ids}']
+    command += ['--cfg-options', *options]
+    run(f'score {name}', command, OUT / name / 'test.log', r'(?!)')
+    metrics = json.loads((OUT / name / 'test' / 'metrics.json').read_text())
+    scores = {key: round(metrics[f'reid/{key}'], 2) for key in METRICS}
+    say(f'  score {name}: ' + ', '.join(f'{key} {value:.1f}' for key, value in scores.items()))
+    return scores
+
+
+def find_checkpoint(work_dir: Path) -> Path:
+    """Return the last epoch's checkpoint."""
+    return max(work_dir.glob('epoch_*.pth'), key=lambda path: int(path.stem.split('_')[1]))
+
+
+def draw() -> None:
+    """Draw the rank lists of the fusion model and the training curves of all."""
+    run(
+        'rank lists',
+        [
+            'tools/visualization/draw_rank_lists.py',
+            str(OUT / FUSION / 'test'),
+            '-o',
+            str(OUT / 'rank_lists.png'),
+        ],
+        OUT / 'rank_lists.log',
+        r'(?!)',
+    )
+    folders = [str(OUT / name) for name, (_, trained) in MODELS.items() if trained]
+    run(
+        'training curves',
+        [
+            'tools/visualization/draw_training_curves.py',
+            *folders,
+            '-o',
+            str(OUT / 'training_curves.png'),
+        ],
+        OUT / 'training_curves.log',
+        r'(?!)',
+    )
+
+
+def print_table(results: dict[str, dict[str, float]]) -> None:
+    """Print one row per model."""
+    say(f'\n{"model":18s}' + ''.join(f'{key:>8s}' for key in METRICS))
+    for name in MODELS:
+        say(f'{name:18s}' + ''.join(f'{results[name][key]:8.1f}' for key in METRICS))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--ids', type=int, default=300, help='people to train with')
+    parser.add_argument('--ids-test', type=int, default=60, help='other people to test with')
+    parser.add_argument('--epochs', type=int, help="epochs; the configs' own number if not given")
+    parser.add_argument('--seed', type=int, default=0, help='seed of the training')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    started = time.time()
+    shutil.rmtree(ROOT / OUT, ignore_errors=True)
+    (ROOT / OUT).mkdir(parents=True)
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, function, *arguments):
+        before = time.time()
+        result = function(*arguments)
+        seconds[name] = round(time.time() - before, 1)
+        return result
+
+    trained = [name for name, (_, is_trained) in MODELS.items() if is_trained]
+    steps = 1 + len(trained) + len(MODELS) + 1
+    done = 0
+
+    def announce(text: str) -> None:
+        nonlocal done
+        done += 1
+        say(f'[{done}/{steps}] {text} ({time.time() - started:.0f} s so far)')
+
+    announce('render people')
+    timed('render', render, args)
+    for name in trained:
+        announce(f'train {name}')
+        timed(f'train_{name}', train, name, MODELS[name][0], args)
+    results = {}
+    for name, (config, is_trained) in MODELS.items():
+        announce(f'score {name} on people never seen in training')
+        results[name] = timed(f'score_{name}', score, name, config, is_trained, args)
+    announce('draw')
+    timed('draw', draw)
+
+    seconds['total'] = round(time.time() - started, 1)
+    report = dict(results, seconds=seconds, seed=args.seed)
+    (ROOT / OUT / 'metrics.json').write_text(json.dumps(report, indent=2) + '\n')
+    print_table(results)
+    say(
+        f'\nquickstart: trained and scored in {seconds["total"]:.0f} s; look at '
+        f'{OUT}/rank_lists.png, training_curves.png, contact_sheet.png and metrics.json'
+    )
+
+
+if __name__ == '__main__':
+    main()
