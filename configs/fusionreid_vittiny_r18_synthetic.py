@@ -4,13 +4,12 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-max_epochs = 20
 model = dict(
     branches=dict(transformer=dict(backbone=dict(num_cameras=6))),
     head=dict(num_classes=200),
 )
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
-param_scheduler = dict(type='WarmupCosineLR', num_epochs=max_epochs, warmup_epochs=3)
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=5)
+param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=3)
+train_cfg = dict(by_epoch=True, max_epochs=10, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()

@@ -5,47 +5,33 @@ up in it, so ``custom_imports=dict(imports=['fusionreid'])`` or ``default_scope=
 all that a config needs.
 """
 
-from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
-from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
 SCOPE = 'fusionreid'
 
-DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['fusionreid.datasets']
-)
-DATA_SAMPLERS = Registry(
-    'data sampler',
-    parent=MMENGINE_DATA_SAMPLERS,
-    scope=SCOPE,
-    locations=['fusionreid.datasets.samplers'],
-)
-TRANSFORMS = Registry(
-    'transform',
-    parent=MMENGINE_TRANSFORMS,
-    scope=SCOPE,
-    locations=['fusionreid.datasets.transforms'],
-)
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['fusionreid.models'])
-METRICS = Registry(
-    'metric', parent=MMENGINE_METRICS, scope=SCOPE, locations=['fusionreid.evaluation.metrics']
-)
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['fusionreid.engine.hooks'])
-OPTIM_WRAPPERS = Registry(
-    'optimizer wrapper',
-    parent=MMENGINE_OPTIM_WRAPPERS,
-    scope=SCOPE,
-    locations=['fusionreid.engine.optimizers'],
-)
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler',
-    parent=MMENGINE_PARAM_SCHEDULERS,
-    scope=SCOPE,
-    locations=['fusionreid.engine.schedulers'],
-)
+
+def _child_of(parent: Registry, *locations: str) -> Registry:
+    return Registry(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
+
+
+DATASETS = _child_of(mmengine_registry.DATASETS, 'fusionreid.datasets')
+DATA_SAMPLERS = _child_of(mmengine_registry.DATA_SAMPLERS, 'fusionreid.datasets.samplers')
+TRANSFORMS = _child_of(mmengine_registry.TRANSFORMS, 'fusionreid.datasets.transforms')
+MODELS = _child_of(mmengine_registry.MODELS, 'fusionreid.models')
+METRICS = _child_of(mmengine_registry.METRICS, 'fusionreid.evaluation.metrics')
+HOOKS = _child_of(mmengine_registry.HOOKS, 'fusionreid.engine.hooks')
+OPTIM_WRAPPERS = _child_of(mmengine_registry.OPTIM_WRAPPERS, 'fusionreid.engine.optimizers')
+PARAM_SCHEDULERS = _child_of(mmengine_registry.PARAM_SCHEDULERS, 'fusionreid.engine.schedulers')
+
+# Nothing of ours is in the ones below; without them mmengine warns at every lookup.
+EVALUATOR = _child_of(mmengine_registry.EVALUATOR)
+FUNCTIONS = _child_of(mmengine_registry.FUNCTIONS)
+LOG_PROCESSORS = _child_of(mmengine_registry.LOG_PROCESSORS)
+LOOPS = _child_of(mmengine_registry.LOOPS)
+MODEL_WRAPPERS = _child_of(mmengine_registry.MODEL_WRAPPERS)
+OPTIMIZERS = _child_of(mmengine_registry.OPTIMIZERS)
+OPTIM_WRAPPER_CONSTRUCTORS = _child_of(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS)
+VISBACKENDS = _child_of(mmengine_registry.VISBACKENDS)
+VISUALIZERS = _child_of(mmengine_registry.VISUALIZERS)
+WEIGHT_INITIALIZERS = _child_of(mmengine_registry.WEIGHT_INITIALIZERS)

@@ -82,7 +82,7 @@ def write_tiny_config(
             batch_size=8, sampler=dict(type='PKSampler', ids_per_batch=4, instances_per_id=2)
         )
         cfg.train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=1)
-        cfg.param_scheduler = dict(type='WarmupCosineLR', num_epochs=2, warmup_epochs=1)
+        cfg.param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=1)
         cfg.default_hooks.checkpoint.interval = 1
         cfg.default_hooks.logger.interval = 4
     path = folder / f'tiny_{name}.py'

@@ -82,7 +82,6 @@ def train(name: str, config: str, args: argparse.Namespace) -> None:
     if args.epochs:
         options += [
             f'train_cfg.max_epochs={args.epochs}',
-            f'param_scheduler.num_epochs={args.epochs}',
         ]
     run(
         f'train {name}',

@@ -21,7 +21,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='continue from a checkpoint; without a path, from the newest readable one in the work dir',
+        help='continue from a checkpoint; without a path, from the newest readable one in the '
+        'work dir',
     )
     parser.add_argument(
         '--amp',
@@ -36,7 +37,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--no-validate', action='store_true', help='train without scoring')
     parser.add_argument(
-        '--auto-scale-lr', action='store_true', help='scale the learning rate to the actual total batch'
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate to the actual total batch',
     )
     parser.add_argument(
         '--cfg-options',
@@ -45,7 +48,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="overrides, e.g. model.head.num_classes=100 or data_root='/data/people'",
     )
     parser.add_argument(
-        '--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher'
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        default='none',
+        help='job launcher',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args(argv)

@@ -1,0 +1,13 @@
+from .contact_sheet import draw_contact_sheet
+from .rank_list import draw_rank_lists, select_queries
+from .training_curves import draw_training_curves
+from .training_history import TrainingHistory, read_training_history
+
+__all__ = [
+    'TrainingHistory',
+    'draw_contact_sheet',
+    'draw_rank_lists',
+    'draw_training_curves',
+    'read_training_history',
+    'select_queries',
+]

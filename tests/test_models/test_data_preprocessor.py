@@ -64,7 +64,7 @@ def test_boxes_lie_inside_and_keep_the_aspect():
         top, left, height, width = sample_erasing_box(
             generator, 64, 32, (0.02, 1 / 3), (0.3, 1 / 0.3)
         )
-        assert 0 <= top and top + height <= 64 and 0 <= left and left + width <= 32
+        assert top >= 0 and top + height <= 64 and left >= 0 and left + width <= 32
         assert 0.2 < height / width < 4.5
     assert sample_erasing_box(generator, 2, 2, (0.9, 0.9), (1.0, 1.0)) is None
 

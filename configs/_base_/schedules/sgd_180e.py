@@ -1,6 +1,5 @@
 # The published recipe: SGD for 180 epochs in mixed precision, linear warm-up and a cosine, one rate
 # per epoch.
-max_epochs = 180
 
 optim_wrapper = dict(
     type='ReIDAmpOptimWrapper',
@@ -9,8 +8,8 @@ optim_wrapper = dict(
     # Every parameter whose name contains `bias` learns at twice the rate.
     paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=2.0))),
 )
-param_scheduler = dict(type='WarmupCosineLR', num_epochs=max_epochs, warmup_epochs=10)
+param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=10)
 
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=10)
+train_cfg = dict(by_epoch=True, max_epochs=180, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()

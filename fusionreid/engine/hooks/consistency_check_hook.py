@@ -27,14 +27,16 @@ class ConsistencyCheckHook(Hook):
         num_ids = loader.dataset.metainfo.get('num_ids')
         if num_ids is not None and model.num_classes != num_ids:
             raise ValueError(
-                f'the heads classify {model.num_classes} identities, the training set has {num_ids}: '
+                f'the heads classify {model.num_classes} identities, the training set has '
+                f'{num_ids}: '
                 f'set model.head.num_classes={num_ids}'
             )
         self._check_cameras(runner, loader)
         sampler = loader.sampler
         if isinstance(sampler, PKSampler) and loader.batch_size != sampler.batch_size:
             raise ValueError(
-                f'batch_size={loader.batch_size} is not ids_per_batch x instances_per_id = {sampler.ids_per_batch} x '
+                f'batch_size={loader.batch_size} is not ids_per_batch x instances_per_id = '
+                f'{sampler.ids_per_batch} x '
                 f'{sampler.instances_per_id}: set train_dataloader.batch_size={sampler.batch_size}'
             )
 
@@ -55,6 +57,8 @@ class ConsistencyCheckHook(Hook):
         in_data = loader.dataset.metainfo.get('num_cameras')
         if in_model and in_data is not None and in_model != in_data:
             raise ValueError(
-                f'the side information embedding has {in_model} cameras, the data set has {in_data}: set '
-                f'model.branches.transformer.backbone.num_cameras={in_data}, or 0 to leave the embedding out'
+                f'the side information embedding has {in_model} cameras, the data set has '
+                f'{in_data}: set '
+                f'model.branches.transformer.backbone.num_cameras={in_data}, or 0 to leave the '
+                f'embedding out'
             )

@@ -36,7 +36,7 @@ class WarmupCosineLR(_ParamScheduler):
 
     Args:
         optimizer: The optimizer or optimizer wrapper.
-        num_epochs: Epochs of the whole training.
+        end: Epochs of the whole training; the Runner fills in its own number.
         warmup_epochs: First epoch (counted from 1) that is on the cosine. Defaults to 10.
         warmup_factor: Where the warm-up starts, as a share of the base rate. Defaults to 0.01.
         final_factor: Where the cosine ends, as a share of the base rate. Defaults to 0.002.
@@ -50,19 +50,19 @@ class WarmupCosineLR(_ParamScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        num_epochs: int,
+        end: int,
         warmup_epochs: int = 10,
         warmup_factor: float = 0.01,
         final_factor: float = 0.002,
         last_step: int = -1,
         verbose: bool = False,
     ) -> None:
-        if not 0 <= warmup_epochs <= num_epochs:
+        if not 0 <= warmup_epochs <= end:
             raise ValueError(
-                f'warmup_epochs={warmup_epochs} must lie in [0, num_epochs={num_epochs}]'
+                f'warmup_epochs={warmup_epochs} is not in [0, {end}], the epochs of the training'
             )
-        self.shape = (num_epochs, warmup_epochs, warmup_factor, final_factor)
-        super().__init__(optimizer, param_name='lr', last_step=last_step, verbose=verbose)
+        self.shape = (end, warmup_epochs, warmup_factor, final_factor)
+        super().__init__(optimizer, 'lr', end=end, last_step=last_step, verbose=verbose)
 
     def _get_value(self) -> list[float]:
         factor = warmup_cosine_factor(self.last_step + 1, *self.shape)

@@ -63,7 +63,8 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             if len(sizes) > 1:
                 paths = [sample.get('img_path') for sample in samples or []]
                 raise ValueError(
-                    f'images of a batch must have one size, got {sorted(sizes)} (files: {paths[:4]} ...): add a Resize '
+                    f'images of a batch must have one size, got {sorted(sizes)} (files: '
+                    f'{paths[:4]} ...): add a Resize '
                     'with a fixed scale to the pipeline'
                 )
             inputs = torch.stack(list(inputs))

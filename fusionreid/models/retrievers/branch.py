@@ -44,6 +44,7 @@ class Branch(BaseModule):
             return self.pooling(feature_map), feature_map
         if token is None:
             raise ValueError(
-                f"{type(self.backbone).__name__} gives no class token: add pooling=dict(type='GeMPooling') to its branch"
+                f'{type(self.backbone).__name__} gives no class token: add '
+                f"pooling=dict(type='GeMPooling') to its branch"
             )
         return token, feature_map

@@ -173,8 +173,10 @@ class FusionReID(BaseModel):
         for camera, sample in zip(cameras, data_samples, strict=True):
             if not UNKNOWN_CAMERA <= camera < self.num_cameras:
                 raise ValueError(
-                    f'camera {camera} of {sample.get("img_path", "an image")} is outside the {self.num_cameras} cameras of '
-                    'the model (0-based; -1 stands for unknown): set num_cameras of the backbone to that of the data set'
+                    f'camera {camera} of {sample.get("img_path", "an image")} is outside the '
+                    f'{self.num_cameras} cameras of '
+                    'the model (0-based; -1 stands for unknown): set num_cameras of the backbone '
+                    'to that of the data set'
                 )
         return torch.tensor(cameras, device=device)
 
@@ -187,7 +189,8 @@ class FusionReID(BaseModel):
         for person, sample in zip(ids, data_samples, strict=True):
             if not 0 <= person < self.num_classes:
                 raise ValueError(
-                    f'identity {person} of {sample.get("img_path", "an image")} is outside [0, {self.num_classes}): set '
+                    f'identity {person} of {sample.get("img_path", "an image")} is outside [0, '
+                    f'{self.num_classes}): set '
                     'num_classes of the head to the number of training identities'
                 )
         return torch.tensor(ids, device=device)

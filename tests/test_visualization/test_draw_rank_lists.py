@@ -1,0 +1,88 @@
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from fusionreid.evaluation import FeatureSet
+from fusionreid.visualization.rank_list import RIGHT_COLOR, WRONG_COLOR
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'visualization' / 'draw_rank_lists.py'
+
+
+@pytest.fixture
+def features_dir(tmp_path):
+    """One query and three gallery images; `good` ranks the right person first, `bad` last."""
+    paths = []
+    for name in ('q', 'same_camera', 'right', 'wrong'):
+        paths.append(str(tmp_path / f'{name}.png'))
+        Image.new('RGB', (64, 128), (200, 200, 200)).save(paths[-1])
+    good = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    bad = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.9, 0.1]])
+    FeatureSet(
+        features=torch.cat([good, bad], dim=1),
+        widths={'good': 2, 'bad': 2},
+        person_ids=torch.tensor([1, 1, 1, 2]),
+        camera_ids=torch.tensor([0, 0, 1, 0]),
+        roles=['query', 'gallery', 'gallery', 'gallery'],
+        img_paths=paths,
+        protocol={'dataset_name': 'Market-1501'},
+    ).save(tmp_path / 'features')
+    return tmp_path / 'features'
+
+
+def run_tool(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_info:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    return exit_info.value.code
+
+
+@pytest.mark.parametrize(
+    ('name', 'colors'), [('good', [RIGHT_COLOR, WRONG_COLOR]), ('bad', [WRONG_COLOR, RIGHT_COLOR])]
+)
+def test_answers_follow_the_chosen_feature(features_dir, tmp_path, monkeypatch, name, colors):
+    out = tmp_path / 'pictures' / 'out.png'
+    assert run_tool(monkeypatch, features_dir, '-o', out, '--features', name) == 0
+    picture = Image.open(out)
+    middle = 146 + 134
+    assert [picture.getpixel((222 + rank * 154, middle)) for rank in range(2)] == colors
+    # The query's own image of the same camera is left out, so there is no third answer.
+    assert picture.getpixel((222 + 2 * 154, middle)) == (255, 255, 255)
+
+
+def test_all_features_is_the_default(features_dir, tmp_path, monkeypatch, capsys):
+    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'a.png') == 0
+    assert '1 of 1 queries' in capsys.readouterr().out
+    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'b.png', '--features', 'all') == 0
+    both = ['--features', 'good', 'bad']
+    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'c.png', *both) == 0
+    pictures = {(tmp_path / f'{name}.png').read_bytes() for name in 'abc'}
+    assert len(pictures) == 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--features', 'cnn'], "no feature 'cnn'; the set holds good, bad"),
+        (['--num-queries', '0'], 'num_queries must be at least 1, got 0'),
+        (['--topk', '0'], 'k=0 is outside 1..3'),
+    ],
+)
+def test_bad_options_are_one_line_errors(
+    features_dir, tmp_path, monkeypatch, capsys, arguments, message
+):
+    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'out.png', *arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count('\n') == 1
+    assert not (tmp_path / 'out.png').exists()
+
+
+def test_missing_features_and_images_are_named(features_dir, tmp_path, monkeypatch, capsys):
+    assert run_tool(monkeypatch, tmp_path / 'nothing', '-o', tmp_path / 'out.png') == 1
+    assert 'nothing' in capsys.readouterr().err
+    (tmp_path / 'right.png').unlink()
+    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'out.png') == 1
+    assert 'right.png' in capsys.readouterr().err

@@ -1,0 +1,156 @@
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusionreid.visualization import draw_training_curves, read_training_history
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'visualization' / 'draw_training_curves.py'
+
+
+def train_record(epoch, iteration, loss=1.0, lr=0.01):
+    return {
+        'lr': lr,
+        'loss': 4 * loss,
+        'cnn.loss_id': loss,
+        'transformer.loss_id': 3 * loss,
+        'cnn.loss_triplet': loss / 2,
+        'epoch': epoch,
+        'iter': iteration,
+        'step': iteration,
+    }
+
+
+def val_record(epoch, mean_ap=50.0):
+    return {'reid/mAP': mean_ap, 'reid/rank1': 75.0, 'reid/cnn.mAP': 1.0, 'step': epoch}
+
+
+def write_start(work_dir, timestamp, records, tail=''):
+    file = work_dir / timestamp / 'vis_data' / 'scalars.json'
+    file.parent.mkdir(parents=True)
+    file.write_text(''.join(json.dumps(record) + '\n' for record in records) + tail)
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """A run of three epochs that was stopped in the third and resumed."""
+    run = tmp_path / 'run'
+    first = [val_record(0, 10.0)]
+    first += [train_record(1, 10, loss=4.0), train_record(1, 20, loss=2.0), val_record(1, 20.0)]
+    first += [train_record(2, 30, loss=1.0), val_record(2, 30.0), train_record(3, 50, loss=99.0)]
+    write_start(run, '20260101_000000', first, tail='{"lr": 0.0')
+    second = [train_record(3, 60, loss=0.5), val_record(3, 40.0)]
+    write_start(run, '20260102_000000', second)
+    return run
+
+
+def panel_lines(figure):
+    """Title of each panel to the (x, y) of its lines."""
+    return {
+        ax.get_title(loc='left'): [
+            (line.get_xdata().tolist(), np.asarray(line.get_ydata()).tolist())
+            for line in ax.get_lines()
+        ]
+        for ax in figure.axes
+    }
+
+
+def test_history_averages_an_epoch_and_joins_a_resumed_run(work_dir):
+    history = read_training_history(work_dir)
+    assert {epoch: row['loss'] for epoch, row in history.train.items()} == {1: 12.0, 2: 4.0, 3: 2.0}
+    assert {epoch: row['reid/mAP'] for epoch, row in history.val.items()} == {
+        0: 10.0,
+        1: 20.0,
+        2: 30.0,
+        3: 40.0,
+    }
+
+
+def test_history_forgets_epochs_that_were_repeated(work_dir):
+    write_start(work_dir, '20260103_000000', [train_record(2, 25, loss=0.25)])
+    history = read_training_history(work_dir)
+    assert {epoch: row['loss'] for epoch, row in history.train.items()} == {1: 12.0, 2: 1.0}
+    assert sorted(history.val) == [0, 1]
+
+
+def test_validation_alone_does_not_count_as_a_new_start(work_dir):
+    write_start(work_dir, '20260103_000000', [val_record(0, 90.0)])
+    history = read_training_history(work_dir)
+    assert sorted(history.train) == [1, 2, 3]
+    assert history.val[0]['reid/mAP'] == 10.0
+
+
+def test_panels_show_the_logged_numbers(work_dir):
+    figure = draw_training_curves({'run': read_training_history(work_dir)}, 'Title')
+    panels = panel_lines(figure)
+    assert panels['ID loss'] == [([1, 2, 3], [6.0, 2.0, 1.0])]  # mean of the two heads
+    assert panels['Triplet loss'] == [([1, 2, 3], [1.5, 0.5, 0.25])]
+    assert panels['Learning rate'] == [([1, 2, 3], [0.01] * 3)]
+    mean_ap, rank1 = panels['mAP and Rank-1']
+    assert mean_ap[0] == [0, 1, 2, 3] and np.allclose(mean_ap[1], [10, 20, 30, 40])
+    assert np.allclose(rank1[1], 75)
+    assert 'Title' in {text.get_text() for text in figure.texts}
+
+
+def test_plain_rate_is_preferred_to_a_multiplied_one(tmp_path):
+    write_start(tmp_path, 'start', [train_record(1, 1, lr=0.02) | {'base_lr': 0.01}])
+    figure = draw_training_curves({'run': read_training_history(tmp_path)})
+    assert panel_lines(figure)['Learning rate'] == [([1], [0.01])]
+
+
+def test_runs_have_their_own_colors_and_a_legend(work_dir):
+    history = read_training_history(work_dir)
+    figure = draw_training_curves({f'run {i}': history for i in range(9)})
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f'run {i}' for i in range(9)]
+    styles = {(line.get_color(), line.get_linestyle()) for line in legend.get_lines()}
+    assert len(styles) == 9
+
+
+def test_run_without_validation_is_drawn(tmp_path):
+    write_start(tmp_path, 'start', [train_record(1, 1), train_record(2, 2)])
+    figure = draw_training_curves({'run': read_training_history(tmp_path)})
+    assert panel_lines(figure)['mAP and Rank-1'] == [([], []), ([], [])]
+    assert 'no validation was logged' in {text.get_text() for text in figure.axes[3].texts}
+
+
+def test_bad_input_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match='scalars.json'):
+        read_training_history(tmp_path)
+    with pytest.raises(ValueError, match='at least one run'):
+        draw_training_curves({})
+    write_start(tmp_path / 'val', 'start', [val_record(0)])
+    with pytest.raises(ValueError, match='no epoch of training'):
+        read_training_history(tmp_path / 'val')
+    broken = tmp_path / 'broken' / 'start' / 'vis_data' / 'scalars.json'
+    broken.parent.mkdir(parents=True)
+    broken.write_text('{"epoch": 1\n' + json.dumps(train_record(1, 1)) + '\n')
+    with pytest.raises(ValueError, match=r'scalars.json, line 1 is not JSON'):
+        read_training_history(broken.parents[2])
+
+
+def run_tool(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_info:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    return exit_info.value.code
+
+
+def test_tool_writes_a_picture(work_dir, tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'pictures' / 'curves.png'
+    assert run_tool(monkeypatch, work_dir, '-o', out) == 0
+    assert out.read_bytes().startswith(b'\x89PNG')
+    assert 'run' in capsys.readouterr().out
+
+
+def test_tool_states_what_is_wrong(work_dir, tmp_path, monkeypatch, capsys):
+    assert run_tool(monkeypatch, tmp_path / 'missing', '-o', tmp_path / 'out.png') == 1
+    assert 'missing holds no' in capsys.readouterr().err
+    assert run_tool(monkeypatch, work_dir, work_dir, '-o', tmp_path / 'out.png') == 2
+    assert 'must differ' in capsys.readouterr().err
+    assert run_tool(monkeypatch, work_dir, '--names', 'a', 'b', '-o', tmp_path / 'out.png') == 2
+    assert '1 work dirs need as many names' in capsys.readouterr().err
+    assert not (tmp_path / 'out.png').exists()
