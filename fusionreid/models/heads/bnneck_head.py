@@ -70,7 +70,7 @@ class BNNeckHead(BaseModule):
         self.loss_id = MODELS.build(
             loss_id or dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1)
         )
-        self.loss_triplet = MODELS.build(loss_triplet or dict(type='BatchHardTripletLoss'))
+        self.loss_triplet = MODELS.build(loss_triplet or dict(type='fusionreid.BatchHardTripletLoss'))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features ``(B, D)`` after the BNNeck."""

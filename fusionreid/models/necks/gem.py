@@ -45,5 +45,4 @@ class GeMPooling(BaseModule):
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Pool ``(B, C, H, W)`` to ``(B, C)``."""
-        with torch.autocast(feature_map.device.type, enabled=False):
-            return generalized_mean(feature_map, self.p, self.eps)
+        return generalized_mean(feature_map, self.p, self.eps)
