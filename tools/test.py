@@ -12,7 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from fusionreid.datasets.errors import DatasetError
-from fusionreid.engine.launch import set_launcher, set_work_dir
+from fusionreid.engine.launch import set_data_root, set_launcher, set_work_dir
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -21,6 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint', nargs='?', help='checkpoint; without one the untrained model is scored'
     )
+    parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
     parser.add_argument('--work-dir', help='folder of the logs')
     parser.add_argument('--out', help='folder for the features and metrics.json')
     parser.add_argument(
@@ -43,6 +44,7 @@ def build_config(args: argparse.Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     set_work_dir(cfg, args.work_dir)
+    set_data_root(cfg, args.data_root)
     set_launcher(cfg, args.launcher, args.local_rank)
     cfg.load_from = args.checkpoint
     if args.out:

@@ -10,12 +10,13 @@ from mmengine.runner import Runner
 
 from fusionreid.checkpoints import find_resumable
 from fusionreid.datasets.errors import DatasetError
-from fusionreid.engine.launch import set_launcher, set_precision, set_work_dir
+from fusionreid.engine.launch import set_data_root, set_launcher, set_precision, set_work_dir
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a person re-identification model')
     parser.add_argument('config', help='config file')
+    parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     parser.add_argument(
         '--resume',
@@ -63,6 +64,7 @@ def build_config(args: argparse.Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     set_work_dir(cfg, args.work_dir)
+    set_data_root(cfg, args.data_root)
     set_precision(cfg, args.precision)
     set_launcher(cfg, args.launcher, args.local_rank)
     if args.no_validate:

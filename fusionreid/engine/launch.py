@@ -20,6 +20,15 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
 
 
+def set_data_root(cfg: Config, data_root: str | None) -> None:
+    """Read all splits from the given folder; None leaves the config's own."""
+    if data_root is None:
+        return
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            cfg[name].dataset.data_root = data_root
+
+
 def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     """Prepare for one process or several, with NCCL where there are GPUs and gloo where there are
     none.

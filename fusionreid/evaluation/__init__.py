@@ -1,0 +1,3 @@
+from .feature_set import FeatureSet
+
+__all__ = ['FeatureSet']

@@ -257,3 +257,10 @@ def test_precision_switch(arguments, expected):
     )
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.get('dtype')) == expected
     assert cfg.work_dir == os.path.join('work_dirs', 'fusionreid_vitb_r50_market1501')
+
+
+def test_data_root_is_set_for_all_splits():
+    config = 'configs/fusionreid_vitb_r50_market1501.py'
+    cfg = train.build_config(train.parse_args([config, '--data-root', '/somewhere']))
+    loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
+    assert [loader.dataset.data_root for loader in loaders] == ['/somewhere'] * 3

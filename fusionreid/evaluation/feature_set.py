@@ -1,0 +1,191 @@
+"""The features of a test set as one object that can be saved, scored and drawn."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+ALL = 'all'
+ROLES = ('query', 'gallery')
+FEATURES_FILE = 'features.safetensors'
+COLUMNS = ('path', 'person_id', 'camera_id', 'role')
+
+
+@dataclass
+class FeatureSet:
+    """Named features of N photos, and who and which camera they show.
+
+    Args:
+        features: (N, D) float32, not normalised; the named features side by side.
+        widths: width of each named feature, in column order; they sum up to D.
+        person_ids: (N,) int64.
+        camera_ids: (N,) int64; 0-based, negative when unknown.
+        roles: ``'query'`` or ``'gallery'`` for each photo.
+        img_paths: image file of each photo.
+        protocol: what a reader of the scores must know (``dataset_name``, ``release``, ``split``,
+            ``feature_protocol``, ...); values that JSON can hold.
+
+    Raises:
+        ValueError: lengths that differ, an unknown role, or widths that do not fit.
+    """
+
+    features: Tensor
+    widths: dict[str, int]
+    person_ids: Tensor
+    camera_ids: Tensor
+    roles: Sequence[str]
+    img_paths: Sequence[str]
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.roles, self.img_paths = list(self.roles), list(self.img_paths)
+        if self.features.dim() != 2 or self.features.dtype != torch.float32:
+            raise ValueError(
+                'features must be float32 of shape (N, D), got '
+                f'{self.features.dtype} of shape {tuple(self.features.shape)}'
+            )
+        count, width = self.features.shape
+        if ALL in self.widths:
+            raise ValueError(f'{ALL!r} means all features together and cannot be the name of one')
+        if sum(self.widths.values()) != width:
+            raise ValueError(f'the widths {self.widths} do not sum up to {width} columns')
+        for name in ('person_ids', 'camera_ids', 'roles', 'img_paths'):
+            if len(getattr(self, name)) != count:
+                raise ValueError(f'{len(getattr(self, name))} {name} for {count} features')
+        for path, role in zip(self.img_paths, self.roles, strict=True):
+            if role not in ROLES:
+                raise ValueError(f'{path}: role {role!r} is neither of {ROLES}')
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in column order."""
+        return tuple(self.widths)
+
+    def select(self, names: str | Sequence[str]) -> Tensor:
+        """Features of the given names side by side; ``'all'`` means every column.
+
+        Returns:
+            (N, d) float32; a view for a single name or ``'all'``, else a copy.
+
+        Raises:
+            KeyError: a name that the set does not hold.
+        """
+        if isinstance(names, str):
+            names = [names]
+        if list(names) in ([ALL], list(self.widths)):
+            return self.features
+        start, columns = 0, {}
+        for name, width in self.widths.items():
+            columns[name] = self.features[:, start : start + width]
+            start += width
+        for name in names:
+            if name not in columns:
+                raise KeyError(f'no feature {name!r}; the set holds {", ".join(columns)}')
+        picked = [columns[name] for name in names]
+        return picked[0] if len(picked) == 1 else torch.cat(picked, dim=1)
+
+    def rows(self, role: str) -> Tensor:
+        """Row numbers of the photos of one role, (n,) int64, ascending."""
+        if role not in ROLES:
+            raise ValueError(f'role {role!r} is neither of {ROLES}')
+        return torch.tensor([row for row, own in enumerate(self.roles) if own == role]).long()
+
+    def split(self) -> tuple[FeatureSet, FeatureSet]:
+        """The queries and the gallery as two sets, each in the order of this one."""
+        return self._take(self.rows('query')), self._take(self.rows('gallery'))
+
+    def _take(self, rows: Tensor) -> FeatureSet:
+        return FeatureSet(
+            features=self.features[rows],
+            widths=dict(self.widths),
+            person_ids=self.person_ids[rows],
+            camera_ids=self.camera_ids[rows],
+            roles=[self.roles[row] for row in rows.tolist()],
+            img_paths=[self.img_paths[row] for row in rows.tolist()],
+            protocol=dict(self.protocol),
+        )
+
+    def save(self, directory: str | os.PathLike[str]) -> Path:
+        """Write ``features.safetensors`` and a CSV of ``path,person_id,camera_id,role``.
+
+        The CSV's name holds its checksum, and the features name the CSV they belong to. They are
+        put in place last, at once: a save that is interrupted leaves an earlier one whole.
+
+        Returns:
+            The directory.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator='\n')
+        writer.writerow(COLUMNS)
+        people, cameras = self.person_ids.tolist(), self.camera_ids.tolist()
+        writer.writerows(zip(self.img_paths, people, cameras, self.roles, strict=True))
+        content = text.getvalue().encode('utf-8', 'surrogateescape')
+        table = f'samples-{hashlib.sha256(content).hexdigest()[:12]}.csv'
+        metadata = {
+            'format': 'fusionreid-features-1',
+            'widths': json.dumps(self.widths),
+            'protocol': json.dumps(self.protocol),
+            'samples': table,
+        }
+        partial = directory / f'{table}.tmp{os.getpid()}'
+        partial.write_bytes(content)
+        os.replace(partial, directory / table)
+        partial = directory / f'{FEATURES_FILE}.tmp{os.getpid()}'
+        save_file({'features': self.features.cpu().contiguous()}, partial, metadata)
+        os.replace(partial, directory / FEATURES_FILE)
+        for old in directory.glob('samples-*.csv'):
+            if old.name != table:
+                old.unlink()
+        return directory
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> FeatureSet:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: the directory holds no saved features.
+            ValueError: a file is damaged, or not what :meth:`save` writes.
+        """
+        path = Path(directory) / FEATURES_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f'no saved features: {path} does not exist')
+        try:
+            with safe_open(path, framework='pt') as file:
+                metadata = file.metadata() or {}
+                features = file.get_tensor('features')
+        except SafetensorError as error:
+            raise ValueError(f'{path} is damaged or not a safetensors file: {error}') from error
+        if metadata.get('format') != 'fusionreid-features-1':
+            raise ValueError(f'{path} was not written by FeatureSet.save')
+        table = path.parent / metadata['samples']
+        content = table.read_bytes()
+        if hashlib.sha256(content).hexdigest()[:12] not in metadata['samples']:
+            raise ValueError(f'{table} was changed after it was saved: its checksum differs')
+        text = io.StringIO(content.decode('utf-8', 'surrogateescape'), newline='')
+        samples = list(csv.DictReader(text))
+        return cls(
+            features=features,
+            widths=json.loads(metadata['widths']),
+            person_ids=torch.tensor([int(row['person_id']) for row in samples]).long(),
+            camera_ids=torch.tensor([int(row['camera_id']) for row in samples]).long(),
+            roles=[row['role'] for row in samples],
+            img_paths=[row['path'] for row in samples],
+            protocol=json.loads(metadata['protocol']),
+        )

@@ -1,0 +1,89 @@
+"""How much work fits into a given amount of memory, and how far it has come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+# More rows than these gain nothing: the matrix product is already at full speed, and a group of
+# this size amortises the cost of its tensor operations.
+MAX_BLOCK_ROWS = 2048
+MAX_GROUP_ROWS = 64
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """How queries are cut up: ``block`` rows share a matrix product, ``group`` a ranking."""
+
+    block: int
+    group: int
+    workers: int
+    spare: int
+
+
+def plan_rows(
+    memory_limit: int,
+    *,
+    fixed: int,
+    per_block_row: int,
+    per_group_row: int,
+    what: str,
+    workers: int = 1,
+) -> RowPlan:
+    """Choose how many query rows are worked on at once, before any work starts.
+
+    Args:
+        memory_limit: bytes that may be used on top of the inputs.
+        fixed: bytes needed whatever the number of rows.
+        per_block_row: bytes for each row of a block.
+        per_group_row: further bytes, at worst, for each row of a group.
+        what: the task in words, for the error.
+        workers: groups that are worked on at the same time, if memory allows.
+
+    Returns:
+        The plan; each worker has ``spare`` bytes for temporaries that are cut to size.
+
+    Raises:
+        ValueError: not even one row fits.
+    """
+    least = fixed + per_block_row + 2 * per_group_row
+    if memory_limit < least:
+        raise ValueError(
+            f'memory_limit={memory_limit} bytes is too small for {what}: '
+            f'at least {least} bytes are needed'
+        )
+    free = memory_limit - fixed
+    # Half for groups, each with some spare room, the rest for the block that they are cut from.
+    rows = max(1, free // 2 // (per_group_row + per_block_row))
+    workers = max(1, min(workers, rows // 2))
+    group = max(1, min(MAX_GROUP_ROWS, rows // (2 * workers)))
+    block = (free - workers * 2 * group * per_group_row) // max(per_block_row, 1)
+    block = max(1, min(MAX_BLOCK_ROWS, block))
+    return RowPlan(
+        block=block, group=min(group, block), workers=workers, spare=group * per_group_row
+    )
+
+
+class Progress:
+    """One line on stderr that counts finished rows; silent when not wanted."""
+
+    def __init__(self, label: str, total: int, enabled: bool) -> None:
+        self.label, self.total, self.enabled = label, total, enabled
+        self.start = time.monotonic()
+        self.last = 0.0
+
+    def update(self, done: int) -> None:
+        """Show that ``done`` rows are finished; at most five times a second."""
+        now = time.monotonic()
+        if not self.enabled or (done < self.total and now - self.last < 0.2):
+            return
+        self.last = now
+        left = (now - self.start) / max(done, 1) * (self.total - done)
+        end = '\n' if done >= self.total else ''
+        print(
+            f'\r{self.label}: {done}/{self.total}, {left:.0f} s left ',
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,235 @@
+"""Distances between query and gallery features, block by block, with a known accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .chunking import plan_rows
+from .validation import check_pair, feature_norms
+
+# Squared distances that agree to this fraction of their scale are a tie. It is far above the
+# rounding of float64 and far below that of float32, so that ties come out the same whatever the
+# order of summation.
+TIE_RESOLUTION = 2.0**-40
+CENTER_ROWS = 1024
+# Factor between the largest rounding error found on a sample of a block and the one allowed for.
+ERROR_MARGIN = 8.0
+SAMPLE_ROWS = 16
+SAMPLE_COLUMNS = 512
+TILE_BYTES = 8 << 20
+
+
+def sample_bytes(width: int) -> int:
+    """Bytes for measuring a block's accuracy with ``width`` near columns for each query."""
+    return (SAMPLE_COLUMNS + SAMPLE_ROWS * width) * SAMPLE_ROWS * 40
+
+
+class FeatureKeys:
+    """Ranking keys ``|g|^2 / 2 - q.g``, which order a gallery as Euclidean distances to q do.
+
+    A block of keys comes from one matrix product in the precision of the features (float32 for
+    16-bit ones). Its rounding depends on the shape of the block, the device and the number of
+    threads; :meth:`tolerance` measures it, and :meth:`precise` gives squared distances in float64
+    for whatever is too close to call.
+
+    Args:
+        query: features of shape (q, d).
+        gallery: features of shape (g, d), same device.
+
+    Raises:
+        TypeError: not floating point tensors.
+        ValueError: empty, of different width or device, or with a NaN or infinite value.
+    """
+
+    def __init__(self, query: Tensor, gallery: Tensor) -> None:
+        self.query_norms = feature_norms(query, 'query')
+        self.gallery_norms = feature_norms(gallery, 'gallery')
+        check_pair(query, gallery)
+        self.query, self.gallery = query.detach(), gallery.detach()
+        wide = torch.float64 in (query.dtype, gallery.dtype)
+        self.dtype = torch.float64 if wide else torch.float32
+        self.largest = float(self.gallery_norms.max())
+        ceiling = math.sqrt(torch.finfo(self.dtype).max) / 16
+        largest = max(self.largest, float(self.query_norms.max()))
+        if largest > ceiling:
+            raise ValueError(
+                f'features have norms up to {largest:.3g}, '
+                f'beyond what {self.dtype} can square: L2-normalise them first'
+            )
+        self.half = (self.gallery_norms.square() / 2).to(self.dtype)
+        self._tile = max(1, TILE_BYTES // (12 * query.shape[1]))
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of the temporaries of one tile of converted gallery features."""
+        return min(self._tile, len(self.gallery)) * 12 * self.query.shape[1]
+
+    def block(self, rows: slice, out: Tensor) -> Tensor:
+        """Write ``q.g`` of the queries ``rows`` into ``out`` (R, g), for :meth:`finish`."""
+        query = self.query[rows].to(self.dtype)
+        if self.gallery.dtype == self.dtype:
+            return torch.mm(query, self.gallery.T, out=out)
+        for start in range(0, len(self.gallery), self._tile):
+            tile = self.gallery[start : start + self._tile].to(self.dtype)
+            out[:, start : start + self._tile] = query @ tile.T
+        return out
+
+    def finish(self, products: Tensor) -> Tensor:
+        """Turn rows of a block of products into keys, in place."""
+        return torch.sub(self.half, products, out=products)
+
+    @cached_property
+    def center(self) -> Tensor:
+        """A point amid the gallery, (d,) float64: the median of each column over some rows.
+
+        Distances do not change when it is subtracted, but lose no digits where all features are
+        nearly the same. A median is one of the values, so that the differences are exact, and an
+        outlier does not move it.
+        """
+        stride = max(1, len(self.gallery) // CENTER_ROWS)
+        return self.gallery[::stride].to(self.dtype).median(dim=0).values.double()
+
+    def precise(self, rows: Tensor, columns: Tensor, keys: Tensor) -> Tensor:
+        """Squared distances in float64 of queries ``rows`` (S,) to entries ``columns`` (C,).
+
+        They are rounded to ``TIE_RESOLUTION``, relative to ``(|q| + distance)^2``, so that equal
+        distances are equal numbers. ``keys``, the rows' keys in working precision, are not needed
+        here.
+        """
+        query = self.query[rows].double() - self.center
+        squares = torch.empty(len(rows), len(columns), dtype=torch.float64, device=query.device)
+        norms = torch.linalg.vector_norm(query, dim=1, keepdim=True)
+        for start in range(0, len(columns), self._tile):
+            tile = self.gallery[columns[start : start + self._tile]].double().sub_(self.center)
+            part = squares[:, start : start + len(tile)]
+            torch.mm(query, tile.T, out=part)
+            part.mul_(-2).add_(torch.linalg.vector_norm(tile, dim=1).square_())
+        squares.add_(norms.square()).clamp_min_(0)
+        scale = (norms + squares.sqrt()).square_()
+        # A power of two, so that dividing and multiplying by it is exact.
+        exponent = torch.frexp(scale.clamp_min_(torch.finfo(torch.float64).tiny)).exponent
+        quantum = torch.ldexp(torch.full_like(scale, TIE_RESOLUTION), exponent)
+        return squares.div_(quantum).round_().mul_(quantum)
+
+    def sample(self, rows: slice) -> Tensor:
+        """A few queries spread over ``rows`` that stand for the accuracy of a block, (S,)."""
+        step = max(1, (rows.stop - rows.start) // SAMPLE_ROWS)
+        return torch.arange(rows.start, rows.stop, step, device=self.query.device)[:SAMPLE_ROWS]
+
+    def relative_error(
+        self, rows: slice, products: Tensor, sample: Tensor, columns: Tensor
+    ) -> float:
+        """Rounding error to allow for in a block, relative to ``|q||g| + |g|^2 / 2``.
+
+        Args:
+            rows: the queries of the block.
+            products: the block as :meth:`block` left it, (R, g).
+            sample: query indices from :meth:`sample`.
+            columns: gallery indices that should be in the sample, such as near ones; others are
+                added.
+        """
+        stride = max(1, len(self.gallery) // SAMPLE_COLUMNS)
+        spread = torch.arange(0, len(self.gallery), stride, device=columns.device)
+        columns = torch.cat([columns, spread[:SAMPLE_COLUMNS]]).unique()
+        keys = self.half[columns] - products[sample - rows.start][:, columns]
+        own = self.query_norms[sample, None]
+        exact = (self.precise(sample, columns, keys) - own.square()) / 2
+        error = (keys.double() - exact).abs()
+        norms = self.gallery_norms[columns]
+        scale = norms * (own + norms / 2)
+        found = float((error / scale.clamp_min(torch.finfo(self.dtype).tiny)).max())
+        floor = 2 * torch.finfo(self.dtype).eps
+        return min(max(ERROR_MARGIN * found, floor), 1.0)
+
+    def tolerance(self, rows: slice, keys: Tensor, relative_error: float) -> Tensor:
+        """Half width of the band around each key outside which the order is certain, like ``keys``.
+
+        Whoever is as near to the query as an entry with key ``k`` has a norm of at most ``|q|``
+        plus the distance (triangle inequality); so one entry of huge norm does not widen the
+        bands of all others.
+        """
+        norms = self.query_norms[rows, None]
+        reach = norms + (norms.square() + 2 * keys.double()).clamp_min(0).sqrt()
+        reach = (reach * 1.001).clamp_max(self.largest)
+        width = 2 * relative_error * reach * (norms + reach / 2)
+        # Products below the smallest normal number may be flushed to zero.
+        return width + 4 * self.query.shape[1] * torch.finfo(self.dtype).tiny
+
+
+class MatrixKeys:
+    """Ranking keys that are given: rows of a distance matrix. They are exact, ties included."""
+
+    dtype: torch.dtype
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def precise(self, rows: Tensor, columns: Tensor, keys: Tensor) -> Tensor:
+        """The given distances as float64, (S, C)."""
+        return keys[:, columns].double()
+
+    def tolerance(self, rows: slice, keys: Tensor, relative_error: float) -> Tensor:
+        """No tolerance: zeros like ``keys``."""
+        return torch.zeros_like(keys)
+
+
+def distance_blocks(
+    query_features: Tensor,
+    gallery_features: Tensor,
+    *,
+    metric: str = 'euclidean',
+    memory_limit: int = 1 << 30,
+) -> Iterator[Tensor]:
+    """Compute a distance matrix a block of query rows at a time.
+
+    Args:
+        query_features: shape (q, d).
+        gallery_features: shape (g, d).
+        metric: ``'euclidean'``, or ``'cosine'`` for ``1 - cos``.
+        memory_limit: bytes that may be used on top of the features, one block held by the caller
+            included.
+
+    Returns:
+        Iterator over distances of shape (rows, g), in the order of the queries; the rows sum up
+        to q.
+
+    Raises:
+        TypeError: not floating point tensors.
+        ValueError: unknown metric, bad features, or a memory limit that is too small.
+    """
+    if metric not in ('euclidean', 'cosine'):
+        raise ValueError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
+    keys = FeatureKeys(query_features, gallery_features)
+    size = keys.half.element_size()
+    plan = plan_rows(
+        memory_limit,
+        fixed=len(keys.gallery) * 24 + len(keys.query) * 8 + keys.tile_bytes,
+        # The caller may still hold one block while the next is made.
+        per_block_row=(2 * len(keys.gallery) + keys.query.shape[1]) * size,
+        per_group_row=0,
+        what=f'distances to {len(keys.gallery)} gallery features',
+    )
+    return _distance_blocks(keys, metric, plan.block)
+
+
+@torch.no_grad()
+def _distance_blocks(keys: FeatureKeys, metric: str, block: int) -> Iterator[Tensor]:
+    tiny = torch.finfo(keys.dtype).tiny
+    norms = keys.query_norms.to(keys.dtype)[:, None]
+    gallery_norms = keys.gallery_norms.to(keys.dtype)
+    for start in range(0, len(keys.query), block):
+        rows = slice(start, min(start + block, len(keys.query)))
+        out = keys.query.new_empty(rows.stop - start, len(keys.gallery), dtype=keys.dtype)
+        with torch.autocast(out.device.type, enabled=False):
+            keys.block(rows, out)
+        if metric == 'cosine':
+            out.div_(norms[rows].clamp_min(tiny)).div_(gallery_norms.clamp_min(tiny))
+            yield out.neg_().add_(1)
+        else:
+            keys.finish(out)
+            yield out.mul_(2).add_(norms[rows].square()).clamp_min_(0).sqrt_()

@@ -1,0 +1,74 @@
+"""Which gallery images show the person of a query, without a query x gallery mask."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class SameIdentity(NamedTuple):
+    """The gallery entries that show the identity of each of R queries, padded to W entries.
+
+    Attributes:
+        columns: gallery indices, (R, W) int64; 0 in the padding.
+        exists: True where ``columns`` holds an entry, (R, W).
+        match: True where the entry counts as a match; existing entries that do not match are
+            junk, (R, W).
+    """
+
+    columns: Tensor
+    exists: Tensor
+    match: Tensor
+
+
+class MatchTable:
+    """Looks up the gallery entries of a query's identity.
+
+    An entry of the query's identity is *junk* when it was taken by the query's camera and
+    same-camera removal is on; it is a *match* otherwise. A negative camera number means that the
+    camera is unknown: it is never the same camera.
+
+    Args:
+        query_ids: (q,) int64.
+        gallery_ids: (g,) int64.
+        query_cameras: (q,) int64, or None to keep entries of the same camera.
+        gallery_cameras: (g,) int64, or None likewise.
+    """
+
+    def __init__(
+        self,
+        query_ids: Tensor,
+        gallery_ids: Tensor,
+        query_cameras: Tensor | None,
+        gallery_cameras: Tensor | None,
+    ) -> None:
+        self.query_ids = query_ids
+        self.gallery_ids = gallery_ids
+        self.query_cameras = query_cameras
+        self.gallery_cameras = gallery_cameras
+        sorted_ids, self._order = gallery_ids.sort(stable=True)
+        self._start = torch.searchsorted(sorted_ids, query_ids)
+        self._length = torch.searchsorted(sorted_ids, query_ids, right=True) - self._start
+        # The widest query decides how much memory the padded tables take.
+        self.width = int(self._length.max()) if len(query_ids) else 0
+
+    def lookup(self, rows: slice) -> SameIdentity:
+        """Entries of the identities of the queries in ``rows``; see :class:`SameIdentity`."""
+        start, length = self._start[rows], self._length[rows]
+        width = max(int(length.max()), 1)
+        offset = torch.arange(width, device=start.device)
+        exists = offset < length[:, None]
+        position = torch.where(exists, start[:, None] + offset, 0)
+        columns = torch.where(exists, self._order[position], 0)
+        match = exists
+        if self.query_cameras is not None and self.gallery_cameras is not None:
+            camera = self.query_cameras[rows, None]
+            match = exists & ((self.gallery_cameras[columns] != camera) | (camera < 0))
+        return SameIdentity(columns, exists, match)
+
+    def entries(self, queries: Tensor) -> Tensor:
+        """Gallery indices of the identities of a few queries (S,), in one (P,) int64 tensor."""
+        spans = zip(self._start[queries].tolist(), self._length[queries].tolist(), strict=True)
+        return torch.cat([self._order[start : start + length] for start, length in spans])

@@ -1,0 +1,489 @@
+"""Ranking under the Market-1501 protocol, exact and in bounded memory.
+
+Only the positions of a query's true matches enter mAP, CMC and mINP, and a position is a count:
+how many entries of other identities lie before the match. So no row is ever sorted together with
+its indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .chunking import Progress, plan_rows
+from .counting import count_around, true_positions
+from .distances import FeatureKeys, MatrixKeys, sample_bytes
+from .matches import MatchTable, SameIdentity
+from .validation import as_labels
+from .workers import start_workers, worker_count
+
+# A match whose place among near-equal distances moves its precision by less than this is not
+# looked at more closely.
+PRECISION_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class RankingResult:
+    """Scores of a ranking.
+
+    Attributes:
+        cmc: fraction of valid queries whose first match is among the first k entries, for k =
+            1..max_rank; (max_rank,) float64 in [0, 1].
+        mAP: mean average precision over the valid queries, in [0, 1].
+        mINP: mean inverse negative penalty over the valid queries, in [0, 1].
+        average_precision: (q,) float64; NaN for a query without a match.
+        inverse_negative_penalty: (q,) float64; NaN for a query without a match.
+        first_match_rank: (q,) int64, 1-based; 0 for a query without a match.
+        num_valid_queries: number of queries with at least one match.
+    """
+
+    cmc: Tensor
+    mAP: float
+    mINP: float
+    average_precision: Tensor
+    inverse_negative_penalty: Tensor
+    first_match_rank: Tensor
+    num_valid_queries: int
+
+    @classmethod
+    def from_queries(
+        cls,
+        average_precision: Tensor,
+        inverse_negative_penalty: Tensor,
+        first_match_rank: Tensor,
+        max_rank: int,
+    ) -> RankingResult:
+        """Average what was measured for each query; see the attributes for the arguments.
+
+        Raises:
+            ValueError: no query has a match.
+        """
+        valid = first_match_rank > 0
+        count = int(valid.sum())
+        if count == 0:
+            raise ValueError(
+                f'none of the {len(valid)} queries has a match in the gallery: check that both use '
+                'the same identity numbers, and that same-camera removal suits the data set (with '
+                'one camera, or none, pass remove_same_camera=False)'
+            )
+        hits = torch.bincount(
+            (first_match_rank[valid] - 1).clamp_max(max_rank), minlength=max_rank + 1
+        )
+        return cls(
+            cmc=hits[:max_rank].cumsum(0).double() / count,
+            mAP=float(average_precision[valid].mean()),
+            mINP=float(inverse_negative_penalty[valid].mean()),
+            average_precision=average_precision,
+            inverse_negative_penalty=inverse_negative_penalty,
+            first_match_rank=first_match_rank,
+            num_valid_queries=count,
+        )
+
+
+def evaluate_ranking(
+    query_features: Tensor,
+    gallery_features: Tensor,
+    query_ids: Tensor | Sequence[int],
+    gallery_ids: Tensor | Sequence[int],
+    query_cameras: Tensor | Sequence[int] | None = None,
+    gallery_cameras: Tensor | Sequence[int] | None = None,
+    *,
+    max_rank: int = 50,
+    remove_same_camera: bool = True,
+    memory_limit: int = 1 << 30,
+    progress: bool = False,
+) -> RankingResult:
+    """Rank the gallery for every query by Euclidean distance, and score the ranking.
+
+    Gallery entries of the query's identity and camera are removed first, as in the Market-1501
+    protocol (Zheng et al., ICCV 2015). AP is the mean, over a query's matches, of the precision
+    at the match; mINP is the mean of matches / rank of the last match (Ye et al., TPAMI 2021).
+    Entries at the same distance stand in gallery order. Queries without a match count nowhere.
+
+    Args:
+        query_features: shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: shape (g, d), same device.
+        query_ids: (q,) integers.
+        gallery_ids: (g,) integers; identities that no query shows are distractors and stay.
+        query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
+        gallery_cameras: (g,) integers.
+        max_rank: length of the CMC curve.
+        remove_same_camera: remove entries of the query's identity and camera.
+        memory_limit: bytes that may be used on top of the features; checked before work starts.
+        progress: show a line on stderr.
+
+    Returns:
+        The scores, averaged and for each query, on the device of the features.
+
+    Raises:
+        TypeError: features or labels of the wrong type.
+        ValueError: features that are empty, of different width or not finite, labels of the wrong
+            length, no query with a match, or a memory limit that is too small.
+
+    Example:
+        >>> query = torch.tensor([[1.0, 0.0]])
+        >>> gallery = torch.tensor([[0.0, 1.0], [0.9, 0.1], [0.7, 0.3]])
+        >>> result = evaluate_ranking(query, gallery, [7], [3, 3, 7], [0], [1, 1, 1], max_rank=3)
+        >>> result.mAP, result.cmc.tolist()
+        (0.5, [0.0, 1.0, 1.0])
+    """
+    ranks = rank_queries(
+        query_features,
+        gallery_features,
+        query_ids,
+        gallery_ids,
+        query_cameras,
+        gallery_cameras,
+        max_rank=max_rank,
+        remove_same_camera=remove_same_camera,
+        memory_limit=memory_limit,
+        progress=progress,
+    )
+    return RankingResult.from_queries(*ranks, max_rank=max_rank)
+
+
+@torch.no_grad()
+def rank_queries(
+    query_features: Tensor,
+    gallery_features: Tensor,
+    query_ids: Tensor | Sequence[int],
+    gallery_ids: Tensor | Sequence[int],
+    query_cameras: Tensor | Sequence[int] | None = None,
+    gallery_cameras: Tensor | Sequence[int] | None = None,
+    *,
+    max_rank: int = 50,
+    remove_same_camera: bool = True,
+    memory_limit: int = 1 << 30,
+    progress: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Measure what :func:`evaluate_ranking` averages, for some share of the queries.
+
+    Args: those of :func:`evaluate_ranking`.
+
+    Returns:
+        ``average_precision``, ``inverse_negative_penalty`` and ``first_match_rank``, as in
+        :class:`RankingResult`.
+
+    Raises:
+        TypeError, ValueError: as :func:`evaluate_ranking`, but queries without a match are no
+            error.
+    """
+    source = FeatureKeys(query_features, gallery_features)
+    num_query, num_gallery, width = len(source.query), len(source.gallery), source.query.shape[1]
+    table = _match_table(
+        query_ids,
+        gallery_ids,
+        query_cameras,
+        gallery_cameras,
+        (num_query, num_gallery),
+        source.query.device,
+        remove_same_camera,
+    )
+    size = source.half.element_size()
+    plan = plan_rows(
+        memory_limit,
+        fixed=num_gallery * (size + 48)
+        + num_query * 64
+        + source.tile_bytes
+        + sample_bytes(table.width),
+        per_block_row=num_gallery * size + width * size,
+        per_group_row=_group_bytes(num_gallery, table.width, size),
+        what=f'ranking {num_gallery} gallery features of width {width}',
+        workers=worker_count(source.query.device),
+    )
+    _check_max_rank(max_rank)
+    scorer = _Scorer(source, table, num_query, max_rank, plan.spare)
+    meter = Progress('ranking queries', num_query, progress)
+    out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
+    autocast = torch.autocast(out.device.type, enabled=False)
+    with start_workers(plan.workers) as run, autocast:
+        for start in range(0, num_query, plan.block):
+            rows = slice(start, min(start + plan.block, num_query))
+            products = source.block(rows, out[: rows.stop - start])
+            picked = source.sample(rows)
+            error = source.relative_error(rows, products, picked, table.entries(picked))
+
+            def score(first: int, rows: slice = rows, error: float = error) -> None:
+                group = slice(first, min(first + plan.group, rows.stop))
+                part = out[first - rows.start : group.stop - rows.start]
+                scorer.score(group, source.finish(part), error)
+
+            run(score, range(start, rows.stop, plan.group))
+            meter.update(rows.stop)
+    return scorer.average_precision, scorer.inverse_negative_penalty, scorer.first_match_rank
+
+
+@torch.no_grad()
+def evaluate_distances(
+    distances: Tensor | Iterable[Tensor] | Any,
+    query_ids: Tensor | Sequence[int],
+    gallery_ids: Tensor | Sequence[int],
+    query_cameras: Tensor | Sequence[int] | None = None,
+    gallery_cameras: Tensor | Sequence[int] | None = None,
+    *,
+    max_rank: int = 50,
+    remove_same_camera: bool = True,
+    memory_limit: int = 1 << 30,
+    progress: bool = False,
+) -> RankingResult:
+    """Score given distances as :func:`evaluate_ranking` does; smaller is nearer.
+
+    Args:
+        distances: a tensor or array-like (a NumPy memory map, say) of shape (q, g), or an
+            iterator of row blocks (r, g) in the order of the queries. They are taken as they are;
+            infinite ones may occur.
+        query_ids: (q,) integers.
+        gallery_ids: (g,) integers.
+        query_cameras: (q,) integers.
+        gallery_cameras: (g,) integers.
+        max_rank: length of the CMC curve.
+        remove_same_camera: remove entries of the query's identity and camera.
+        memory_limit: bytes that may be used on top of the distances (or of one block of the
+            iterator).
+        progress: show a line on stderr.
+
+    Returns:
+        The scores; on the CPU for arrays, else on the device of the distances.
+
+    Raises:
+        TypeError: distances or labels of the wrong type.
+        ValueError: shapes that do not fit the labels, a NaN, no query with a match, or a memory
+            limit that is too small.
+    """
+    num_query, num_gallery = len(query_ids), len(gallery_ids)
+    if num_query == 0 or num_gallery == 0:
+        raise ValueError(f'{num_query} queries and {num_gallery} gallery entries: nothing to rank')
+    _check_max_rank(max_rank)
+    is_matrix = hasattr(distances, 'shape')
+    if is_matrix and tuple(distances.shape) != (num_query, num_gallery):
+        raise ValueError(
+            f'distances have shape {tuple(distances.shape)}, expected ({num_query}, {num_gallery}) '
+            'from the numbers of query_ids and gallery_ids'
+        )
+    blocks = _checked_blocks([distances] if is_matrix else distances, num_query, num_gallery)
+    head = next(blocks)
+    sample = _own_copy(head[:1])
+    table = _match_table(
+        query_ids,
+        gallery_ids,
+        query_cameras,
+        gallery_cameras,
+        (num_query, num_gallery),
+        sample.device,
+        remove_same_camera,
+    )
+    size = sample.element_size()
+    plan = plan_rows(
+        memory_limit,
+        fixed=num_gallery * 48 + num_query * 64,
+        per_block_row=0,
+        per_group_row=num_gallery * size + _group_bytes(num_gallery, table.width, size),
+        what=f'ranking {num_gallery} gallery entries',
+        workers=worker_count(sample.device),
+    )
+    scorer = _Scorer(MatrixKeys(sample.dtype), table, num_query, max_rank, plan.spare)
+    meter = Progress('ranking queries', num_query, progress)
+    done = 0
+    with start_workers(plan.workers) as run:
+        for block in chain([head], blocks):
+
+            def score(first: int, block: Any = block, done: int = done) -> None:
+                keys = _own_copy(block[first : first + plan.group])
+                group = slice(done + first, done + first + len(keys))
+                bad = keys.isnan().any(1).nonzero().flatten()
+                if len(bad):
+                    row = group.start + int(bad[0])
+                    raise ValueError(f'the distances of query {row} hold a NaN')
+                scorer.score(group, keys, 0.0)
+
+            run(score, range(0, len(block), plan.group))
+            done += len(block)
+            meter.update(done)
+    return RankingResult.from_queries(
+        scorer.average_precision,
+        scorer.inverse_negative_penalty,
+        scorer.first_match_rank,
+        max_rank,
+    )
+
+
+class _Scorer:
+    """Ranks groups of queries and keeps what was measured for each."""
+
+    def __init__(
+        self,
+        source: FeatureKeys | MatrixKeys,
+        table: MatchTable,
+        num_query: int,
+        max_rank: int,
+        spare: int,
+    ) -> None:
+        self.source, self.table = source, table
+        self.max_rank, self.spare = max_rank, spare
+        nan = torch.full((num_query,), float('nan'), dtype=torch.float64)
+        self.average_precision = nan.to(table.query_ids.device)
+        self.inverse_negative_penalty = self.average_precision.clone()
+        self.first_match_rank = torch.zeros_like(table.query_ids)
+
+    @torch.no_grad()  # In a worker, the caller's setting does not hold.
+    def score(self, rows: slice, keys: Tensor, relative_error: float) -> None:
+        """Score the queries ``rows`` from their ranking keys (S, g)."""
+        same = self.table.lookup(rows)
+        others = self._others_before(rows, keys, same, relative_error)
+        others = torch.where(same.match, others, torch.inf).sort(dim=1).values
+        hit = torch.arange(1, others.shape[1] + 1, device=others.device)
+        position = others + hit
+        count = same.match.sum(1)
+        valid = count > 0
+        rows_at = torch.arange(rows.start, rows.stop, device=others.device)[valid]
+        position, count = position[valid], count[valid]
+        self.average_precision[rows_at] = (hit / position).sum(1) / count
+        last = position.gather(1, count[:, None] - 1).flatten()
+        self.inverse_negative_penalty[rows_at] = count / last
+        self.first_match_rank[rows_at] = position[:, 0].long()
+
+    def _others_before(
+        self,
+        rows: slice,
+        keys: Tensor,
+        same: SameIdentity,
+        relative_error: float,
+    ) -> Tensor:
+        """Number of entries of other identities before each entry of ``same``, (S, W) float64."""
+        own = keys.gather(1, same.columns)
+        width = self.source.tolerance(rows, own, relative_error)
+        own = torch.where(same.exists, own, torch.inf)
+        low, high = (own - width).to(keys.dtype), (own + width).to(keys.dtype)
+        below, up_to = count_around(keys, low, high)
+        own = own.sort(dim=1).values
+        below -= torch.searchsorted(own, low)
+        own_up_to = torch.searchsorted(own, high, right=True)
+        up_to -= torch.minimum(own_up_to, same.exists.sum(1, keepdim=True))
+        # Between these two counts lies the true one; they differ where others are about as near
+        # as the match.
+        unsure = same.match & (up_to > below)
+        others = (below + up_to).double() / 2
+        if isinstance(self.source, FeatureKeys):
+            unsure &= self._matters(same.match, below, up_to)
+        if unsure.any():
+            self._settle(rows, keys, same, unsure, low, high, below, others)
+        return others
+
+    def _matters(self, match: Tensor, below: Tensor, up_to: Tensor) -> Tensor:
+        """Where the difference of the two counts could be seen in the scores, (S, W)."""
+        order = torch.where(match, below, torch.iinfo(below.dtype).max)
+        hit = order.argsort(dim=1).argsort(dim=1) + 1
+        spread = hit / (below + hit) - hit / (up_to + hit)
+        return (spread > PRECISION_TOLERANCE) | ((hit == 1) & (below < self.max_rank))
+
+    def _settle(
+        self,
+        rows: slice,
+        keys: Tensor,
+        same: SameIdentity,
+        unsure: Tensor,
+        low: Tensor,
+        high: Tensor,
+        below: Tensor,
+        others: Tensor,
+    ) -> None:
+        """Replace the unsure counts in ``others`` by exact ones, from distances in float64."""
+        at, slot = unsure.nonzero(as_tuple=True)
+        close = _columns_between(keys, unsure, low, high)
+        columns = torch.cat([close, same.columns[at, slot]]).unique()
+        row_numbers = torch.arange(rows.start, rows.stop, device=keys.device)
+        involved = unsure.any(1).nonzero().flatten()
+        row_of = torch.zeros(len(keys), dtype=torch.int64, device=keys.device)
+        row_of[involved] = torch.arange(len(involved), device=keys.device)
+        precise = self.source.precise(row_numbers[involved], columns, keys[involved])
+        ids = self.table.gallery_ids[columns]
+        step = max(1, self.spare // (len(columns) * 48))
+        for start in range(0, len(at), step):
+            row, entry = at[start : start + step], slot[start : start + step]
+            mine = same.columns[row, entry][:, None]
+            values = precise[row_of[row]]
+            value = values.gather(1, torch.searchsorted(columns, mine))
+            seen = keys[row[:, None], columns]
+            before = (values < value) | ((values == value) & (columns < mine))
+            before &= (seen >= low[row, entry, None]) & (seen <= high[row, entry, None])
+            before &= ids != self.table.query_ids[row_numbers[row], None]
+            others[row, entry] = (below[row, entry] + before.sum(1)).double()
+
+
+def _columns_between(keys: Tensor, unsure: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Columns whose key lies in one of its row's unsure bands; (P,) int64, may repeat."""
+    count = int(unsure.sum(1).max())
+    bands = unsure.to(torch.uint8).argsort(dim=1, descending=True)[:, :count]
+    chosen = unsure.gather(1, bands)
+    # One contiguous row per band: looked up by row number far faster than pairs of indices.
+    low = torch.where(chosen, low.gather(1, bands), torch.inf).T.contiguous()
+    high = torch.where(chosen, high.gather(1, bands), -torch.inf).T.contiguous()
+    flat = true_positions(keys <= high.amax(0)[:, None])
+    row, key = flat // keys.shape[1], keys.view(-1).index_select(0, flat)
+    inside = torch.zeros_like(flat, dtype=torch.bool)
+    for first, last in zip(low, high, strict=True):
+        inside |= (key >= first.index_select(0, row)) & (key <= last.index_select(0, row))
+    return flat[inside] % keys.shape[1]
+
+
+def _match_table(
+    query_ids: Any,
+    gallery_ids: Any,
+    query_cameras: Any,
+    gallery_cameras: Any,
+    counts: tuple[int, int],
+    device: torch.device,
+    remove_same_camera: bool,
+) -> MatchTable:
+    query_ids = as_labels(query_ids, counts[0], 'query_ids', device)
+    gallery_ids = as_labels(gallery_ids, counts[1], 'gallery_ids', device)
+    if not remove_same_camera:
+        return MatchTable(query_ids, gallery_ids, None, None)
+    return MatchTable(
+        query_ids,
+        gallery_ids,
+        as_labels(query_cameras, counts[0], 'query_cameras', device),
+        as_labels(gallery_cameras, counts[1], 'gallery_cameras', device),
+    )
+
+
+def _checked_blocks(blocks: Iterable[Any], num_query: int, num_gallery: int) -> Iterator[Any]:
+    done = 0
+    for block in blocks:
+        shape = tuple(getattr(block, 'shape', ()))
+        if len(shape) != 2 or shape[1] != num_gallery:
+            raise ValueError(
+                f'expected blocks of distances of shape (r, {num_gallery}), got '
+                + (f'shape {shape}' if shape else type(block).__name__)
+            )
+        done += shape[0]
+        if done > num_query:
+            raise ValueError(f'the blocks hold {done} or more rows for {num_query} query_ids')
+        if shape[0]:
+            yield block
+    if done != num_query:
+        raise ValueError(f'the blocks hold {done} rows for {num_query} query_ids')
+
+
+def _own_copy(block: Any) -> Tensor:
+    """A contiguous float32 or float64 copy that may be written to."""
+    copy = block.clone() if isinstance(block, Tensor) else torch.tensor(block)
+    narrow = copy.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    return copy.to(torch.float32 if narrow else torch.float64).contiguous()
+
+
+def _group_bytes(num_gallery: int, width: int, size: int) -> int:
+    # Per gallery entry: the copy that is sorted, a mask, and, if every entry is too close to
+    # call, positions, rows, bands and float64 keys. Per entry of the query's identity: tables,
+    # bands and counts.
+    return num_gallery * (size + 64) + max(width, 1) * 160
+
+
+def _check_max_rank(max_rank: int) -> None:
+    if max_rank < 1:
+        raise ValueError(f'max_rank must be at least 1, got {max_rank}')

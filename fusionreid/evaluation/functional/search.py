@@ -1,0 +1,161 @@
+"""The nearest gallery entries of each query: exact, in order, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .chunking import Progress, plan_rows
+from .counting import true_positions
+from .distances import FeatureKeys, sample_bytes
+from .validation import as_labels
+from .workers import start_workers, worker_count
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The nearest gallery entries of each query, nearest first.
+
+    Attributes:
+        indices: gallery indices, (q, k) int64; -1 where removal left fewer than k entries.
+        distances: their Euclidean distances, (q, k) float32 (float64 for float64 features);
+            infinite at -1.
+    """
+
+    indices: Tensor
+    distances: Tensor
+
+
+@torch.no_grad()
+def top_k(
+    query_features: Tensor,
+    gallery_features: Tensor,
+    k: int,
+    *,
+    query_ids: Tensor | Sequence[int] | None = None,
+    gallery_ids: Tensor | Sequence[int] | None = None,
+    query_cameras: Tensor | Sequence[int] | None = None,
+    gallery_cameras: Tensor | Sequence[int] | None = None,
+    memory_limit: int = 1 << 30,
+    progress: bool = False,
+) -> SearchResult:
+    """Find the k nearest gallery features of each query by Euclidean distance.
+
+    Entries at the same distance stand in gallery order. With ids and cameras given, entries of
+    the query's identity *and* camera are left out, as in the Market-1501 protocol; a negative
+    camera is unknown and removes nothing.
+
+    Args:
+        query_features: shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: shape (g, d), same device.
+        k: entries wanted for each query, 1..g.
+        query_ids: (q,) integers; all four labels together or none.
+        gallery_ids: (g,) integers.
+        query_cameras: (q,) integers.
+        gallery_cameras: (g,) integers.
+        memory_limit: bytes that may be used on top of the features and the result; checked before
+            work starts.
+        progress: show a line on stderr.
+
+    Returns:
+        Indices and distances, on the device of the features.
+
+    Raises:
+        TypeError: features or labels of the wrong type.
+        ValueError: k outside 1..g, bad features or labels, labels given in part, or a memory
+            limit that is too small.
+    """
+    source = FeatureKeys(query_features, gallery_features)
+    num_query, num_gallery, width = len(source.query), len(source.gallery), source.query.shape[1]
+    if not 1 <= k <= num_gallery:
+        raise ValueError(f'k={k} is outside 1..{num_gallery}, the size of the gallery')
+    device = source.query.device
+    labels = (query_ids, gallery_ids, query_cameras, gallery_cameras)
+    names = ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')
+    if any(label is not None for label in labels):
+        missing = [name for name, label in zip(names, labels, strict=True) if label is None]
+        if missing:
+            raise ValueError(f'to leave out same-camera entries, also give {", ".join(missing)}')
+        labels = tuple(
+            as_labels(label, num_gallery if 'gallery' in name else num_query, name, device)
+            for name, label in zip(names, labels, strict=True)
+        )
+    size = source.half.element_size()
+    plan = plan_rows(
+        memory_limit,
+        fixed=num_gallery * (size + 40) + num_query * 40 + source.tile_bytes + sample_bytes(1),
+        per_block_row=(num_gallery + width) * size,
+        per_group_row=num_gallery * (size + 64) + k * (width * 24 + 64),
+        what=f'searching {num_gallery} gallery features of width {width}',
+        workers=worker_count(device),
+    )
+    indices = torch.empty(num_query, k, dtype=torch.int64, device=device)
+    distances = torch.empty(num_query, k, dtype=source.dtype, device=device)
+    out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
+    meter = Progress('searching', num_query, progress)
+    autocast = torch.autocast(device.type, enabled=False)
+    with start_workers(plan.workers) as run, autocast:
+        for start in range(0, num_query, plan.block):
+            rows = slice(start, min(start + plan.block, num_query))
+            products = source.block(rows, out[: rows.stop - start])
+            picked = source.sample(rows)
+            nearest = products[picked - rows.start].argmax(1)
+            error = source.relative_error(rows, products, picked, nearest)
+
+            def search(first: int, rows: slice = rows, error: float = error) -> None:
+                group = slice(first, min(first + plan.group, rows.stop))
+                keys = source.finish(out[first - rows.start : group.stop - rows.start])
+                removed = None
+                if labels[0] is not None:
+                    removed = _same_camera(labels, group)
+                    keys.masked_fill_(removed, torch.inf)
+                indices[group], distances[group] = _nearest(source, group, keys, k, error, removed)
+
+            run(search, range(start, rows.stop, plan.group))
+            meter.update(rows.stop)
+    return SearchResult(indices, distances)
+
+
+def _same_camera(labels: Sequence[Tensor], rows: slice) -> Tensor:
+    """Where a gallery entry shows the query's identity from the query's camera, (S, g)."""
+    query_ids, gallery_ids, query_cameras, gallery_cameras = labels
+    camera = query_cameras[rows, None]
+    same = (query_ids[rows, None] == gallery_ids) & (camera == gallery_cameras)
+    return same & (camera >= 0)
+
+
+@torch.no_grad()
+def _nearest(
+    source: FeatureKeys,
+    rows: slice,
+    keys: Tensor,
+    k: int,
+    relative_error: float,
+    removed: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Indices and distances of the k entries with the smallest exact keys, (S, k) each."""
+    kth = keys.topk(k, dim=1, largest=False).values[:, -1:]
+    finite = torch.where(kth.isfinite(), kth, 0)
+    # Whoever may be among the k nearest lies below the k-th key plus the rounding error of both.
+    reach = torch.where(
+        kth.isfinite(), finite + source.tolerance(rows, finite, relative_error), torch.inf
+    )
+    columns = (true_positions(keys <= reach.to(keys.dtype)) % keys.shape[1]).unique()
+    numbers = torch.arange(rows.start, rows.stop, device=keys.device)
+    precise = source.precise(numbers, columns, keys)
+    if removed is not None:
+        precise.masked_fill_(removed[:, columns], torch.inf)
+    value, order = precise.sort(dim=1, stable=True)
+    value, order = value[:, :k], order[:, :k]
+    found = value.isfinite()
+    indices = torch.where(found, columns[order], 0)
+    distances = torch.empty_like(value)
+    for row, number in enumerate(numbers.tolist()):
+        # By differences, so that the distance to a copy of the query is exactly 0.
+        near = source.gallery[indices[row]].double() - source.query[number].double()
+        distances[row] = torch.linalg.vector_norm(near, dim=1)
+    distances = torch.where(found, distances, torch.inf).to(source.dtype)
+    return torch.where(found, indices, -1), distances

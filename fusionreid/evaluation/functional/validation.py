@@ -1,0 +1,100 @@
+"""Checks of what enters the scoring functions, each with one readable error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Rows whose norm is computed at once; bounds the float64 temporaries.
+NORM_ROWS = 512
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def feature_norms(features: Tensor, owner: str) -> Tensor:
+    """Euclidean norm of every feature, in float64, after checking the features.
+
+    Args:
+        features: shape (n, d), float16, bfloat16, float32 or float64.
+        owner: what the features belong to (``'query'``, ``'gallery'``), named in errors.
+
+    Returns:
+        Norms of shape (n,), float64.
+
+    Raises:
+        TypeError: ``features`` is not a floating point tensor.
+        ValueError: wrong number of dimensions, no feature at all, or a NaN or infinite value.
+    """
+    if not isinstance(features, Tensor) or features.dtype not in FLOAT_DTYPES:
+        kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
+        raise TypeError(f'{owner} features must be a floating point tensor, got {kind}')
+    if features.dim() != 2:
+        raise ValueError(
+            f'{owner} features must have shape (n, d), got {tuple(features.shape)}; '
+            'flatten each feature to one row'
+        )
+    if features.shape[0] == 0:
+        raise ValueError(f'there are no {owner} features: nothing can be ranked')
+    if features.shape[1] == 0:
+        raise ValueError(f'{owner} features have width 0')
+    parts = [torch.linalg.vector_norm(part.double(), dim=1) for part in features.split(NORM_ROWS)]
+    norms = torch.cat(parts)
+    bad = (~norms.isfinite()).nonzero().flatten()
+    if len(bad):
+        row = int(bad[0])
+        raise ValueError(
+            f'{owner} feature {row} holds a NaN or infinite value ({len(bad)} of {len(norms)} '
+            'features do): the model has diverged or a saved file is damaged'
+        )
+    return norms
+
+
+def check_pair(query_features: Tensor, gallery_features: Tensor) -> None:
+    """Check that query and gallery features can be compared.
+
+    Raises:
+        ValueError: widths or devices differ.
+    """
+    if query_features.shape[1] != gallery_features.shape[1]:
+        raise ValueError(
+            f'query features have width {query_features.shape[1]} but gallery features have '
+            f'{gallery_features.shape[1]}: they come from different models or feature lists'
+        )
+    if query_features.device != gallery_features.device:
+        raise ValueError(
+            f'query features are on {query_features.device} but gallery features on '
+            f'{gallery_features.device}: move one of them'
+        )
+
+
+def as_labels(
+    labels: Tensor | Sequence[int] | Any, count: int, name: str, device: torch.device
+) -> Tensor:
+    """Turn identity or camera numbers into an int64 tensor of the expected length.
+
+    Args:
+        labels: integers; a tensor, a sequence or a NumPy array.
+        count: expected length.
+        name: argument name for errors.
+        device: where the result lives.
+
+    Returns:
+        Tensor of shape (count,), int64.
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: wrong length or number of dimensions.
+    """
+    if labels is None:
+        raise ValueError(
+            f'{name} are needed to remove same-camera matches; for a data set without cameras '
+            'pass remove_same_camera=False'
+        )
+    labels = torch.as_tensor(labels)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f'{name} must be integers, got {labels.dtype}')
+    if labels.shape != (count,):
+        raise ValueError(f'{name} have shape {tuple(labels.shape)}, expected ({count},)')
+    return labels.to(device=device, dtype=torch.int64).contiguous()

@@ -1,0 +1,104 @@
+import json
+
+import pytest
+import torch
+
+from fusionreid.evaluation import FeatureSet
+
+
+def make(count=6, **changes):
+    arguments = {
+        'features': torch.randn(count, 5),
+        'widths': {'cnn': 3, 'transformer': 2},
+        'person_ids': torch.arange(count) // 2,
+        'camera_ids': torch.tensor([0, -1] * (count // 2)),
+        'roles': ['query', 'gallery'] * (count // 2),
+        'img_paths': [f'folder, with "comma"\n{row}/ä.jpg' for row in range(count)],
+        'protocol': {'dataset_name': 'Market-1501', 'release': None},
+        **changes,
+    }
+    return FeatureSet(**arguments)
+
+
+def test_select_and_split():
+    features = make()
+    assert features.names == ('cnn', 'transformer') and len(features) == 6
+    assert torch.equal(features.select('transformer'), features.features[:, 3:])
+    assert torch.equal(
+        features.select(['transformer', 'cnn']), features.features[:, [3, 4, 0, 1, 2]]
+    )
+    assert features.select('all').data_ptr() == features.features.data_ptr()
+    query, gallery = features.split()
+    assert torch.equal(query.features, features.features[::2])
+    assert query.img_paths == features.img_paths[::2]
+    assert gallery.camera_ids.tolist() == [-1, -1, -1] and set(gallery.roles) == {'gallery'}
+    with pytest.raises(KeyError, match="no feature 'text'; the set holds cnn, transformer"):
+        features.select('text')
+    with pytest.raises(ValueError, match="role 'train'"):
+        features.rows('train')
+
+
+def test_save_and_load(tmp_path):
+    features = make()
+    features.save(tmp_path / 'deep' / 'folder')
+    loaded = FeatureSet.load(tmp_path / 'deep' / 'folder')
+    assert torch.equal(loaded.features, features.features)
+    assert torch.equal(loaded.person_ids, features.person_ids)
+    assert torch.equal(loaded.camera_ids, features.camera_ids)
+    assert loaded.roles == features.roles and loaded.img_paths == features.img_paths
+    assert loaded.widths == features.widths and loaded.protocol == features.protocol
+
+
+def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path):
+    make().save(tmp_path)
+    other = make(8)
+    other.save(tmp_path)
+    assert len(FeatureSet.load(tmp_path)) == 8
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_interrupted_save_leaves_the_earlier_one(tmp_path, monkeypatch):
+    first = make()
+    first.save(tmp_path)
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('fusionreid.evaluation.feature_set.save_file', fail)
+    with pytest.raises(KeyboardInterrupt):
+        make(8).save(tmp_path)
+    assert torch.equal(FeatureSet.load(tmp_path).features, first.features)
+
+
+def test_bad_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no saved features: .*features.safetensors'):
+        FeatureSet.load(tmp_path)
+    make().save(tmp_path)
+    table = next(tmp_path.glob('*.csv'))
+    table.write_text(table.read_text().replace('query', 'gallery'))
+    with pytest.raises(ValueError, match='changed after it was saved'):
+        FeatureSet.load(tmp_path)
+    (tmp_path / 'features.safetensors').write_bytes(b'12345678 no')
+    with pytest.raises(ValueError, match='damaged'):
+        FeatureSet.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'features': torch.zeros(6, 5).double()}, 'float32 of shape'),
+        ({'widths': {'cnn': 4}}, 'do not sum up to 5'),
+        ({'widths': {'all': 5}}, "'all' means all features"),
+        ({'img_paths': ['a.jpg']}, '1 img_paths for 6 features'),
+        ({'roles': ['train'] * 6}, "role 'train' is neither"),
+    ],
+)
+def test_bad_contents_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        make(**change)
+
+
+def test_protocol_is_plain_json(tmp_path):
+    make(protocol={'sie': True, 'cameras': 6}).save(tmp_path)
+    protocol = FeatureSet.load(tmp_path).protocol
+    assert json.loads(json.dumps(protocol)) == {'sie': True, 'cameras': 6}

@@ -1,0 +1,304 @@
+"""ReIDMetric fed as MMEngine's evaluator feeds it, in one process and in two."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from torch.nn.functional import normalize
+
+from fusionreid.evaluation import FeatureSet
+from fusionreid.evaluation.functional import evaluate_ranking
+from fusionreid.evaluation.metrics import ReIDMetric, reid_metric
+from fusionreid.registry import METRICS
+from fusionreid.structures import ReIDDataSample
+
+NAMES = ('mAP', 'rank1', 'rank5', 'rank10', 'mINP')
+
+
+def make_samples(count=60, widths=(('cnn', 8), ('transformer', 6)), num_query=15, seed=0):
+    """Data samples as a model's ``predict`` returns them."""
+    random = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, (count,), generator=random)
+    cameras = torch.randint(3, (count,), generator=random)
+    samples = []
+    centers = {name: torch.randn(5, width, generator=random) for name, width in widths}
+    for index in range(count):
+        sample = ReIDDataSample(
+            metainfo={
+                'img_path': f'photos/{index:04d}.jpg',
+                'person_id': int(ids[index]),
+                'camera_id': int(cameras[index]),
+                'role': 'query' if index < num_query else 'gallery',
+                'sample_idx': index,
+            }
+        )
+        sample.features = {
+            name: centers[name][ids[index]] + 1.5 * torch.randn(width, generator=random)
+            for name, width in widths
+        }
+        samples.append(sample)
+    return samples
+
+
+def score(metric, samples, size=None, batch=7):
+    evaluator = Evaluator(metric)
+    evaluator.dataset_meta = {
+        'dataset_name': 'Market-1501', 'release': 'V1', 'split': 'test', 'num_ids': 5,
+    }  # fmt: skip
+    for start in range(0, len(samples), batch):
+        evaluator.process(samples[start : start + batch])
+    return evaluator.evaluate(len(samples) if size is None else size)
+
+
+def expected_scores(samples, names, remove_same_camera=True):
+    features = torch.stack([torch.cat([s.features[name] for name in names]) for s in samples])
+    features = normalize(features.float())
+    is_query = torch.tensor([sample.role == 'query' for sample in samples])
+    ids = torch.tensor([sample.person_id for sample in samples])
+    cameras = torch.tensor([sample.camera_id for sample in samples])
+    result = evaluate_ranking(
+        features[is_query], features[~is_query], ids[is_query], ids[~is_query],
+        cameras[is_query], cameras[~is_query], remove_same_camera=remove_same_camera,
+    )  # fmt: skip
+    cmc = [float(result.cmc[rank - 1]) for rank in (1, 5, 10)]
+    values = (result.mAP, *cmc, result.mINP)
+    return [100 * value for value in values]
+
+
+def test_scores_all_and_each_feature():
+    samples = make_samples()
+    scores = score(METRICS.build({'type': 'ReIDMetric'}), samples)
+    for prefix, names in (
+        ('reid/', ('cnn', 'transformer')),
+        ('reid/cnn.', ('cnn',)),
+        ('reid/transformer.', ('transformer',)),
+    ):
+        found = [scores.pop(prefix + name) for name in NAMES]
+        assert found == pytest.approx(expected_scores(samples, names), abs=1e-6)
+    assert not scores
+
+
+def test_one_feature_is_not_scored_twice():
+    samples = make_samples(widths=(('cnn', 8),))
+    scores = score(ReIDMetric(), samples)
+    assert list(scores) == [f'reid/{name}' for name in NAMES]
+    assert list(scores.values()) == pytest.approx(expected_scores(samples, ('cnn',)), abs=1e-6)
+
+
+def test_chosen_features_and_ranks():
+    samples = make_samples()
+    metric = ReIDMetric(features='transformer', topk=(1, 3), remove_same_camera=False)
+    scores = score(metric, samples)
+    expected = expected_scores(samples, ('transformer',), remove_same_camera=False)
+    assert set(scores) == {'reid/mAP', 'reid/rank1', 'reid/rank3', 'reid/mINP'}
+    assert scores['reid/mAP'] == pytest.approx(expected[0], abs=1e-6)
+    scores = score(ReIDMetric(features=['transformer', 'all'], prefix='night'), samples)
+    assert scores['night/transformer.mAP'] != scores['night/mAP']
+    assert 'night/cnn.mAP' not in scores and 'night/all.mAP' not in scores
+    scores = score(ReIDMetric(features=['cnn', 'transformer']), samples)
+    assert scores['reid/mAP'] == scores['reid/cnn.mAP']
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
+def test_other_dtypes(dtype):
+    samples = make_samples()
+    for sample in samples:
+        sample.features = {name: value.to(dtype) for name, value in sample.features.items()}
+    expected = expected_scores(samples, ('cnn', 'transformer'))
+    assert score(ReIDMetric(), samples)['reid/mAP'] == pytest.approx(expected[0], abs=1e-6)
+
+
+def test_order_and_repetition_do_not_matter():
+    samples = make_samples()
+    expected = score(ReIDMetric(), samples)
+    shuffled = [samples[i] for i in torch.randperm(len(samples)).tolist()] + samples[:5]
+    assert score(ReIDMetric(), shuffled, size=len(samples)) == expected
+
+
+def test_can_be_used_again():
+    metric, samples = ReIDMetric(), make_samples()
+    first = score(metric, samples)
+    other = make_samples(30, widths=(('cnn', 4),), num_query=10, seed=3)
+    assert score(metric, other) != first
+    assert score(metric, samples) == first
+
+
+def test_states_the_protocol():
+    samples = make_samples()
+    for sample in samples:
+        sample.set_metainfo({'feature_protocol': 'features before the BNNeck, SIE on'})
+    logged = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reid_metric, 'print_log', lambda text, **_: logged.append(text))
+        score(ReIDMetric(), samples)
+    (text,) = logged
+    for part in (
+        'Market-1501', 'release V1', 'split test', 'query 15 images of 5 ids', 'gallery 45 images',
+        'same-camera matches removed', 'Euclidean', 'before the BNNeck, SIE on', 'rank-10', 'mINP',
+        '15 of 15 queries',
+    ):  # fmt: skip
+        assert part in text
+    assert [line.split()[0] for line in text.splitlines()[-3:]] == ['cnn', 'transformer', 'all']
+
+
+def test_saved_features_score_the_same(tmp_path):
+    samples = make_samples()
+    scores = score(ReIDMetric(out_dir=str(tmp_path)), samples)
+    saved = FeatureSet.load(tmp_path)
+    assert saved.img_paths[3] == 'photos/0003.jpg' and saved.protocol['release'] == 'V1'
+    again = ReIDMetric().compute_metrics(saved)
+    assert {f'reid/{name}': value for name, value in again.items()} == scores
+
+
+# ---- bad input
+
+
+def test_bad_samples_are_named():
+    samples = make_samples()
+    samples[9].features['cnn'][2] = float('nan')
+    with pytest.raises(ValueError, match='photos/0009.jpg: .*NaN'):
+        score(ReIDMetric(), samples)
+    samples = make_samples()
+    del samples[9].features['transformer']
+    with pytest.raises(ValueError, match='photos/0009.jpg: features .* differ'):
+        score(ReIDMetric(), samples)
+    samples = make_samples()
+    samples[9].features['cnn'] = torch.zeros(3)
+    with pytest.raises(ValueError, match="photos/0009.jpg: features .*'cnn': 3.* differ"):
+        score(ReIDMetric(), samples)
+    samples = make_samples()
+    samples[9].features['cnn'] = torch.zeros(1, 8)
+    with pytest.raises(ValueError, match=r'photos/0009.jpg: .* shape \(1, 8\)'):
+        score(ReIDMetric(), samples)
+    samples = make_samples()
+    samples[9].set_metainfo({'role': 'train'})
+    with pytest.raises(ValueError, match="photos/0009.jpg: role 'train'"):
+        score(ReIDMetric(), samples)
+    samples = make_samples()
+    del samples[9].features
+    with pytest.raises(ValueError, match='photos/0009.jpg: the sample lacks features'):
+        score(ReIDMetric(), samples)
+    samples = make_samples()
+    samples[0].features = {}
+    with pytest.raises(ValueError, match='photos/0000.jpg: the model gave no feature'):
+        score(ReIDMetric(), samples)
+
+
+def test_bad_sets_are_named():
+    with pytest.raises(ValueError, match='has no gallery image among its 15'):
+        score(ReIDMetric(), make_samples()[:15])
+    with pytest.raises(ValueError, match='has no query image among its 60'):
+        score(ReIDMetric(), make_samples(num_query=0))
+    with pytest.raises(ValueError, match='2 of 62 samples were not processed.*sample_idx 60'):
+        score(ReIDMetric(), make_samples(), size=62)
+    with pytest.raises(ValueError, match='photos/0050.jpg: sample_idx 50 is outside'):
+        score(ReIDMetric(), make_samples(), size=50)
+    with pytest.raises(ValueError, match='no sample was processed'):
+        score(ReIDMetric(), [], size=0)
+    samples = make_samples()
+    for sample in samples[:15]:
+        sample.set_metainfo({'person_id': 77})
+    with pytest.raises(ValueError, match='none of the 15 queries has a match'):
+        score(ReIDMetric(), samples)
+    with pytest.raises(ValueError, match=r"\['text'\].*cnn, transformer"):
+        score(ReIDMetric(features=['text']), make_samples())
+    with pytest.raises(ValueError, match='too small'):
+        score(ReIDMetric(memory_limit=100), make_samples())
+
+
+@pytest.mark.parametrize(
+    'options', [{'topk': ()}, {'topk': (0,)}, {'features': []}, {'collect_device': 'tpu'}]
+)
+def test_bad_options_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        ReIDMetric(**options)
+
+
+def test_a_failed_evaluation_leaves_the_metric_clean():
+    metric = ReIDMetric()
+    with pytest.raises(ValueError, match='not processed'):
+        score(metric, make_samples(), size=99)
+    assert score(metric, make_samples()) == score(ReIDMetric(), make_samples())
+
+
+# ---- two processes
+
+WORKER = """
+    import datetime, importlib.util, json, sys
+    import torch
+    from mmengine.registry import DefaultScope
+
+    rank, store, test_file, out = int(sys.argv[1]), *sys.argv[2:]
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{store}', rank=rank, world_size=2,
+        timeout=datetime.timedelta(seconds=60),
+    )
+    spec = importlib.util.spec_from_file_location('samples', test_file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    from fusionreid.evaluation.metrics import ReIDMetric, reid_metric
+
+    reid_metric.GATHER_BYTES = 600  # several rounds
+    samples = module.make_samples(61)
+    results = {}
+    # Rank 0 has a third. Rank 1 repeats a few of rank 0's samples, as a padding sampler does.
+    share = samples[::3]
+    if rank == 1:
+        share = [sample for i, sample in enumerate(samples) if i % 3] + samples[:4]
+    results['scores'] = module.score(ReIDMetric(), share, size=61)
+    # Everything on one process.
+    results['lopsided'] = module.score(ReIDMetric(), samples if rank == 0 else [], size=61)
+    # A NaN on rank 1 alone: both stop.
+    if rank == 1:
+        share[5].features['cnn'][0] = float('nan')
+    for case, kwargs, size in (
+        ('nan', {}, 61), ('limit', {'memory_limit': 100}, 61), ('missing', {}, 70),
+    ):
+        try:
+            module.score(ReIDMetric(**kwargs), samples if case == 'limit' else share, size=size)
+        except ValueError as error:
+            results[case] = str(error)
+        if rank == 1:
+            share[5].features['cnn'][0] = 0.5
+    with open(f'{out}/{rank}.json', 'w') as file:
+        json.dump(results, file)
+    torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_give_the_scores_of_one(tmp_path):
+    script = tmp_path / 'worker.py'
+    script.write_text(textwrap.dedent(WORKER))
+    root = Path(__file__).parents[2]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, script, str(rank), tmp_path / 'store', __file__, tmp_path],
+            cwd=root,
+            env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(2)
+    ]
+    try:
+        for worker in workers:
+            output, _ = worker.communicate(timeout=120)
+            assert worker.returncode == 0, output.decode()[-3000:]
+    finally:
+        for worker in workers:
+            worker.kill()
+    first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
+    expected = score(ReIDMetric(), make_samples(61))
+    for found in (first['scores'], first['lopsided']):
+        assert list(found) == list(expected)
+        assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-6)
+    assert first == second
+    assert 'NaN' in first['nan'] and 'photos/' in first['nan']
+    assert 'too small' in first['limit'] and '9 of 70 samples' in first['missing']
