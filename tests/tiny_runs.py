@@ -13,6 +13,13 @@ from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
 
 ROOT = Path(__file__).parents[1]
 TINY_VIT = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
+TINY_ADAPTED = {
+    'timm': dict(embed_dim=24, depth=2, num_heads=3),
+    'mmpretrain.ConvNeXt': dict(arch=dict(depths=[1, 1, 1, 1], channels=[8, 16, 24, 32])),
+    'mmpretrain.SwinTransformer': dict(
+        arch=dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 2])
+    ),
+}
 NUM_IDS = 8
 
 
@@ -49,6 +56,11 @@ def shrink_model(model: dict) -> None:
             backbone.update(depth=18, base_channels=8, stem_channels=8)
         elif backbone.type == 'ReIDVisionTransformer':
             backbone.arch = TINY_VIT
+        elif backbone.type == 'ReIDT2TViT':
+            backbone.update(embed_dims=24, num_layers=2, num_heads=3)
+            backbone.t2t_cfg = dict(token_dims=16, use_performer=False)
+        elif backbone.type == 'BackboneAdapter':
+            backbone.backbone.update(TINY_ADAPTED[backbone.backbone.type])
     if model.get('neck'):
         model.neck.update(embed_dims=24, num_heads=3)
 

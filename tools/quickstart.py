@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,45 +34,61 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(title: str, command: list[str], log: Path, shown: str) -> None:
-    """Run a command, keep its output in a file and show the lines that tell how far it is.
+def run(title: str, command: list[str], log: Path, progress: Callable[[str], str | None]) -> None:
+    """Run a Python script, keep its output in a file and show how far it is.
 
     Args:
         title: What the shown lines begin with.
         command: Arguments after the Python interpreter.
         log: File for the whole output.
-        shown: Regular expression; of each line that matches, its first group (or the match) is
-            shown.
+        progress: Turns a line of the output into what is shown of it; None shows nothing.
 
     Raises:
-        SystemExit: If the command fails; its last lines are shown.
+        SystemExit: If the script fails; its last lines are shown.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    pattern = re.compile(shown)
     with (
         log.open('w') as file,
         subprocess.Popen(
             [sys.executable, '-u', *command],
-            cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Loader workers share the cores: threads that spin while they wait would starve them.
+            env=dict(os.environ, OMP_WAIT_POLICY='passive'),
         ) as process,
     ):
         for line in process.stdout:
             file.write(line)
-            if match := pattern.search(line):
-                say(f'  {title}: {match[match.lastindex or 0].strip()}')
+            if shown := progress(line):
+                say(f'  {title}: {shown}')
     if process.returncode:
         say('\n'.join(log.read_text().splitlines()[-15:]))
         sys.exit(f'error: {title} failed, all of its output is in {log}')
+
+
+def nothing(line: str) -> None:
+    """Show no line."""
+
+
+def training_progress(line: str) -> str | None:
+    """Shorten mmengine's log: epoch, time left and loss, or the scores."""
+    if match := re.search(
+        r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*eta: (\S+).*?loss: (\S+)', line
+    ):
+        epoch, step, steps, eta, loss = match.groups()
+        return f'epoch {epoch}, batch {step}/{steps}, loss {loss}, {eta} left'
+    if match := re.search(r'Epoch\(val\) \[(\d+)\].*?reid/mAP: (\S+)\s+reid/rank1: (\S+)', line):
+        epoch, score, rank1 = match.groups()
+        return f'after epoch {epoch}: mAP {float(score):.1f}, Rank-1 {float(rank1):.1f}'
+    return None
 
 
 def render(args: argparse.Namespace) -> None:
     """Render the data set, unless it is there already, and draw its contact sheet."""
     command = ['tools/dataset_converters/render_synthetic.py', str(DATA), '--seed', '0']
     command += ['--ids-train', str(args.ids), '--ids-test', str(args.ids_test)]
-    run('render', command, OUT / 'render.log', r'.*')
+    run('render', command, OUT / 'render.log', str.strip)
     from fusionreid.visualization import draw_contact_sheet
 
     draw_contact_sheet(DATA, OUT / 'contact_sheet.png')
@@ -87,7 +105,7 @@ def train(name: str, config: str, args: argparse.Namespace) -> None:
         f'train {name}',
         ['tools/train.py', config, '--work-dir', str(OUT / name), '--cfg-options', *options],
         OUT / name / 'train.log',
-        r'- INFO - (Epoch\((?:train|val)\) .*)',
+        training_progress,
     )
 
 
@@ -101,7 +119,7 @@ def score(name: str, config: str, trained: bool, args: argparse.Namespace) -> di
     if 'color' not in name:
         options += [f'model.head.num_classes={args.ids}']
     command += ['--cfg-options', *options]
-    run(f'score {name}', command, OUT / name / 'test.log', r'(?!)')
+    run(f'score {name}', command, OUT / name / 'test.log', nothing)
     metrics = json.loads((OUT / name / 'test' / 'metrics.json').read_text())
     scores = {key: round(metrics[f'reid/{key}'], 2) for key in METRICS}
     say(f'  score {name}: ' + ', '.join(f'{key} {value:.1f}' for key, value in scores.items()))
@@ -124,7 +142,7 @@ def draw() -> None:
             str(OUT / 'rank_lists.png'),
         ],
         OUT / 'rank_lists.log',
-        r'(?!)',
+        nothing,
     )
     folders = [str(OUT / name) for name, (_, trained) in MODELS.items() if trained]
     run(
@@ -136,7 +154,7 @@ def draw() -> None:
             str(OUT / 'training_curves.png'),
         ],
         OUT / 'training_curves.log',
-        r'(?!)',
+        nothing,
     )
 
 
@@ -159,8 +177,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     started = time.time()
-    shutil.rmtree(ROOT / OUT, ignore_errors=True)
-    (ROOT / OUT).mkdir(parents=True)
+    os.chdir(ROOT)
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
     seconds: dict[str, float] = {}
 
     def timed(name: str, function, *arguments):
@@ -192,7 +211,7 @@ def main() -> None:
 
     seconds['total'] = round(time.time() - started, 1)
     report = dict(results, seconds=seconds, seed=args.seed)
-    (ROOT / OUT / 'metrics.json').write_text(json.dumps(report, indent=2) + '\n')
+    (OUT / 'metrics.json').write_text(json.dumps(report, indent=2) + '\n')
     print_table(results)
     say(
         f'\nquickstart: trained and scored in {seconds["total"]:.0f} s; look at '

@@ -24,6 +24,9 @@ if [[ $# -eq 0 ]]; then
   set -- --cov=fusionreid --cov-report=term --cov-fail-under=85
 fi
 
+# Threads that spin while they wait starve the other processes of the two-process tests.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
+
 status=0
 "$VENV_PYTHON" -m pytest "$@" || status=$?
 if [[ "$status" == 0 ]]; then

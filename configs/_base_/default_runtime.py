@@ -20,6 +20,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='ConsistencyCheckHook'),
     dict(type='EpochSeedHook'),
+    dict(type='EpochLengthHook'),
     dict(type='PlainCheckpointHook'),
 ]
 

@@ -1,4 +1,10 @@
-from .backbones import ColorHistogram, ReIDResNet, ReIDT2TViT, ReIDVisionTransformer
+from .backbones import (
+    BackboneAdapter,
+    ColorHistogram,
+    ReIDResNet,
+    ReIDT2TViT,
+    ReIDVisionTransformer,
+)
 from .data_preprocessors import ReIDDataPreprocessor
 from .heads import BNNeckHead
 from .losses import BatchHardTripletLoss
@@ -7,6 +13,7 @@ from .retrievers import FusionReID
 
 __all__ = [
     'BNNeckHead',
+    'BackboneAdapter',
     'BatchHardTripletLoss',
     'ColorHistogram',
     'DualAttentionMutualFusion',

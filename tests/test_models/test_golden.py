@@ -5,36 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from reference_state import golden_values, reference_images, reference_state
 
-from fusionreid.checkpoints.original import convert_original_state
+from fusionreid.checkpoints import convert_original, convert_original_state
 from fusionreid.models import FusionReID
+from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
-CNN = dict(
-    backbone=dict(type='ReIDResNet', depth=50, stem='release'), pooling=dict(type='GeMPooling')
+VARIANTS = (
+    'r50_only',
+    'vitb12_only',
+    'vitb12_r50_d2_shared_seu',
+    'vitb12_r50_d2_released',
+    't2t14_r50_d2_shared_seu',
 )
-VIT = dict(backbone=dict(type='ReIDVisionTransformer', arch='base', patch_stride=12, num_cameras=6))
-T2T = dict(backbone=dict(type='ReIDT2TViT', num_cameras=6))
-SHARED_SEU = dict(type='DualAttentionMutualFusion')
-RELEASED = dict(type='DualAttentionMutualFusion', shared=())
-VARIANTS = {
-    'r50_only': (dict(cnn=CNN), None),
-    'vitb12_only': (dict(transformer=VIT), None),
-    'vitb12_r50_d2_shared_seu': (dict(cnn=CNN, transformer=VIT), SHARED_SEU),
-    'vitb12_r50_d2_released': (dict(cnn=CNN, transformer=VIT), RELEASED),
-    't2t14_r50_d2_shared_seu': (dict(cnn=CNN, transformer=T2T), SHARED_SEU),
-}
 
 
 @pytest.fixture(scope='module', params=VARIANTS)
 def variant(request) -> tuple[FusionReID, dict[str, torch.Tensor], dict[str, np.ndarray]]:
-    branches, neck = VARIANTS[request.param]
-    with DefaultScope.overwrite_default_scope('fusionreid'):
-        model = FusionReID(branches, dict(type='BNNeckHead', num_classes=64), neck)
+    """The model as it comes out of the converter: built from the config that was inferred."""
     original = reference_state(request.param)
-    model.load_state_dict(convert_original_state(original), strict=True)
+    conversion = convert_original(original)
+    cfg = Config.fromstring(conversion.config_text, '.py')
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    model.load_state_dict(conversion.state_dict, strict=True)
     return model, original, golden_values(request.param)
 
 

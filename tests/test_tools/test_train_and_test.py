@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,8 @@ def test_training_logs_every_loss_and_scores(straight):
     assert len(losses) == 12 and 'cnn_fused.loss_triplet' in losses
     assert [row['reid/mAP'] for row in logged if 'reid/mAP' in row][-1] > 0
     assert list(work_dir.glob('*/vis_data/events.out.tfevents.*'))  # TensorBoard
+    etas = re.findall(r'eta: (\S+)', next(work_dir.glob('*/*.log')).read_text())
+    assert etas[-1] == '0:00:00' and not any('-' in eta for eta in etas)
     assert (work_dir / 'epoch_2.pth').exists() and list(work_dir.glob('best_reid_mAP_epoch_*.pth'))
 
 
@@ -264,3 +267,14 @@ def test_data_root_is_set_for_all_splits():
     cfg = train.build_config(train.parse_args([config, '--data-root', '/somewhere']))
     loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
     assert [loader.dataset.data_root for loader in loaders] == ['/somewhere'] * 3
+
+
+def test_the_msmt17_config_trains_and_scores_in_its_recipe(tmp_path):
+    data = render_tiny(tmp_path / 'MSMT17_V1', 'msmt17')
+    config = write_tiny_config(tmp_path, data, 'fusionreid_vitb_r50_msmt17')
+    train.main([str(config), '--work-dir', str(tmp_path / 'run')])
+    log = next((tmp_path / 'run').glob('*/*.log')).read_text()
+    assert 'MSMT17 V1' in log and 'train+val' in log
+    rates = [row['lr'] for row in scalars(tmp_path / 'run') if 'lr' in row]
+    assert rates[-1] == pytest.approx(0.005 * 0.002)  # the cosine's end
+    assert [row['reid/mAP'] for row in scalars(tmp_path / 'run') if 'reid/mAP' in row]

@@ -83,7 +83,8 @@ class PKSampler(Sampler):
     ) -> None:
         if ids_per_batch < 1 or instances_per_id < 1:
             raise ValueError(
-                f'ids_per_batch and instances_per_id must be positive, got {ids_per_batch} and {instances_per_id}'
+                f'ids_per_batch and instances_per_id must be positive, got {ids_per_batch} and '
+                f'{instances_per_id}'
             )
         self.rank, self.world_size = get_dist_info()
         self.ids_per_batch = ids_per_batch
@@ -95,8 +96,10 @@ class PKSampler(Sampler):
         wanted = ids_per_batch * self.world_size
         if wanted > len(self.images_of):
             raise ValueError(
-                f'{ids_per_batch} identities per batch x {self.world_size} process(es) need {wanted} identities, the '
-                f'training set has {len(self.images_of)}: lower ids_per_batch (and batch_size = ids_per_batch x '
+                f'{ids_per_batch} identities per batch x {self.world_size} process(es) need '
+                f'{wanted} identities, the '
+                f'training set has {len(self.images_of)}: lower ids_per_batch (and batch_size = '
+                f'ids_per_batch x '
                 'instances_per_id) or use fewer processes'
             )
         self.set_epoch(0)

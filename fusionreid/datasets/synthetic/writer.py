@@ -39,7 +39,7 @@ class SyntheticConfig:
         distractors (bool): Whether a Market-1501 gallery holds ids -1 and 0 too.
     """
 
-    ids_train: int = 200
+    ids_train: int = 300
     ids_test: int = 60
     images_per_camera: int = 4
     cameras: int | None = None

@@ -1,5 +1,6 @@
 from .consistency_check_hook import ConsistencyCheckHook
+from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 
-__all__ = ['ConsistencyCheckHook', 'EpochSeedHook', 'PlainCheckpointHook']
+__all__ = ['ConsistencyCheckHook', 'EpochLengthHook', 'EpochSeedHook', 'PlainCheckpointHook']

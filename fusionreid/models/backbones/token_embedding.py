@@ -18,8 +18,19 @@ class TokenEmbeddingMixin:
     ``patch_resolution``, and calls :meth:`finish_init` at the end of its constructor.
     """
 
-    def finish_init(self, embed_dims: int, num_cameras: int, sie_coefficient: float) -> None:
-        """Add the camera embedding (none for 0 cameras) and tidy what mmpretrain leaves behind."""
+    def finish_init(self, embed_dims: int, num_cameras: int | None, sie_coefficient: float) -> None:
+        """Add the camera embedding (none for 0 cameras) and tidy what mmpretrain leaves behind.
+
+        Raises:
+            ValueError: If ``num_cameras`` is None, as in configs for a data set yet unknown.
+        """
+        if num_cameras is None:
+            raise ValueError(
+                'num_cameras of the transformer is not set: give the number of cameras of your '
+                'data set, e.g. by --cfg-options '
+                'model.branches.transformer.backbone.num_cameras=6, or 0 to leave the camera '
+                'embedding out'
+            )
         self.out_channels = embed_dims
         self.num_cameras = num_cameras
         self.sie = (

@@ -58,9 +58,10 @@ class BNNeckHead(BaseModule):
         loss_triplet: dict | None = None,
     ) -> None:
         super().__init__()
-        if num_classes < 1:
+        if num_classes is None or num_classes < 1:
             raise ValueError(
-                f'num_classes must be the number of training identities, got {num_classes}'
+                f'num_classes must be the number of training identities, got {num_classes}: set '
+                'it in the config or by, e.g., --cfg-options model.head.num_classes=751'
             )
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -70,7 +71,9 @@ class BNNeckHead(BaseModule):
         self.loss_id = MODELS.build(
             loss_id or dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1)
         )
-        self.loss_triplet = MODELS.build(loss_triplet or dict(type='fusionreid.BatchHardTripletLoss'))
+        self.loss_triplet = MODELS.build(
+            loss_triplet or dict(type='fusionreid.BatchHardTripletLoss')
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features ``(B, D)`` after the BNNeck."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, ModuleDict
 from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
@@ -57,7 +57,8 @@ class FusionReID(BaseModel):
         if bnneck == 'after' and head is None:
             raise ValueError("bnneck='after' needs a head")
         self.bnneck = bnneck
-        self.branches = nn.ModuleDict({name: Branch(**cfg) for name, cfg in branches.items()})
+        # MMEngine's, since init_weights() does not look into torch's.
+        self.branches = ModuleDict({name: Branch(**cfg) for name, cfg in branches.items()})
         widths = {name: branch.out_channels for name, branch in self.branches.items()}
         self.neck = MODELS.build({'in_channels': dict(widths), **neck}) if neck else None
         self.feature_widths: dict[str, int] = dict(widths)

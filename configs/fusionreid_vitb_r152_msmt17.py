@@ -1,0 +1,3 @@
+_base_ = './fusionreid_vitb_r50_msmt17.py'
+
+model = dict(branches=dict(cnn=dict(backbone=dict(depth=152))))
