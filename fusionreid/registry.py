@@ -23,6 +23,7 @@ METRICS = _child_of(mmengine_registry.METRICS, 'fusionreid.evaluation.metrics')
 HOOKS = _child_of(mmengine_registry.HOOKS, 'fusionreid.engine.hooks')
 OPTIM_WRAPPERS = _child_of(mmengine_registry.OPTIM_WRAPPERS, 'fusionreid.engine.optimizers')
 PARAM_SCHEDULERS = _child_of(mmengine_registry.PARAM_SCHEDULERS, 'fusionreid.engine.schedulers')
+WEIGHT_INITIALIZERS = _child_of(mmengine_registry.WEIGHT_INITIALIZERS, 'fusionreid.checkpoints')
 
 # Nothing of ours is in the ones below; without them mmengine warns at every lookup.
 EVALUATOR = _child_of(mmengine_registry.EVALUATOR)
@@ -34,4 +35,3 @@ OPTIMIZERS = _child_of(mmengine_registry.OPTIMIZERS)
 OPTIM_WRAPPER_CONSTRUCTORS = _child_of(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS)
 VISBACKENDS = _child_of(mmengine_registry.VISBACKENDS)
 VISUALIZERS = _child_of(mmengine_registry.VISUALIZERS)
-WEIGHT_INITIALIZERS = _child_of(mmengine_registry.WEIGHT_INITIALIZERS)

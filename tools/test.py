@@ -11,6 +11,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from fusionreid.checkpoints.errors import WeightsError
 from fusionreid.datasets.errors import DatasetError
 from fusionreid.engine.launch import set_data_root, set_launcher, set_work_dir
 
@@ -47,6 +48,7 @@ def build_config(args: argparse.Namespace) -> Config:
     set_data_root(cfg, args.data_root)
     set_launcher(cfg, args.launcher, args.local_rank)
     cfg.load_from = args.checkpoint
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
     if args.out:
         cfg.test_evaluator.out_dir = args.out
     if args.features:
@@ -61,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         print('no checkpoint given: the scores are those of the untrained model')
     try:
         metrics = Runner.from_cfg(cfg).test()
-    except DatasetError as error:
+    except (DatasetError, WeightsError) as error:
         sys.exit(f'error: {error}')
     if args.out and is_main_process():
         out = Path(args.out)

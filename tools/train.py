@@ -9,6 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from fusionreid.checkpoints import find_resumable
+from fusionreid.checkpoints.errors import WeightsError
 from fusionreid.datasets.errors import DatasetError
 from fusionreid.engine.launch import set_data_root, set_launcher, set_precision, set_work_dir
 
@@ -75,6 +76,7 @@ def build_config(args: argparse.Namespace) -> Config:
     if args.resume:
         checkpoint = find_resumable(cfg.work_dir) if args.resume == 'auto' else args.resume
         cfg.resume = checkpoint is not None
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
         cfg.load_from = str(checkpoint) if checkpoint else None
         if checkpoint is None:
             print(f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1')
@@ -85,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg = build_config(parse_args(argv))
     try:
         Runner.from_cfg(cfg).train()
-    except DatasetError as error:
+    except (DatasetError, WeightsError) as error:
         sys.exit(f'error: {error}')
 
 

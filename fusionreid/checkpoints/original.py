@@ -1,4 +1,4 @@
-"""Names of the authors' released state dicts, and ours for the same weights."""
+"""State dicts of the authors' released code, and ours for the same weights."""
 
 from __future__ import annotations
 
@@ -6,69 +6,33 @@ import re
 
 from torch import Tensor
 
-_FUSION_RULES = [
-    # heads of the branches, then those of the neck's features
-    (r'resnet\.bottleneck\.', 'heads.cnn.bnneck.'),
-    (r'resnet\.classifier\.', 'heads.cnn.classifier.'),
-    (r'transformer\.bottleneck\.', 'heads.transformer.bnneck.'),
-    (r'transformer\.classifier\.', 'heads.transformer.classifier.'),
-    (r'bottleneck_1\.', 'heads.cnn_refined.bnneck.'),
-    (r'bottleneck_2\.', 'heads.transformer_refined.bnneck.'),
-    (r'bottleneck_3\.', 'heads.cnn_fused.bnneck.'),
-    (r'bottleneck_4\.', 'heads.transformer_fused.bnneck.'),
-    (r'classifier_1\.', 'heads.cnn_refined.classifier.'),
-    (r'classifier_2\.', 'heads.transformer_refined.classifier.'),
-    (r'classifier_3\.', 'heads.cnn_fused.classifier.'),
-    (r'classifier_4\.', 'heads.transformer_fused.classifier.'),
-    # branches
-    (r'resnet\.base\.', 'branches.cnn.backbone.'),
-    (r'resnet\.gap\.', 'branches.cnn.pooling.'),
-    (r'transformer\.base\.', 'branches.transformer.backbone.'),
-    # neck
-    (r'res_LRU\.', 'neck.lru.cnn.'),
-    (r'former_LRU\.', 'neck.lru.transformer.'),
-    (r'gap_r\.', 'neck.pooling.cnn.'),
-    (r'gap_f\.', 'neck.pooling.transformer.'),
-    (r'HTM\.blocks\.(\d+)\.SEU1\.', r'neck.layers.\1.seu.cnn.'),
-    (r'HTM\.blocks\.(\d+)\.SEU2\.', r'neck.layers.\1.seu.transformer.'),
-    (r'HTM\.blocks\.(\d+)\.SEU\.', r'neck.layers.\1.seu.shared.'),
-    (r'HTM\.blocks\.(\d+)\.MUF_RES\.', r'neck.layers.\1.mfu.cnn.'),
-    (r'HTM\.blocks\.(\d+)\.MFU_FORMER\.', r'neck.layers.\1.mfu.transformer.'),
-    (r'HTM\.blocks\.(\d+)\.MFU\.', r'neck.layers.\1.mfu.shared.'),
-]
+from .errors import UnknownWeightsError
+from .naming import fusion_rules, rename, reverse
 
-_LRU_RULES = [
-    ('dwconv.', 'depthwise.0.'),
-    ('bn1.', 'depthwise.1.'),
-    ('act1.', 'depthwise.2.'),
-    ('ptconv.', 'pointwise.0.'),
-    ('bn2.', 'pointwise.1.'),
-    ('act2.', 'pointwise.2.'),
-]
-
-_UNIT_RULES = [('blocks.0.', ''), ('mlp.fc1.', 'mlp.0.'), ('mlp.fc2.', 'mlp.2.')]
-
-_BLOCK_RULES = [
-    ('.norm1.', '.ln1.'),
-    ('.norm2.', '.ln2.'),
-    ('.mlp.fc1.', '.ffn.layers.0.0.'),
-    ('.mlp.fc2.', '.ffn.layers.1.'),
-]
+_UNUSED = re.compile(r'(?:(?:resnet|transformer)\.)?base\.(?:fc|head)\.(?:weight|bias)')
 
 
-def _replace_all(name: str, rules: list[tuple[str, str]]) -> str:
-    for old, new in rules:
-        name = name.replace(old, new)
-    return name
+def normalize_original_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give all released state dicts the names of the fusion model.
+
+    Args:
+        state: State dict of the released code, with or without ``module.`` in front of every name;
+            of the fusion model, or of a single branch, whose names begin with ``base.``.
+
+    Returns:
+        The same tensors; those of a single branch below ``resnet.`` or ``transformer.``.
+    """
+    if all(name.startswith('module.') for name in state):
+        state = {name.removeprefix('module.'): value for name, value in state.items()}
+    if any(name.startswith('base.') for name in state):
+        branch = 'transformer' if 'base.cls_token' in state else 'resnet'
+        state = {f'{branch}.{name}': value for name, value in state.items()}
+    return state
 
 
-def _rename_transformer(name: str, is_t2t: bool) -> str:
-    name = _replace_all(name, _BLOCK_RULES)
-    if is_t2t:
-        return re.sub(r'^blocks\.', 'encoder.', name)
-    name = re.sub(r'^blocks\.', 'layers.', name)
-    name = re.sub(r'^norm\.', 'ln1.', name)
-    return name.replace('patch_embed.proj.', 'patch_embed.projection.')
+def unused_original_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Pick the ImageNet classifier, which the released models carry along and never use."""
+    return {name: value for name, value in state.items() if _UNUSED.fullmatch(name)}
 
 
 def convert_original_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -76,38 +40,71 @@ def convert_original_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     :class:`fusionreid.models.FusionReID`.
 
     Args:
-        state: State dict of the authors' released code; of the fusion model, or of a single branch,
-            whose keys begin with ``base.``.
+        state: State dict of the authors' released code; see :func:`normalize_original_names`.
 
     Returns:
         The same tensors under our names; the unused ImageNet classifier is left out, camera
         embeddings lose their middle axis.
 
     Raises:
-        KeyError: If a key is not one of the release's; the message names it.
+        UnknownWeightsError: If names are not the release's; the message gives the first of them.
     """
-    if any(key.startswith('base.') for key in state):
-        branch = 'transformer' if 'base.cls_token' in state else 'resnet'
-        state = {f'{branch}.{key}': value for key, value in state.items()}
-    is_t2t = any('tokens_to_token' in key for key in state)
-    converted = {}
-    for key, value in state.items():
-        if re.match(r'(resnet|transformer)\.base\.(fc|head)\.', key):
+    state = normalize_original_names(state)
+    rules = fusion_rules(is_t2t=any('.tokens_to_token.' in name for name in state))
+    converted, unknown = {}, []
+    for name, value in state.items():
+        if _UNUSED.fullmatch(name):
             continue
-        for pattern, replacement in _FUSION_RULES:
-            name, found = re.subn(f'^{pattern}', replacement, key)
-            if found:
-                break
+        ours = rename(name, rules)
+        if ours is None:
+            unknown.append(name)
+        elif ours.endswith('.sie.weight') and value.dim() == 3:
+            converted[ours] = value.squeeze(1)
         else:
-            raise KeyError(f'{key!r} is not a weight of the released FusionReID code')
-        prefix = 'branches.transformer.backbone.'
-        if name.startswith(prefix):
-            name = prefix + _rename_transformer(name.removeprefix(prefix), is_t2t)
-        elif name.startswith('neck.lru.'):
-            name = _replace_all(name, _LRU_RULES)
-        elif name.startswith('neck.layers.'):
-            name = _replace_all(name, _UNIT_RULES)
-        if name.endswith('.sie_embed'):
-            name, value = name.replace('.sie_embed', '.sie.weight'), value.squeeze(1)
-        converted[name] = value
+            converted[ours] = value
+    _refuse(unknown, len(state), 'not weights of the released FusionReID code')
     return converted
+
+
+def export_original_state(
+    state: dict[str, Tensor], unused: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Rename the entries of a state dict of ours to those of the authors' released code.
+
+    Args:
+        state: State dict of :class:`fusionreid.models.FusionReID` with a branch ``cnn``
+            (a ResNet), a branch ``transformer`` (a ViT or T2T-ViT), or both and the fusion neck.
+        unused: Weights that the conversion set aside, under the fusion model's released names.
+
+    Returns:
+        The same tensors under the release's names; those of a single branch begin with ``base.``.
+        The ImageNet classifier, which the release carries along unused, is there only if it is
+        among ``unused``: the release's loader leaves what a file lacks as it is.
+
+    Raises:
+        UnknownWeightsError: If the release has no such weights; the message gives the first of
+            them.
+    """
+    rules = reverse(fusion_rules(is_t2t=any('.tokens_to_token.' in name for name in state)))
+    exported, unknown = {}, []
+    for name, value in state.items():
+        theirs = rename(name, rules)
+        if theirs is None:
+            unknown.append(name)
+        else:
+            exported[theirs] = value.unsqueeze(1) if theirs.endswith('.sie_embed') else value
+    _refuse(unknown, len(state), 'weights that the released FusionReID code does not have')
+    exported.update(unused or {})
+    branches = {name.partition('.')[0] for name in exported}
+    if len(branches) == 1:
+        branch = f'{branches.pop()}.'
+        exported = {name.removeprefix(branch): value for name, value in exported.items()}
+    return exported
+
+
+def _refuse(names: list[str], total: int, what: str) -> None:
+    if names:
+        first = ', '.join(names[:3])
+        raise UnknownWeightsError(
+            f'{len(names)} of {total} names are {what}: {first}{", ..." * (len(names) > 3)}'
+        )

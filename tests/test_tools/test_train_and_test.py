@@ -278,3 +278,29 @@ def test_the_msmt17_config_trains_and_scores_in_its_recipe(tmp_path):
     rates = [row['lr'] for row in scalars(tmp_path / 'run') if 'lr' in row]
     assert rates[-1] == pytest.approx(0.005 * 0.002)  # the cosine's end
     assert [row['reid/mAP'] for row in scalars(tmp_path / 'run') if 'reid/mAP' in row]
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('model.branches.transformer.backbone.num_cameras=0', 'sie.weight is left over'),
+        ('model.neck.num_layers=1', 'neck.layers.1.* is left over'),
+        ('model.head.num_classes=9', r'has shape \(8, '),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_not_scored(option, message, straight, tmp_path):
+    config, work_dir = straight
+    arguments = [str(config), str(work_dir / 'epoch_2.pth'), '--work-dir', str(tmp_path)]
+    with pytest.raises(SystemExit, match=message):
+        test.main([*arguments, '--cfg-options', option])
+
+
+def test_weights_that_cannot_be_read_end_in_one_line(data, tmp_path):
+    config = write_tiny_config(tmp_path, data)
+    (tmp_path / 'weights.pth').write_bytes(b'not weights')
+    init = 'model.branches.cnn.backbone.init_cfg'
+    with pytest.raises(SystemExit, match='error: .*weights.pth'):
+        train.main(
+            [str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options']
+            + [f'{init}.type=Pretrained', f'{init}.checkpoint={tmp_path / "weights.pth"}']
+        )

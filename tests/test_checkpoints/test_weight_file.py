@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import os
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from safetensors.torch import save_file
+
+from fusionreid.checkpoints import (
+    WeightsError,
+    read_state_dict,
+    read_weight_file,
+    write_weight_file,
+)
+from fusionreid.checkpoints.weight_file import SkippedObject, find_state_dict
+
+WEIGHTS = {'conv1.weight': torch.arange(6.0).reshape(2, 3)}
+
+
+class Harmful:
+    """Makes a folder when it is unpickled without protection."""
+
+    def __init__(self, folder) -> None:
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def harmful_files(folder) -> dict[str, str]:
+    harmful = Harmful(folder / 'ran')
+    (folder / 'raw2.pth').write_bytes(pickle.dumps(harmful, protocol=2))
+    (folder / 'raw4.pth').write_bytes(pickle.dumps(harmful, protocol=4))
+    torch.save({'state_dict': WEIGHTS, 'log': harmful}, folder / 'zip.pth')
+    return {name: str(folder / f'{name}.pth') for name in ('raw2', 'raw4', 'zip')}
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    for name, path in harmful_files(tmp_path).items():
+        with pytest.raises(WeightsError, match='refused, since it') as error:
+            read_weight_file(path)
+        assert name == 'raw4' or 'loading it would run posix.mkdir' in str(error.value)
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_a_real_getattr_would_be_a_way_around(tmp_path):
+    class Getter:
+        def __reduce__(self):
+            return getattr, ('text', 'upper')
+
+    torch.save({'a': Getter()}, tmp_path / 'getter.pth')
+    assert isinstance(read_weight_file(tmp_path / 'getter.pth')['a'], SkippedObject)
+
+
+def test_logs_and_options_of_trainings_are_skipped(tmp_path):
+    content = dict(
+        state_dict=WEIGHTS,
+        args=argparse.Namespace(lr=0.1),
+        message_hub=dict(loss=HistoryBuffer([1.0, 2.0], [1, 1]), best=np.float64(3)),
+        meta=dict(classes=np.arange(3), epoch=3),
+    )
+    torch.save(content, tmp_path / 'run.pth')
+    found = read_weight_file(tmp_path / 'run.pth')
+    assert isinstance(found['args'], SkippedObject)
+    assert isinstance(found['message_hub']['loss'], SkippedObject)
+    assert found['meta']['epoch'] == 3
+    assert torch.equal(find_state_dict(found)[0]['conv1.weight'], WEIGHTS['conv1.weight'])
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('none.pth', None, 'there is no such file'),
+        ('empty.pth', b'', 'not a weight file, or damaged'),
+        ('text.pth', b'hello', 'not a weight file, or damaged'),
+        ('text.safetensors', b'hello there, this is a text', 'not a weight file, or damaged'),
+        ('empty.safetensors', b'', 'not a weight file, or damaged'),
+        ('number.pth', 3, 'holds a int, not a dict of weights'),
+        ('list.pth', [1], 'holds a list, not a dict of weights'),
+        ('nothing.pth', {}, 'holds no weights'),
+        ('hollow.pth', {'state_dict': {}}, 'holds no weights'),
+        ('mixed.pth', {'a': torch.ones(1), 'b': 'text'}, "entry 'b' is a str, not a tensor"),
+        ('keys.pth', {3: torch.ones(1)}, 'entry 3 is a Tensor|entry 3'),
+    ],
+)
+def test_bad_files_end_in_one_line(name, content, message, tmp_path):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(WeightsError, match=message) as error:
+        read_state_dict(path)
+    assert str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('share', [0.1, 0.5, 0.99])
+def test_truncated_files(share, tmp_path):
+    torch.save(WEIGHTS, tmp_path / 'whole.pth')
+    save_file(WEIGHTS, tmp_path / 'whole.safetensors')
+    for suffix in ('pth', 'safetensors'):
+        content = (tmp_path / f'whole.{suffix}').read_bytes()
+        path = tmp_path / f'part.{suffix}'
+        path.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(WeightsError, match='damaged'):
+            read_weight_file(path)
+
+
+@pytest.mark.parametrize('wrapper', ['', 'state_dict', 'model', 'state_dict_ema', 'teacher'])
+def test_state_dicts_are_found(wrapper):
+    content = {wrapper: WEIGHTS, 'student': {'other': torch.ones(1)}} if wrapper else WEIGHTS
+    state, where = find_state_dict(content)
+    assert list(state) == ['conv1.weight'] and where == wrapper
+
+
+def test_writing_replaces_a_file_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'new' / 'weights.pth'
+    write_weight_file(dict(state_dict=WEIGHTS), path)
+    assert torch.load(path, weights_only=True)['state_dict'].keys() == WEIGHTS.keys()
+    before = path.read_bytes()
+    with pytest.raises(Exception, match='.'):
+        write_weight_file(dict(state_dict=WEIGHTS, log=lambda: None), path)
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+    with pytest.raises(WeightsError, match='cannot be written'):
+        write_weight_file({}, path / 'below_a_file.pth')
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Address of a server of ``tmp_path / 'www'``, and an empty cache of downloads."""
+    (tmp_path / 'www').mkdir()
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(tmp_path / 'www'))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{httpd.server_port}'
+        httpd.shutdown()
+
+
+def test_downloads_are_no_more_trusted_than_files(server, tmp_path):
+    harmful_files(tmp_path / 'www')
+    torch.save(WEIGHTS, tmp_path / 'www' / 'good.pth')
+    save_file(WEIGHTS, tmp_path / 'www' / 'good.safetensors')
+    for name in ('good.pth', 'good.safetensors'):
+        assert torch.equal(
+            read_state_dict(f'{server}/{name}')['conv1.weight'], WEIGHTS['conv1.weight']
+        )
+    for name in ('raw2', 'zip'):
+        with pytest.raises(WeightsError, match='loading it would run'):
+            read_weight_file(f'{server}/{name}.pth')
+    with pytest.raises(WeightsError, match='the download failed'):
+        read_weight_file(f'{server}/missing.pth')
+    assert not (tmp_path / 'www' / 'ran').exists()
+
+
+def test_other_addresses_are_refused():
+    with pytest.raises(WeightsError, match='torchvision://resnet50: expected a file or an http'):
+        read_weight_file('torchvision://resnet50')

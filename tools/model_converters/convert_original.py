@@ -1,0 +1,100 @@
+"""Convert weights of the authors' released code: ``convert_original.py SRC DST [options]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fusionreid.checkpoints import (
+    Conversion,
+    WeightsError,
+    convert_original,
+    read_state_dict,
+    write_weight_file,
+)
+from fusionreid.checkpoints.atomic_backend import open_atomic
+from fusionreid.checkpoints.report import part_table
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Convert weights of the authors' released code to a checkpoint of this project"
+    )
+    parser.add_argument('src', help='state dict of the released code')
+    parser.add_argument('dst', help='checkpoint to write')
+    parser.add_argument(
+        '--config', metavar='OUT.py', help='config to write, with a model that fits'
+    )
+    parser.add_argument(
+        '--input-size',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help='image size of the training (default: 256x128 or 384x128, whichever fits)',
+    )
+    parser.add_argument(
+        '--stride', type=int, help='patch stride of the ViT (default: the one that fits)'
+    )
+    parser.add_argument(
+        '--units',
+        nargs='+',
+        choices=('seu', 'mfu'),
+        help='units of an HTM in their order (default: those present, seu before mfu)',
+    )
+    parser.add_argument(
+        '--num-cameras', type=int, help='cameras of the data set, to check the weights against'
+    )
+    args = parser.parse_args(argv)
+    numbers = [*(args.input_size or []), args.stride, args.num_cameras]
+    if any(number is not None and number < 0 for number in numbers) or args.stride == 0:
+        parser.error('sizes, strides and numbers of cameras are positive')
+    return args
+
+
+def convert(args: argparse.Namespace) -> Conversion:
+    """Convert the file; returns what was written."""
+    targets = [Path(target).resolve() for target in (args.dst, args.config) if target]
+    if Path(args.src).resolve() in targets or len(set(targets)) < len(targets):
+        raise WeightsError('SRC, DST and the config have to be different files')
+    state = read_state_dict(args.src)
+    try:
+        conversion = convert_original(
+            state,
+            size=tuple(args.input_size) if args.input_size else None,
+            stride=args.stride,
+            units=tuple(args.units) if args.units else None,
+            num_cameras=args.num_cameras,
+        )
+    except WeightsError as error:
+        raise WeightsError(f'{args.src}: {error}') from error
+    write_weight_file(conversion.checkpoint, args.dst)
+    if args.config:
+        write_config(conversion, args)
+    return conversion
+
+
+def write_config(conversion: Conversion, args: argparse.Namespace) -> None:
+    """Write the config of a converted model."""
+    title = f'# The model of {Path(args.src).name}, whose weights are in {Path(args.dst).name}.\n'
+    try:
+        with open_atomic(args.config) as file:
+            file.write((title + conversion.config_text).encode())
+    except OSError as error:
+        raise WeightsError(f'{args.config}: cannot be written ({error})') from error
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    try:
+        conversion = convert(args)
+    except WeightsError as error:
+        sys.exit(f'error: {error}')
+    print(part_table(conversion.state_dict))
+    if conversion.unused:
+        print(f'without use, kept aside: {", ".join(conversion.unused)}')
+    print(f'wrote {" and ".join(filter(None, (args.dst, args.config)))}')
+
+
+if __name__ == '__main__':
+    main()
