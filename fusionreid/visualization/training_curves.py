@@ -57,7 +57,7 @@ def draw_training_curves(
         for run, history in histories.items():
             _plot(ax, select(history), **styles[run])
         ax.set_ylim(bottom=0)
-    axes[1, 0].ticklabel_format(axis='y', style='sci', scilimits=(-3, 3), useMathText=True)
+    axes[1, 0].yaxis.set_major_formatter('{x:g}')
 
     scores = axes[1, 1]
     _prepare(scores, 'mAP and Rank-1', 'percent; mAP thick with its last value, Rank-1 thin')

@@ -81,11 +81,10 @@ def describe(feature_set: FeatureSet, names: list[str]) -> str:
     """States in one line what was ranked and how."""
     known = feature_set.protocol
     data = [str(known[key]) for key in ('dataset_name', 'release') if known.get(key)]
-    if names == ['all']:
-        names = list(feature_set.names)
+    all_of_several = names == ['all'] and len(feature_set.names) > 1
     parts = [
         ' '.join(data),
-        'features ' + ' + '.join(names),
+        f'all {len(feature_set.names)} features' if all_of_several else ' + '.join(names),
         'Euclidean distance of L2-normalised vectors',
         "the query's own identity seen by its own camera is left out",
     ]
