@@ -19,7 +19,7 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _default_scope() -> None:
-    """Give every test the registry scope of our own configs, whatever the test before it has set."""
+    """Give every test the registry scope of our own configs, whatever others have set."""
     if not DefaultScope.check_instance_created('tests'):
         DefaultScope.get_instance('tests', scope_name='fusionreid')
     with DefaultScope.overwrite_default_scope('fusionreid'):

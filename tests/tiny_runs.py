@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,8 @@ def load_tool(name: str) -> ModuleType:
         name.replace('/', '_'), ROOT / 'tools' / f'{name}.py'
     )
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by name.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 

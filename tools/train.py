@@ -5,26 +5,28 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from fusionreid.checkpoints import find_resumable
-from fusionreid.checkpoints.errors import WeightsError
-from fusionreid.datasets.errors import DatasetError
-from fusionreid.engine.launch import set_data_root, set_launcher, set_precision, set_work_dir
+from fusionreid.engine.launch import (
+    add_common_arguments,
+    check_file,
+    fill_in_counts,
+    load_config,
+    set_precision,
+)
+from fusionreid.errors import ConfigError, UserError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a person re-identification model')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    add_common_arguments(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
-        help='continue from a checkpoint; without a path, from the newest readable one in the '
-        'work dir',
+        help='continue from a checkpoint; without a path, the newest readable one in the work dir',
     )
     parser.add_argument(
         '--amp',
@@ -43,51 +45,43 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate to the actual total batch',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help="overrides, e.g. model.head.num_classes=100 or data_root='/data/people'",
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=('none', 'pytorch', 'slurm', 'mpi'),
-        default='none',
-        help='job launcher',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args(argv)
 
 
 def build_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the command line."""
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    set_work_dir(cfg, args.work_dir)
-    set_data_root(cfg, args.data_root)
+    cfg = load_config(args)
+    if not cfg.get('train_cfg'):
+        raise ConfigError(f'{args.config} trains nothing: score it with tools/test.py')
     set_precision(cfg, args.precision)
-    set_launcher(cfg, args.launcher, args.local_rank)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.default_hooks.checkpoint.save_best = None
     if args.auto_scale_lr:
-        cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr', dict(base_batch_size=128)), enable=True)
+        if 'auto_scale_lr' not in cfg:
+            raise ConfigError(
+                f'{args.config} does not say for which batch its learning rate is: set '
+                'auto_scale_lr.base_batch_size'
+            )
+        cfg.auto_scale_lr.enable = True
     if args.resume:
         checkpoint = find_resumable(cfg.work_dir) if args.resume == 'auto' else args.resume
         cfg.resume = checkpoint is not None
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
         cfg.load_from = str(checkpoint) if checkpoint else None
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
         if checkpoint is None:
             print(f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1')
+        else:
+            check_file(cfg.load_from, 'checkpoint')
+    fill_in_counts(cfg)
     return cfg
 
 
 def main(argv: list[str] | None = None) -> None:
-    cfg = build_config(parse_args(argv))
+    args = parse_args(argv)
     try:
-        Runner.from_cfg(cfg).train()
-    except (DatasetError, WeightsError) as error:
+        Runner.from_cfg(build_config(args)).train()
+    except UserError as error:
         sys.exit(f'error: {error}')
 
 

@@ -1,4 +1,7 @@
-class WeightsError(ValueError):
+from fusionreid.errors import UserError
+
+
+class WeightsError(UserError, ValueError):
     """A weight file that cannot be read, or does not fit, and what to do about it."""
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from fusionreid.registry import DATASETS
 from .annotation import ROLES, ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
 from .errors import DatasetFormatError, DatasetNotFoundError
-from .listing import check_files_exist
+from .listing import check_files_exist, read_text
 
 COLUMNS = ('path', 'person_id', 'camera_id', 'role')
 
@@ -81,10 +82,8 @@ def _read_rows(ann_file: str) -> list[_Row]:
             f"CSV file '{ann_file}' ({os.path.abspath(ann_file)}) does not exist. Expected a "
             f'table with the columns {",".join(COLUMNS)}; ann_file is relative to data_root.'
         )
-    rows = []
-    # utf-8-sig: spreadsheet programs put a byte-order mark before the first column's name.
-    with open(ann_file, encoding='utf-8-sig', newline='') as lines:
-        reader = csv.DictReader(lines)
+    reader = csv.DictReader(io.StringIO(read_text(ann_file), newline=''))
+    try:
         found = reader.fieldnames or []
         missing = [column for column in COLUMNS if column not in found]
         if missing:
@@ -92,9 +91,14 @@ def _read_rows(ann_file: str) -> list[_Row]:
                 f'{ann_file} lacks the columns {", ".join(missing)}: the first line must name '
                 f'{",".join(COLUMNS)} separated by commas, but is {",".join(found)!r}'
             )
-        for row in reader:
-            rows.append(_parse_row(row, f'{ann_file}, line {reader.line_num}', reader.line_num))
-    return rows
+        return [
+            _parse_row(row, f'{ann_file}, line {reader.line_num}', reader.line_num)
+            for row in reader
+        ]
+    except csv.Error as error:
+        raise DatasetFormatError(
+            f'{ann_file}, line {reader.line_num}: no valid CSV ({error})'
+        ) from None
 
 
 def _parse_row(row: dict, where: str, line: int) -> _Row:

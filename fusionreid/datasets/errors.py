@@ -1,7 +1,9 @@
 """What can be wrong with a data set on disk."""
 
+from fusionreid.errors import UserError
 
-class DatasetError(Exception):
+
+class DatasetError(UserError):
     """Base of the errors below, for those who want to catch them all."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from .errors import DatasetNotFoundError
+from .errors import DatasetFormatError, DatasetNotFoundError
 
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
@@ -121,3 +121,27 @@ def check_files_exist(paths: Iterable[str], listed_in: str) -> None:
             f"{len(missing)} of the {total} images listed in '{listed_in}' do not exist:"
             f'{first}{more}\nUnpack the data set completely, or correct the list.'
         )
+
+
+def read_text(path: str) -> str:
+    """Read a list or table; a byte-order mark, which spreadsheet programs put first, is dropped.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        str: Its text.
+
+    Raises:
+        DatasetFormatError: If it is not UTF-8; it names the file and the line.
+    """
+    with open(path, 'rb') as file:
+        content = file.read()
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = content.count(b'\n', 0, error.start) + 1
+        raise DatasetFormatError(
+            f'{path}, line {line}: not UTF-8 text ({error.reason} at byte {error.start}); save the '
+            'file as UTF-8'
+        ) from None

@@ -7,7 +7,7 @@ from fusionreid.registry import DATASETS
 from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
 from .errors import DatasetFormatError
-from .listing import candidate_roots, check_files_exist, layout_error
+from .listing import candidate_roots, check_files_exist, layout_error, read_text
 
 # release -> folders of the training (and validation) images and of the test images
 RELEASES = {'V1': ('train', 'test'), 'V2': ('mask_train_v2', 'mask_test_v2')}
@@ -134,26 +134,25 @@ def _holds_lists(root: str) -> bool:
 
 def _read_list(list_file: str, folder: str) -> list[ReIDRecord]:
     records = []
-    with open(list_file, encoding='utf-8') as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            fields = line.rsplit(maxsplit=1)
-            if len(fields) != 2 or not fields[1].isdecimal():
-                raise DatasetFormatError(
-                    f"{list_file}, line {number}: expected 'path id' with an identity of 0 or "
-                    f"more, but found '{line.strip()}'"
-                )
-            path = fields[0].strip()
-            name_fields = os.path.basename(path).split('_')
-            if len(name_fields) < 3 or not name_fields[2].isdecimal():
-                raise DatasetFormatError(
-                    f"{list_file}, line {number}: file name '{path}' does not parse: expected "
-                    f'the camera as the third field, as in 0000/0000_000_01_0303morning_0015_0.jpg'
-                )
-            records.append(
-                ReIDRecord(os.path.join(folder, path), int(fields[1]), int(name_fields[2]) - 1)
+    for number, line in enumerate(read_text(list_file).splitlines(), start=1):
+        if not line.strip():
+            continue
+        fields = line.rsplit(maxsplit=1)
+        if len(fields) != 2 or not fields[1].isdecimal():
+            raise DatasetFormatError(
+                f"{list_file}, line {number}: expected 'path id' with an identity of 0 or "
+                f"more, but found '{line.strip()}'"
             )
+        path = fields[0].strip()
+        name_fields = os.path.basename(path).split('_')
+        if len(name_fields) < 3 or not name_fields[2].isdecimal():
+            raise DatasetFormatError(
+                f"{list_file}, line {number}: file name '{path}' does not parse: expected "
+                f'the camera as the third field, as in 0000/0000_000_01_0303morning_0015_0.jpg'
+            )
+        records.append(
+            ReIDRecord(os.path.join(folder, path), int(fields[1]), int(name_fields[2]) - 1)
+        )
     check_files_exist((record.img_path for record in records), list_file)
     return records
 

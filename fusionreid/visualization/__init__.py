@@ -1,4 +1,5 @@
 from .contact_sheet import draw_contact_sheet
+from .feature_chart import draw_feature_chart
 from .rank_list import draw_rank_lists, select_queries
 from .training_curves import draw_training_curves
 from .training_history import TrainingHistory, read_training_history
@@ -6,6 +7,7 @@ from .training_history import TrainingHistory, read_training_history
 __all__ = [
     'TrainingHistory',
     'draw_contact_sheet',
+    'draw_feature_chart',
     'draw_rank_lists',
     'draw_training_curves',
     'read_training_history',

@@ -36,7 +36,7 @@ def as_processes(monkeypatch, world, **kwargs) -> list[PKSampler]:
 
 
 @pytest.mark.parametrize('world', [1, 2, 3])
-@pytest.mark.parametrize(('p', 'k'), [(2, 4), (3, 2), (1, 1)])
+@pytest.mark.parametrize(('p', 'k'), [(2, 4), (3, 2), (2, 3)])
 def test_every_batch_of_every_process_is_p_times_k(monkeypatch, world, p, k):
     samplers = as_processes(monkeypatch, world, ids_per_batch=p, instances_per_id=k, seed=5)
     batches = [np.array([int(i) for i in sampler]).reshape(-1, p, k) for sampler in samplers]
@@ -85,9 +85,9 @@ def test_too_many_processes_are_refused_with_the_numbers(monkeypatch):
         as_processes(monkeypatch, 3, ids_per_batch=4, instances_per_id=2)
 
 
-@pytest.mark.parametrize(('p', 'k'), [(0, 4), (2, 0), (-1, 1)])
+@pytest.mark.parametrize(('p', 'k'), [(0, 4), (2, 0), (1, 4), (4, 1)])
 def test_p_and_k_must_be_positive(p, k):
-    with pytest.raises(ValueError, match='must be positive'):
+    with pytest.raises(ValueError, match='must be at least 2'):
         PKSampler(ListDataset(PERSONS), ids_per_batch=p, instances_per_id=k)
 
 

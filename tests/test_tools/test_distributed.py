@@ -121,3 +121,19 @@ def test_two_processes_score_as_one(trained):
     assert scores[0].keys() == scores[1].keys() and scores[0]['reid/mAP'] > 0
     for key, value in scores[0].items():
         assert scores[1][key] == pytest.approx(value, abs=1e-4), key
+
+
+def test_the_fusion_model_trains_on_two_processes(data, tmp_path):
+    config = write_tiny_config(tmp_path, data)
+    options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
+    arguments = [str(config), '--work-dir', str(tmp_path / 'run'), '--no-validate', '--amp', 'bf16']
+    launch('train.py', 2, [*arguments, '--cfg-options', *options], tmp_path)
+    rows = [
+        json.loads(line)
+        for line in next((tmp_path / 'run').glob('*/vis_data/scalars.json'))
+        .read_text()
+        .splitlines()
+    ]
+    losses = [row['loss'] for row in rows if 'loss' in row]
+    assert losses and all(0 < loss < 1000 for loss in losses)
+    assert torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2

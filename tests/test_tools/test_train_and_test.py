@@ -226,7 +226,7 @@ def test_without_data_there_is_one_readable_line(tmp_path):
     [
         (
             'model.head.num_classes=9',
-            r'classify 9 identities, the training set has 8: set model.head.num_classes=8',
+            'classify 9 identities, the training set has 8: set model.head.num_classes=8',
         ),
         (
             'train_dataloader.batch_size=6',
@@ -241,7 +241,7 @@ def test_without_data_there_is_one_readable_line(tmp_path):
 )
 def test_contradictions_are_named_before_the_first_step(option, message, data, tmp_path):
     config = write_tiny_config(tmp_path, data)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SystemExit, match=f'error: .*{message}'):
         train.main([str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option])
 
 
@@ -298,9 +298,57 @@ def test_a_checkpoint_of_another_model_is_not_scored(option, message, straight, 
 def test_weights_that_cannot_be_read_end_in_one_line(data, tmp_path):
     config = write_tiny_config(tmp_path, data)
     (tmp_path / 'weights.pth').write_bytes(b'not weights')
-    init = 'model.branches.cnn.backbone.init_cfg'
+    init = 'model.branches.transformer.backbone.init_cfg'
     with pytest.raises(SystemExit, match='error: .*weights.pth'):
         train.main(
             [str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options']
             + [f'{init}.type=Pretrained', f'{init}.checkpoint={tmp_path / "weights.pth"}']
         )
+
+
+def test_counts_left_open_come_from_the_training_set(data, tmp_path):
+    config = write_tiny_config(
+        tmp_path,
+        data,
+        extra="model['head']['num_classes'] = None\n"
+        "model['branches']['transformer']['backbone']['num_cameras'] = None\n",
+    )
+    cfg = train.build_config(train.parse_args([str(config), '--work-dir', str(tmp_path)]))
+    assert cfg.model.head.num_classes == 8
+    assert cfg.model.branches.transformer.backbone.num_cameras == 6
+
+
+def test_cameras_that_were_not_trained_with(straight, tmp_path):
+    config, work_dir = straight
+    arguments = [str(config), str(work_dir / 'epoch_2.pth'), '--work-dir', str(tmp_path)]
+    options = ['--cfg-options', 'test_dataloader.dataset.num_cameras=7']
+    with pytest.raises(SystemExit, match='has 6 cameras, the data set has 7: .*use_cameras=False'):
+        test.main([*arguments, *options])
+    out = ['--out', str(tmp_path / 'out')]
+    test.main([*arguments, *out, *options, 'model.use_cameras=False'])
+    assert json.loads((tmp_path / 'out' / 'metrics.json').read_text())['reid/mAP'] > 0
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments', 'message'),
+    [
+        (train, ['configs/missing.py'], "no config file 'configs/missing.py'"),
+        (train, ['configs/color_histogram_synthetic.py'], 'trains nothing'),
+        (train, ['configs/r50_market1501.py', '--resume', 'x.pth'], "no checkpoint file 'x.pth'"),
+        (train, ['configs/r50_market1501.py', '--launcher', 'pytorch'], 'started by torchrun'),
+        (test, ['configs/r50_market1501.py', 'x.pth'], "no checkpoint file 'x.pth'"),
+    ],
+)
+def test_mistakes_on_the_command_line_end_in_one_line(
+    tool, arguments, message, tmp_path, monkeypatch
+):
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+    with pytest.raises(SystemExit, match=f'error: .*{message}'):
+        tool.main([*arguments, '--work-dir', str(tmp_path)])
+
+
+def test_a_mistyped_feature_is_found_before_the_images_are_read(straight, tmp_path):
+    config, work_dir = straight
+    arguments = [str(config), str(work_dir / 'epoch_2.pth'), '--work-dir', str(tmp_path)]
+    with pytest.raises(SystemExit, match="feature 'cnn_fusion' is to be scored"):
+        test.main([*arguments, '--features', 'cnn_fusion'])

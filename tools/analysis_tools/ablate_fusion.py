@@ -27,8 +27,9 @@ from fusionreid.analysis import (
     headline_scores,
     markdown_table,
 )
-from fusionreid.engine.launch import set_data_root
+from fusionreid.engine.launch import LOADERS, check_file, fill_in_counts
 from fusionreid.engine.script_runner import ScriptError, ScriptRunner, say, training_progress
+from fusionreid.errors import ConfigError, UserError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_set import ALL
 
@@ -73,9 +74,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--epochs', type=int, help="epochs; the config's own number if not given")
     parser.add_argument('--jobs', type=int, default=2, help='runs side by side (default: 2)')
     parser.add_argument(
-        '--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS), metavar='NAME',
+        '--variants',
+        nargs='+',
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        metavar='NAME',
         help=f'models to train, of {", ".join(VARIANTS)} (default: all)',
-    )  # fmt: skip
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='overrides, for all models'
     )
@@ -90,13 +95,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def build_config(variant: str, args: argparse.Namespace) -> Config:
-    """The whole config of a model."""
+    """The whole config of a model.
+
+    Raises:
+        ConfigError: If the config does not fuse a CNN and a transformer, or trains without epochs.
+    """
+    check_file(args.config, 'config')
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
-    set_data_root(cfg, args.data_root)
+    branches = [name for name, branch in cfg.model.get('branches', {}).items() if branch]
+    if branches != ['cnn', 'transformer'] or not cfg.model.get('neck'):
+        raise ConfigError(f'{args.config} must fuse branches named cnn and transformer by a neck')
+    if not cfg.get('train_cfg', {}).get('max_epochs'):
+        raise ConfigError(f'{args.config} must have train_cfg.max_epochs')
+    if args.data_root is not None:
+        cfg.merge_from_dict({f'{name}.dataset.data_root': args.data_root for name in LOADERS})
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
     cfg.merge_from_dict(VARIANTS[variant][1])
+    fill_in_counts(cfg)
     return cfg
 
 
@@ -104,12 +121,12 @@ def write_configs(configs: dict[str, Config], out: Path) -> None:
     """Write each model's config into its folder.
 
     Raises:
-        ValueError: If a folder holds runs of another config.
+        ConfigError: If a folder holds runs of another config.
     """
     for variant, cfg in configs.items():
         path = out / variant / 'config.py'
         if path.exists() and Config.fromfile(path).to_dict() != cfg.to_dict():
-            raise ValueError(
+            raise ConfigError(
                 f'{path.parent} holds runs with other settings, see {path.name} there: repeat '
                 'those, or choose another folder by --out'
             )
@@ -178,7 +195,9 @@ def spread(values: Sequence[float]) -> str:
     return f'{mean} ± {statistics.stdev(values):.1f}' if len(values) > 1 else mean
 
 
-def summarize(configs: dict[str, Config], results: dict[str, list[Result]], seeds: list[int]) -> str:
+def summarize(
+    configs: dict[str, Config], results: dict[str, list[Result]], seeds: list[int]
+) -> str:
     """Lay out all results.
 
     Args:
@@ -191,11 +210,10 @@ def summarize(configs: dict[str, Config], results: dict[str, list[Result]], seed
     """
     first = next(iter(configs.values()))
     dataset = first.test_dataloader.dataset
-    deviation = ', ± sample standard deviation' if len(seeds) > 1 else ''
     told = [
-        f'{dataset.get("dataset_name", dataset.type)}, {first.train_cfg.max_epochs} epochs, last '
-        f'checkpoint; scores in percent, mean over {len(seeds)} seed(s) '
-        f'({", ".join(map(str, seeds))}){deviation}.'
+        f'{dataset.get("dataset_name", dataset.type)}; epochs: {first.train_cfg.max_epochs}, the '
+        f'last checkpoint is scored; seeds: {", ".join(map(str, seeds))}. Percent, mean over the '
+        'seeds' + (' ± sample standard deviation.' if len(seeds) > 1 else '.')
     ]
     metrics = list(of_all(next(iter(results.values()))[0]))
     rows = [['model', 'parameters (M)', *metrics]]
@@ -204,10 +222,9 @@ def summarize(configs: dict[str, Config], results: dict[str, list[Result]], seed
         scores = [spread([of_all(run)[metric] for run in runs]) for metric in metrics]
         rows.append([VARIANTS[variant][0], f'{parameters / 1e6:.2f}', *scores])
     told += ['All features of a model together, normalised once:', markdown_table(rows)]
-    features = list(dict.fromkeys(name for runs in results.values() for name in runs[0]))
-    # The longest list of features is in the order in which every model has them.
-    longest = max((list(runs[0]) for runs in results.values()), key=len)
-    features = longest + [name for name in features if name not in longest]
+    # The model with most features has them in the order of all models.
+    by_number = sorted((runs[0] for runs in results.values()), key=len, reverse=True)
+    features = list(dict.fromkeys(name for scores in by_number for name in scores))
     rows = [['model', *features]]
     for variant, runs in results.items():
         cells = [
@@ -253,13 +270,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         text = ablate(args)
-    except (OSError, ValueError, ScriptError) as error:
+    except (OSError, ValueError, UserError, ScriptError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('interrupted: the same command goes on from here', file=sys.stderr)
         return 130
-    print(f'\n{text}\nin {args.out / "ablation.md"}')
+    print(f'\n{text}\n{args.out / "ablation.md"}')
     return 0
 
 

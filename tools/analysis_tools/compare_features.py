@@ -50,8 +50,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     source = Path(args.source)
     if source.is_dir():
         if args.checkpoint or args.data_root or args.cfg_options:
-            parser.error('checkpoint, --data-root and --cfg-options belong to a config, not to '
-                         f'saved features as in {source}')  # fmt: skip
+            parser.error(
+                'a checkpoint, --data-root and --cfg-options belong to a config, '
+                f'{source} is a folder'
+            )
         args.out = args.out or source
         args.title = args.title or source.resolve().name
     else:
@@ -64,17 +66,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def test_checkpoint(args: argparse.Namespace) -> None:
+def save_features(args: argparse.Namespace) -> None:
     """Save the features of a checkpoint in the output folder."""
     command = [TEST, args.source, args.checkpoint, '--work-dir', args.out, '--out', args.out]
     if args.data_root:
         command += ['--data-root', args.data_root]
     if args.cfg_options:
         command += ['--cfg-options', *args.cfg_options]
-    ScriptRunner().run('test', command, args.out / 'test.log', test_progress)
+    ScriptRunner().run('test', command, args.out / 'test.log', testing_progress)
 
 
-def test_progress(line: str) -> str | None:
+def testing_progress(line: str) -> str | None:
     """Shorten a line of MMEngine's log."""
     match = re.search(r'Epoch\(test\)\s+\[\s*(\d+)/(\d+)\].*eta: (\S+)', line)
     return match and f'batch {match[1]}/{match[2]}, {match[3]} left'
@@ -114,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         if args.checkpoint:
-            test_checkpoint(args)
+            save_features(args)
         text = compare(args)
     except (OSError, ValueError, ScriptError) as error:
         print(f'error: {error}', file=sys.stderr)

@@ -17,7 +17,7 @@ import mmengine
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from fusionreid.analysis import Complexity, build_on_meta, measure_complexity
+from fusionreid.analysis import Complexity, build_on_meta, markdown_table, measure_complexity
 from fusionreid.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -78,18 +78,6 @@ def as_figures(complexity: Complexity) -> dict[str, float]:
     )
 
 
-def as_table(rows: list[list[str]]) -> str:
-    """Lay out rows, the first of which is the head, as a Markdown table."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + ' |'
-        for row in rows
-    ]
-    return '\n'.join(
-        [lines[0], '|' + '|'.join('-' * (width + 2) for width in widths) + '|'] + lines[1:]
-    )
-
-
 def published_figures() -> dict[str, dict]:
     """Read the metadata of the models whose sizes the paper gives, by name of the config."""
     models = mmengine.load(CONFIGS / 'metafile.yml')['Models']
@@ -128,7 +116,7 @@ def compare_with_paper() -> tuple[str, bool]:
                 ('a misprint of the parameters' if misprint else 'agrees') if agreed else 'DIFFERS',
             ]
         )
-    return as_table(rows), all_agree
+    return markdown_table(rows), all_agree
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -148,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     figures = {part: as_figures(complexity) for part, complexity in parts.items()}
     rows = [['part', 'params (M)', 'MACs (G)', 'FLOPs (G)']]
     rows += [[part, *(f'{value:.3f}' for value in row.values())] for part, row in figures.items()]
-    print(as_table(rows))
+    print(markdown_table(rows))
     total = figures.pop('total')
     size = list(args.input_size or cfg.input_size)
     print(json.dumps(dict(config=Path(args.config).stem, input_size=size, **total, parts=figures)))

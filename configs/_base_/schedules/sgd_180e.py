@@ -10,6 +10,9 @@ optim_wrapper = dict(
 )
 param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=10)
 
+# The learning rate above is for a total batch of this many images (--auto-scale-lr).
+auto_scale_lr = dict(base_batch_size=128)
+
 train_cfg = dict(by_epoch=True, max_epochs=180, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()

@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from fusionreid.errors import ConfigError
 from fusionreid.registry import DATA_SAMPLERS
 
 from .sample_index import SampleIndex
@@ -69,7 +70,7 @@ class PKSampler(Sampler):
             mmpretrain's data sets use ``'gt_label'``.
 
     Raises:
-        ValueError: If P or K is not positive or all processes together want more identities than
+        ConfigError: If P or K is below 2, or all processes together want more identities than
             there are.
     """
 
@@ -81,10 +82,10 @@ class PKSampler(Sampler):
         seed: int | None = None,
         id_key: str = 'person_id',
     ) -> None:
-        if ids_per_batch < 1 or instances_per_id < 1:
-            raise ValueError(
-                f'ids_per_batch and instances_per_id must be positive, got {ids_per_batch} and '
-                f'{instances_per_id}'
+        if ids_per_batch < 2 or instances_per_id < 2:
+            raise ConfigError(
+                'ids_per_batch and instances_per_id must be at least 2, or no image has a negative '
+                f'or a positive in its batch, got {ids_per_batch} and {instances_per_id}'
             )
         self.rank, self.world_size = get_dist_info()
         self.ids_per_batch = ids_per_batch
@@ -95,12 +96,11 @@ class PKSampler(Sampler):
             self.images_of.setdefault(int(dataset.get_data_info(index)[id_key]), []).append(index)
         wanted = ids_per_batch * self.world_size
         if wanted > len(self.images_of):
-            raise ValueError(
+            raise ConfigError(
                 f'{ids_per_batch} identities per batch x {self.world_size} process(es) need '
-                f'{wanted} identities, the '
-                f'training set has {len(self.images_of)}: lower ids_per_batch (and batch_size = '
-                f'ids_per_batch x '
-                'instances_per_id) or use fewer processes'
+                f'{wanted} identities, the training set has {len(self.images_of)}: lower '
+                'ids_per_batch (and batch_size = ids_per_batch x instances_per_id) or use fewer '
+                'processes'
             )
         self.set_epoch(0)
 

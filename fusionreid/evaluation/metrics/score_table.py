@@ -23,7 +23,9 @@ def describe_protocol(feature_set: FeatureSet, remove_same_camera: bool) -> str:
     if protocol.get('train_split'):
         parts.append(f'trained on {protocol["train_split"]}')
     parts.append(f'query {len(query)} images of {len(people[query].unique())} ids')
-    parts.append(f'gallery {len(gallery)} images of {len(people[gallery].unique())} ids')
+    # All distractors of a data set may share one id.
+    ids = len(people[gallery].unique())
+    parts.append(f'gallery {len(gallery)} images of {ids} ids (distractors included)')
     parts.append(_describe_cameras(cameras, remove_same_camera))
     parts.append('Euclidean distance of L2-normalised features')
     if protocol.get('feature_protocol'):

@@ -6,6 +6,8 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor
 
+from fusionreid.errors import ConfigError
+
 from .position_embedding import fit_position_embedding
 from .side_information import SideInformationEmbedding
 
@@ -22,10 +24,10 @@ class TokenEmbeddingMixin:
         """Add the camera embedding (none for 0 cameras) and tidy what mmpretrain leaves behind.
 
         Raises:
-            ValueError: If ``num_cameras`` is None, as in configs for a data set yet unknown.
+            ConfigError: If ``num_cameras`` is None, as in configs for a data set yet unknown.
         """
         if num_cameras is None:
-            raise ValueError(
+            raise ConfigError(
                 'num_cameras of the transformer is not set: give the number of cameras of your '
                 'data set, e.g. by --cfg-options '
                 'model.branches.transformer.backbone.num_cameras=6, or 0 to leave the camera '

@@ -5,6 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusionreid.errors import ConfigError
 from fusionreid.registry import MODELS
 
 
@@ -59,7 +60,7 @@ class BNNeckHead(BaseModule):
     ) -> None:
         super().__init__()
         if num_classes is None or num_classes < 1:
-            raise ValueError(
+            raise ConfigError(
                 f'num_classes must be the number of training identities, got {num_classes}: set '
                 'it in the config or by, e.g., --cfg-options model.head.num_classes=751'
             )

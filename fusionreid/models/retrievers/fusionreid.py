@@ -31,6 +31,9 @@ class FusionReID(BaseModel):
         neck: Config of the fusion neck, built with the branches' widths. None for none.
         bnneck: Whether ``predict`` returns features ``'before'`` or ``'after'`` the BNNeck.
             Defaults to ``'before'``.
+        use_cameras: Whether the side information embedding is told the cameras. False takes the
+            mean camera embedding for every image, as for cameras that were not trained with.
+            Defaults to True.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config, e.g. ``dict(type='Pretrained', checkpoint=...)``.
 
@@ -45,6 +48,7 @@ class FusionReID(BaseModel):
         head: dict | None = None,
         neck: dict | None = None,
         bnneck: str = 'before',
+        use_cameras: bool = True,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -57,6 +61,7 @@ class FusionReID(BaseModel):
         if bnneck == 'after' and head is None:
             raise ValueError("bnneck='after' needs a head")
         self.bnneck = bnneck
+        self.use_cameras = use_cameras
         # MMEngine's, since init_weights() does not look into torch's.
         self.branches = ModuleDict({name: Branch(**cfg) for name, cfg in branches.items()})
         widths = {name: branch.out_channels for name, branch in self.branches.items()}
@@ -162,13 +167,16 @@ class FusionReID(BaseModel):
     @property
     def protocol(self) -> str:
         """How features are made, as stated beside every score."""
-        sie = f'SIE on ({self.num_cameras} cameras)' if self.num_cameras else 'no SIE'
-        return f'features {self.bnneck} BNNeck, {sie}' if self.heads else 'hand-made features'
+        neck = f'{self.bnneck} BNNeck' if self.heads else 'without BNNeck'
+        if not self.num_cameras:
+            return f'features {neck}, no SIE'
+        cameras = f'{self.num_cameras} cameras' if self.use_cameras else 'mean camera'
+        return f'features {neck}, SIE on ({cameras})'
 
     def _camera_ids(
         self, data_samples: list[ReIDDataSample] | None, device: torch.device
     ) -> Tensor | None:
-        if data_samples is None or not self.num_cameras:
+        if data_samples is None or not self.num_cameras or not self.use_cameras:
             return None
         cameras = [sample.get('camera_id', UNKNOWN_CAMERA) for sample in data_samples]
         for camera, sample in zip(cameras, data_samples, strict=True):
