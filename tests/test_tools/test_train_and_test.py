@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import load_tool, render_tiny, write_tiny_config
+from tiny_runs import ROOT, load_tool, render_tiny, write_tiny_config
 
 train = load_tool('train')
 test = load_tool('test')
@@ -135,26 +138,53 @@ def test_resuming_gives_the_weights_of_the_uninterrupted_run(straight, tmp_path)
     assert_same_weights(tmp_path / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
 
-def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(
-    straight, tmp_path, monkeypatch
-):
+KILLER = """
+import os
+import signal
+
+replace = os.replace
+calls = 0
+
+
+def killed(source, target):
+    global calls
+    calls += str(target).endswith('.pth')
+    if calls == {call}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+
+os.replace = killed
+"""
+
+
+@pytest.mark.parametrize('call', [2, 3, 4])  # the best of epoch 1 and what is written after it
+def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(call, straight, tmp_path):
     config, work_dir = straight
-    arguments = [str(config), '--work-dir', str(tmp_path)]
-    replace = os.replace
+    (tmp_path / 'killer.py').write_text(KILLER.format(call=call))
+    killing = tmp_path / 'killing.py'
+    killing.write_text(config.read_text() + "\ncustom_imports['imports'].append('killer')\n")
+    run = [str(killing), '--work-dir', str(tmp_path / 'run')]
+    environment = dict(os.environ, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS='1')
+    killed = subprocess.run(
+        [sys.executable, 'tools/train.py', *run],
+        cwd=ROOT,
+        env=environment,
+        timeout=200,
+        capture_output=True,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / 'run' / 'epoch_2.pth').exists() or call == 4
+    train.main([str(config), *run[1:], '--resume'])
+    assert_same_weights(tmp_path / 'run' / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
-    def killed(source, target):
-        if Path(target).name == 'epoch_2.pth':
-            raise KeyboardInterrupt
-        replace(source, target)
 
-    monkeypatch.setattr(os, 'replace', killed)
-    with pytest.raises(KeyboardInterrupt):
-        train.main(arguments)
-    monkeypatch.undo()
-    # What a power cut leaves behind, in case the file system renamed before it wrote.
-    content = (tmp_path / 'epoch_1.pth').read_bytes()
+def test_a_truncated_checkpoint_is_passed_over(straight, tmp_path):
+    config, work_dir = straight
+    content = (work_dir / 'epoch_1.pth').read_bytes()
+    (tmp_path / 'epoch_1.pth').write_bytes(content)
     (tmp_path / 'epoch_2.pth').write_bytes(content[: len(content) // 3])
-    train.main([*arguments, '--resume'])
+    train.main([str(config), '--work-dir', str(tmp_path), '--resume'])
     assert_same_weights(tmp_path / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
 
