@@ -30,8 +30,8 @@ export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 status=0
 "$VENV_PYTHON" -m pytest "$@" || status=$?
 if [[ "$status" == 0 ]]; then
-  echo 'run_tests: passed'
+  printf '\nrun_tests: passed\n'
 else
-  echo "run_tests: FAILED (pytest exit status $status)"
+  printf '\nrun_tests: FAILED (pytest exit status %s)\n' "$status"
 fi
 exit "$status"
