@@ -38,7 +38,8 @@ def test_vit_grids_of_the_paper(size, stride, grid):
 
 
 def test_vit_equals_timm_vit():
-    timm = pytest.importorskip('timm')
+    import timm
+
     theirs = timm.models.vision_transformer.VisionTransformer(
         img_size=(64, 32),
         patch_size=16,
@@ -124,7 +125,8 @@ def test_checkpoint_of_another_grid_loads():
 
 @pytest.mark.parametrize('depth', [18, 50])
 def test_resnet_with_the_standard_stem_equals_torchvision(depth):
-    models = pytest.importorskip('torchvision.models')
+    from torchvision import models
+
     theirs = getattr(models, f'resnet{depth}')().eval()
     theirs.layer4[0].downsample[0].stride = (1, 1)
     (theirs.layer4[0].conv2 if depth == 50 else theirs.layer4[0].conv1).stride = (1, 1)
