@@ -1,4 +1,6 @@
+from .camera_pair_map import draw_camera_pairs
 from .contact_sheet import draw_contact_sheet
+from .distance_histogram import draw_verification
 from .feature_chart import draw_feature_chart
 from .rank_list import draw_rank_lists, select_queries
 from .training_curves import draw_training_curves
@@ -6,10 +8,12 @@ from .training_history import TrainingHistory, read_training_history
 
 __all__ = [
     'TrainingHistory',
+    'draw_camera_pairs',
     'draw_contact_sheet',
     'draw_feature_chart',
     'draw_rank_lists',
     'draw_training_curves',
+    'draw_verification',
     'read_training_history',
     'select_queries',
 ]

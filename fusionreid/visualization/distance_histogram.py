@@ -1,0 +1,141 @@
+import textwrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from fusionreid.evaluation.functional import VerificationResult
+
+from .training_curves import FAINT_COLOR, GRID_COLOR, RUN_COLORS, TEXT_COLOR
+
+SAME_COLOR, DIFFERENT_COLOR = RUN_COLORS[0], RUN_COLORS[1]
+NUM_BINS = 80
+# Points of the ROC that are drawn: more cannot be told apart.
+NUM_POINTS = 1000
+LINE_LETTERS = 150
+
+
+def draw_verification(result: VerificationResult, title: str, protocol: str = '') -> Figure:
+    """Draws the distances of pairs of the same and of different people, and the ROC curve.
+
+    Each histogram is scaled to its own number of pairs, as there are far more different ones. The
+    ROC's false positive rate is on a logarithmic axis; the area of use lies far left.
+
+    Args:
+        result: What was measured.
+        title: First line.
+        protocol: Second line: data set, features, what was left out.
+
+    Returns:
+        The figure, ready for ``savefig``.
+    """
+    figure = Figure(figsize=(12, 5.4), dpi=150, facecolor='white')
+    FigureCanvasAgg(figure)
+    histogram, roc = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    figure.subplots_adjust(left=0.06, right=0.965, top=0.74, bottom=0.115, wspace=0.16)
+    figure.text(0.06, 0.925, title, fontsize=17, fontweight='bold', color=TEXT_COLOR)
+    lines = textwrap.wrap(protocol, LINE_LETTERS)
+    figure.text(0.06, 0.9, '\n'.join(lines), fontsize=10, color=FAINT_COLOR, va='top')
+    _draw_histogram(histogram, result)
+    _draw_roc(roc, result)
+    return figure
+
+
+def _draw_histogram(ax: Axes, result: VerificationResult) -> None:
+    _prepare(ax, 'Distances', 'share of the pairs of each kind, in percent')
+    edges, same, different = (part.numpy() for part in result.histogram(NUM_BINS))
+    kinds = (
+        (same, result.num_same, SAME_COLOR, 'same person'),
+        (different, result.num_different, DIFFERENT_COLOR, 'different people'),
+    )
+    highest = 0.0
+    for counts, total, color, name in kinds:
+        share = 100 * counts / total
+        highest = max(highest, share.max())
+        ax.stairs(share, edges, fill=True, color=color, alpha=0.35)
+        ax.stairs(share, edges, color=color, linewidth=1.6, label=f'{name} ({total:,} pairs)')
+    top = 1.55 * highest  # leaves room for the legend and the threshold's name
+    ax.axvline(result.eer_threshold, ymax=0.78, color=TEXT_COLOR, linewidth=1.4, linestyle='--')
+    occupied = np.flatnonzero(same + different)
+    left, right = edges[occupied[0]], edges[occupied[-1] + 1]
+    margin = 0.03 * (right - left)
+    ax.set_xlim(max(0, left - margin), right + margin)
+    ax.set_ylim(0, top)
+    # On the side with more room.
+    on_right = result.eer_threshold < (left + right) / 2
+    ax.annotate(
+        f'equal errors at {result.eer_threshold:.3f}:\n{100 * result.eer:.1f}% wrong either way',
+        (result.eer_threshold, 0.78 * top),
+        xytext=(6 if on_right else -6, 0),
+        textcoords='offset points',
+        ha='left' if on_right else 'right',
+        va='top',
+        fontsize=9.5,
+        color=TEXT_COLOR,
+    )
+    ax.set_xlabel('Euclidean distance', fontsize=10, color=FAINT_COLOR)
+    ax.legend(loc='upper left', frameon=False, fontsize=10, labelcolor=TEXT_COLOR, borderpad=0.2)
+
+
+def _draw_roc(ax: Axes, result: VerificationResult) -> None:
+    _prepare(ax, 'ROC', f'accepted of the same person, in percent; area {result.auc:.4f}')
+    fpr, tpr, _ = (part.numpy() for part in result.roc())
+    # To the left of a single accepted pair there is nothing to see; nor much below 1e-6.
+    wanted = [point.target_fpr for point in result.operating_points if point.target_fpr > 0]
+    lowest = max(1 / result.num_different, min([1e-6, *wanted]))
+    lowest = min(10.0 ** np.floor(np.log10(lowest)), 0.1)
+    # Many points lie at one rate; the last of them is the highest.
+    places = np.unique(np.searchsorted(fpr, np.geomspace(lowest, 1, NUM_POINTS), side='right') - 1)
+    at = np.maximum(fpr[places], lowest)
+    ax.plot(at, 100 * tpr[places], color=SAME_COLOR, linewidth=2, drawstyle='steps-post')
+    ax.set_xscale('log')
+    ax.minorticks_off()
+    ax.tick_params(axis='x', pad=7)
+    ax.set_xlim(lowest, 1)
+    ax.set_ylim(0, 103)
+    chance = np.geomspace(lowest, 1, 200)
+    ax.plot(chance, 100 * chance, color=FAINT_COLOR, linewidth=1, linestyle=':')
+    for point in result.operating_points:
+        # A rate of 0 has no place on a logarithmic axis: it is drawn at the left end.
+        _mark(ax, max(point.target_fpr, lowest), 100 * point.tpr, f'{100 * point.tpr:.1f}%')
+    _mark(ax, max(result.eer, lowest), 100 * (1 - result.eer), f'EER {100 * result.eer:.1f}%')
+    ax.xaxis.set_major_formatter(FuncFormatter(_percent))
+    ax.set_xlabel('accepted of different people', fontsize=10, color=FAINT_COLOR)
+
+
+def _percent(rate: float, _: int) -> str:
+    """Writes a rate in percent, without an exponent."""
+    return f'{100 * rate:.8f}'.rstrip('0').rstrip('.') + '%'
+
+
+def _mark(ax: Axes, x: float, y: float, text: str) -> None:
+    """Draws a point with its name."""
+    ax.plot([x], [y], 'o', color=DIFFERENT_COLOR, markersize=6, zorder=3)
+    # Away from the curve, which rises to the right, and inside the axes.
+    at_right_end = x > 0.2
+    below = y > (90 if at_right_end else 50)
+    on_right = (below and not at_right_end) or x < 10 * ax.get_xlim()[0]
+    ax.annotate(
+        text,
+        (x, y),
+        xytext=(5 if on_right else -5, -13 if below else 9),
+        textcoords='offset points',
+        ha='left' if on_right else 'right',
+        fontsize=9.5,
+        color=TEXT_COLOR,
+    )
+
+
+def _prepare(ax: Axes, name: str, unit: str) -> None:
+    ax.text(
+        0, 1.075, name, transform=ax.transAxes, fontsize=12, fontweight='bold', color=TEXT_COLOR
+    )
+    ax.text(0, 1.022, unit, transform=ax.transAxes, fontsize=9.5, color=FAINT_COLOR)
+    ax.grid(color=GRID_COLOR, linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=10, colors=FAINT_COLOR, length=0)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side == 'bottom')
+        spine.set_color(FAINT_COLOR)
