@@ -13,7 +13,11 @@ from mmengine.evaluator import Evaluator
 from torch.nn.functional import normalize
 
 from fusionreid.evaluation import FeatureSet
-from fusionreid.evaluation.functional import evaluate_ranking
+from fusionreid.evaluation.functional import (
+    evaluate_distances,
+    evaluate_ranking,
+    k_reciprocal_rerank,
+)
 from fusionreid.evaluation.metrics import ReIDMetric, reid_metric
 from fusionreid.registry import METRICS
 from fusionreid.structures import ReIDDataSample
@@ -156,6 +160,26 @@ def test_saved_features_score_the_same(tmp_path):
     assert {f'reid/{name}': value for name, value in again.items()} == scores
 
 
+def test_reranked_scores_stand_beside_the_plain_ones():
+    samples = make_samples()
+    plain = score(ReIDMetric(), samples)
+    numbers = dict(k1=6, k2=3, lambda_value=0.4)
+    logged = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reid_metric, 'print_log', lambda text, **_: logged.append(text))
+        both = score(ReIDMetric(rerank=numbers), samples)
+    assert {name: value for name, value in both.items() if 'rerank' not in name} == plain
+    features = normalize(torch.stack([sample.features['cnn'] for sample in samples]))
+    ids = torch.tensor([sample.person_id for sample in samples])
+    cameras = torch.tensor([sample.camera_id for sample in samples])
+    distances = k_reciprocal_rerank(features[:15], features[15:], **numbers)
+    expected = evaluate_distances(distances, ids[:15], ids[15:], cameras[:15], cameras[15:])
+    assert both['reid/cnn.rerank.mAP'] == pytest.approx(100 * expected.mAP, abs=1e-6)
+    assert both['reid/rerank.rank1'] >= 0 and len(both) == 2 * len(plain)
+    assert 'After k-reciprocal re-ranking (k1=6, k2=3, lambda=0.4)' in logged[1]
+    assert len(logged) == 2
+
+
 # ---- bad input
 
 
@@ -213,7 +237,17 @@ def test_bad_sets_are_named():
 
 
 @pytest.mark.parametrize(
-    'options', [{'topk': ()}, {'topk': (0,)}, {'features': []}, {'collect_device': 'tpu'}]
+    'options',
+    [
+        {'topk': ()},
+        {'topk': (0,)},
+        {'features': []},
+        {'collect_device': 'tpu'},
+        {'rerank': True},
+        {'rerank': {'k3': 1}},
+        {'rerank': {'k1': 0}},
+        {'rerank': {'lambda_value': 2}},
+    ],
 )
 def test_bad_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -243,9 +277,9 @@ WORKER = """
     spec = importlib.util.spec_from_file_location('samples', test_file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    from fusionreid.evaluation.metrics import ReIDMetric, reid_metric
+    from fusionreid.evaluation.metrics import ReIDMetric, feature_collector
 
-    reid_metric.GATHER_BYTES = 600  # several rounds
+    feature_collector.GATHER_BYTES = 600  # several rounds
     samples = module.make_samples(61)
     results = {}
     # Rank 0 has a third. Rank 1 repeats a few of rank 0's samples, as a padding sampler does.
@@ -253,6 +287,8 @@ WORKER = """
     if rank == 1:
         share = [sample for i, sample in enumerate(samples) if i % 3] + samples[:4]
     results['scores'] = module.score(ReIDMetric(), share, size=61)
+    # Three features for two processes.
+    results['reranked'] = module.score(ReIDMetric(rerank=dict(k1=6, k2=3)), share, size=61)
     # Everything on one process.
     results['lopsided'] = module.score(ReIDMetric(), samples if rank == 0 else [], size=61)
     # A NaN on rank 1 alone: both stop.
@@ -260,9 +296,11 @@ WORKER = """
         share[5].features['cnn'][0] = float('nan')
     for case, kwargs, size in (
         ('nan', {}, 61), ('limit', {'memory_limit': 100}, 61), ('missing', {}, 70),
+        ('k1', {'rerank': {'k1': 99}}, 61),
     ):
         try:
-            module.score(ReIDMetric(**kwargs), samples if case == 'limit' else share, size=size)
+            used = samples if case in ('limit', 'k1') else share
+            module.score(ReIDMetric(**kwargs), used, size=size)
         except ValueError as error:
             results[case] = str(error)
         if rank == 1:
@@ -299,6 +337,10 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     for found in (first['scores'], first['lopsided']):
         assert list(found) == list(expected)
         assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-6)
+    reranked = score(ReIDMetric(rerank=dict(k1=6, k2=3)), make_samples(61))
+    assert list(first['reranked']) == list(reranked)
+    assert list(first['reranked'].values()) == pytest.approx(list(reranked.values()), abs=1e-6)
     assert first == second
     assert 'NaN' in first['nan'] and 'photos/' in first['nan']
     assert 'too small' in first['limit'] and '9 of 70 samples' in first['missing']
+    assert 'k1=99' in first['k1']

@@ -23,6 +23,7 @@ from fusionreid.evaluation.functional import evaluate_ranking
 # queries, gallery, identities, cameras, share of distractors in the gallery
 SCALES = {
     'tiny': (200, 1_000, 40, 4, 0.2),
+    'small': (800, 4_000, 160, 6, 0.2),
     'market': (3_368, 15_913, 750, 6, 0.18),
     'msmt17': (11_659, 82_161, 3_060, 15, 0.0),
 }

@@ -1,13 +1,29 @@
+from .bootstrap import ScoreSpread, bootstrap_scores, subset_scores
+from .camera_pairs import CameraPairResult, evaluate_camera_pairs
 from .distances import distance_blocks
+from .query_expansion import average_query_expansion
 from .ranking import RankingResult, evaluate_distances, evaluate_ranking, rank_queries
+from .reranking import k_reciprocal_rerank, reranked_blocks
 from .search import SearchResult, top_k
+from .verification import OperatingPoint, VerificationResult, evaluate_verification
 
 __all__ = [
+    'CameraPairResult',
+    'OperatingPoint',
     'RankingResult',
+    'ScoreSpread',
     'SearchResult',
+    'VerificationResult',
+    'average_query_expansion',
+    'bootstrap_scores',
     'distance_blocks',
+    'evaluate_camera_pairs',
     'evaluate_distances',
     'evaluate_ranking',
+    'evaluate_verification',
+    'k_reciprocal_rerank',
     'rank_queries',
+    'reranked_blocks',
+    'subset_scores',
     'top_k',
 ]

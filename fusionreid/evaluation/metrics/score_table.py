@@ -41,6 +41,23 @@ def _describe_cameras(cameras: Tensor, remove_same_camera: bool) -> str:
     return f'{text} ({unknown} images of unknown camera kept)' if unknown else text
 
 
+def format_rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay out cells in columns, the first one to the left, with a rule below the head.
+
+    Args:
+        rows: cells by row, the head first.
+
+    Returns:
+        A line for each row, and the rule.
+    """
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(size) for cell, size in zip(others, sizes[1:], strict=True)]
+        lines.append('  '.join([first.ljust(sizes[0]), *cells]))
+    return [lines[0], '-' * len(lines[0]), *lines[1:]]
+
+
 def format_scores(
     feature_set: FeatureSet,
     rankings: Mapping[str, RankingResult],
@@ -64,14 +81,7 @@ def format_scores(
     for name, ranking in rankings.items():
         values = [ranking.mAP, *(float(ranking.cmc[rank - 1]) for rank in topk), ranking.mINP]
         rows.append((name, str(widths[name]), *(f'{100 * value:.2f}' for value in values)))
-    columns = list(zip(*rows, strict=True))
-    sizes = [max(map(len, column)) for column in columns]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(sizes[0])]
-        cells += [cell.rjust(size) for cell, size in zip(row[1:], sizes[1:], strict=True)]
-        lines.append('  '.join(cells))
-    lines.insert(1, '-' * len(lines[0]))
+    lines = format_rows(rows)
     any_ranking = next(iter(rankings.values()))
     valid, total = any_ranking.num_valid_queries, len(any_ranking.first_match_rank)
     return '\n'.join(

@@ -1,0 +1,229 @@
+"""Features of a test set, batch by batch, in every process; then together as a FeatureSet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather, all_gather_object, get_world_size
+from torch import Tensor
+
+from fusionreid.evaluation.feature_set import ROLES, FeatureSet
+
+REQUIRED = ('img_path', 'person_id', 'camera_id', 'role', 'sample_idx')
+PROTOCOL_KEYS = ('dataset_name', 'release', 'split', 'train_split')
+# Bytes of features that each process sends at once.
+GATHER_BYTES = 64 << 20
+
+
+class FeatureCollector:
+    """Checks and keeps the features that one process computes, and gathers those of all.
+
+    Args:
+        on_device: leave features on the model's device; otherwise they go to the host's memory,
+            page-locked where they come from a GPU.
+    """
+
+    def __init__(self, on_device: bool = False) -> None:
+        self.on_device = on_device
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._features: deque[Tensor] = deque()
+        self._labels: list[Tensor] = []
+        self._paths: list[str] = []
+        self._widths: dict[str, int] | None = None
+        self._feature_protocol: str | None = None
+        self._problem: str | None = None
+
+    def add(self, samples: Sequence[dict]) -> None:
+        """Keep the features of one batch as float32.
+
+        Args:
+            samples: for each image a dict with ``img_path``, ``person_id``, ``camera_id``,
+                ``role``, ``sample_idx``, ``features`` (``dict[str, Tensor]`` of shape (D,) each)
+                and, if the model tells, ``feature_protocol`` (str).
+
+        Raises:
+            ValueError: a sample lacks a field, has other features than the first one, or a NaN or
+                infinite value. In several processes it is raised by :meth:`gather`, in all of
+                them.
+        """
+        if not samples or self._problem:
+            return
+        try:
+            self._keep(samples)
+        except ValueError as error:
+            # Alone, stop at once. Among others, who would wait for this process, stop together.
+            if get_world_size() == 1:
+                raise
+            self._problem = str(error)
+
+    def _keep(self, samples: Sequence[dict]) -> None:
+        for sample in samples:
+            self._check(sample)
+        blocks = [
+            torch.stack([sample['features'][name].detach() for sample in samples]).float()
+            for name in self._widths
+        ]
+        features = torch.cat(blocks, dim=1)
+        bad = (~features.isfinite().all(1)).nonzero().flatten().tolist()
+        if bad:
+            raise ValueError(
+                f'{samples[bad[0]]["img_path"]}: its features hold a NaN or infinite value '
+                f'({len(bad)} of {len(samples)} images of the batch do)'
+            )
+        if features.is_cuda and not self.on_device:
+            host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+            features = host.copy_(features)
+        labels = [
+            [
+                int(sample['sample_idx']),
+                int(sample['person_id']),
+                int(sample['camera_id']),
+                ROLES.index(sample['role']),
+            ]
+            for sample in samples
+        ]
+        self._features.append(features)
+        self._labels.append(torch.tensor(labels))
+        self._paths += [sample['img_path'] for sample in samples]
+
+    def _check(self, sample: dict) -> None:
+        path = sample.get('img_path', '<no img_path>')
+        missing = [key for key in (*REQUIRED, 'features') if sample.get(key) is None]
+        if missing:
+            raise ValueError(
+                f'{path}: the sample lacks {", ".join(missing)}; the pipeline must pack the labels '
+                'and the model must set `features`'
+            )
+        if sample['role'] not in ROLES:
+            raise ValueError(
+                f'{path}: role {sample["role"]!r} cannot be scored; evaluate queries and gallery'
+            )
+        features = sample['features']
+        for name, feature in features.items():
+            if feature.dim() != 1:
+                raise ValueError(
+                    f'{path}: feature {name!r} has shape {tuple(feature.shape)}, expected (D,)'
+                )
+        widths = {name: len(feature) for name, feature in features.items()}
+        if self._widths is None:
+            if not widths:
+                raise ValueError(f'{path}: the model gave no feature')
+            self._widths = widths
+            self._feature_protocol = sample.get('feature_protocol')
+        elif list(widths.items()) != list(self._widths.items()):
+            raise ValueError(
+                f'{path}: features {widths} differ from those of the images before, {self._widths}'
+            )
+
+    def gather(self, size: int, meta: Mapping[str, Any] | None = None) -> FeatureSet:
+        """Put the features of all processes together, and forget them here.
+
+        Args:
+            size: images of the data set; each of the samples 0..size-1 must have been added by
+                some process, once or more.
+            meta: the data set's metainfo.
+
+        Returns:
+            The features in the order of the data set, without repetitions; the same in every
+            process.
+
+        Raises:
+            ValueError: in all processes, if samples are missing or outside the data set, or
+                processes have different features.
+        """
+        try:
+            return self._gather(size, meta or {})
+        finally:
+            self.clear()
+
+    def _gather(self, size: int, meta: Mapping[str, Any]) -> FeatureSet:
+        labels = torch.cat(self._labels or [torch.empty(0, 4, dtype=torch.int64)])
+        problem = self._problem
+        for index, path in zip(labels[:, 0].tolist(), self._paths, strict=True):
+            if not 0 <= index < size:
+                problem = problem or f'{path}: sample_idx {index} is outside a data set of {size}'
+        raise_together(problem)
+        widths, longest, feature_protocol = self._agree()
+        total = sum(widths.values())
+        device = self._features[0].device if self._features else torch.device('cpu')
+        gathered = torch.empty(size, total, dtype=torch.float32, device=device)
+        table = torch.full((size, 4), -1, dtype=torch.int64)
+        paths: list[str | None] = [None] * size
+
+        step = min(longest, max(1, GATHER_BYTES // (4 * total)))
+        blocks = _blocks_of(self._features, step)
+        empty = torch.empty(0, total, device=device)
+        for start in range(0, longest, step):
+            part, part_labels = next(blocks, empty), labels[start : start + step]
+            short = step - len(part)
+            if get_world_size() > 1 and short:
+                part = torch.cat([part, part.new_zeros(short, total)])
+                part_labels = torch.cat([part_labels, part_labels.new_full((short, 4), -1)])
+            parts, parts_labels = all_gather(part), all_gather(part_labels)
+            # Backwards, so that a repeated sample keeps the features of the lowest rank.
+            for rows, row_labels in zip(parts[::-1], parts_labels[::-1], strict=True):
+                real = row_labels[:, 0] >= 0
+                index = row_labels[real, 0]
+                gathered[index.to(device)] = rows[real.to(device)]
+                table[index] = row_labels[real]
+        for indices, names in all_gather_object((labels[:, 0].tolist(), self._paths)):
+            for index, path in zip(indices, names, strict=True):
+                paths[index] = path
+        absent = (table[:, 0] < 0).nonzero().flatten().tolist()
+        if absent:
+            raise ValueError(
+                f'{len(absent)} of {size} samples were not processed, the first with sample_idx '
+                f'{absent[0]}: the data loader must visit the whole test set'
+            )
+        protocol = {key: meta[key] for key in PROTOCOL_KEYS if meta.get(key) is not None}
+        if feature_protocol:
+            protocol['feature_protocol'] = feature_protocol
+        return FeatureSet(
+            features=gathered,
+            widths=widths,
+            person_ids=table[:, 1].clone(),
+            camera_ids=table[:, 2].clone(),
+            roles=[ROLES[role] for role in table[:, 3].tolist()],
+            img_paths=paths,
+            protocol=protocol,
+        )
+
+    def _agree(self) -> tuple[dict[str, int], int, str | None]:
+        """The features' widths, the largest number of images of a process, and the protocol."""
+        heads = all_gather_object((self._widths, len(self._paths), self._feature_protocol))
+        known = [head for head in heads if head[1]]
+        if not known:
+            raise ValueError('no sample was processed: the test set is empty')
+        widths = known[0][0]
+        for other, _, _ in known:
+            if list(other.items()) != list(widths.items()):
+                raise ValueError(f'processes have different features: {widths} and {other}')
+        return widths, max(count for _, count, _ in known), known[0][2]
+
+
+def raise_together(problem: str | None) -> None:
+    """Raise the first problem of any process in all of them, so that none waits for another."""
+    for found in all_gather_object(problem):
+        if found:
+            raise ValueError(found)
+
+
+def _blocks_of(features: deque[Tensor], step: int) -> Iterator[Tensor]:
+    """Blocks of ``step`` rows; what was taken out of ``features`` can be freed."""
+    rows: list[Tensor] = []
+    count = 0
+    while features:
+        rows.append(features.popleft())
+        count += len(rows[-1])
+        while count >= step:
+            block = torch.cat(rows)
+            yield block[:step]
+            rows, count = [block[step:]], count - step
+    if count:
+        yield torch.cat(rows)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# Scores after re-ranking are called `rerank.mAP` and so on.
+RERANKED = 'rerank'
+
+
+@dataclass(frozen=True)
+class RerankProtocol:
+    """The numbers that a score after k-reciprocal re-ranking depends on (Zhong et al., CVPR 2017).
+
+    Args:
+        k1: neighbours among which reciprocal ones are looked for.
+        k2: neighbours over which the encodings are averaged.
+        lambda_value: weight of the original distance, in [0, 1].
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ('k1', 'k2'):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'rerank: {name} must be a whole number from 1 on, got {value!r}')
+        if not 0 <= self.lambda_value <= 1:
+            raise ValueError(f'rerank: lambda_value must be in [0, 1], got {self.lambda_value!r}')
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RerankProtocol:
+        """Read ``dict(k1=..., k2=..., lambda_value=...)``; what is not given is as published.
+
+        Raises:
+            ValueError: an unknown name, or a number out of its range.
+        """
+        known = cls.__dataclass_fields__
+        if not isinstance(config, Mapping) or not set(config) <= set(known):
+            raise ValueError(
+                f'rerank must be a dict of {", ".join(known)} (or None for none), got {config!r}'
+            )
+        return cls(**config)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of :func:`k_reciprocal_rerank`."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f'k-reciprocal re-ranking (k1={self.k1}, k2={self.k2}, lambda={self.lambda_value})'
