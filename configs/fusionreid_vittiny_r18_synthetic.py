@@ -9,7 +9,10 @@ model = dict(
     branches=dict(transformer=dict(backbone=dict(num_cameras=6))),
     head=dict(num_classes=300),
 )
-optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
+optim_wrapper = dict(
+    constructor='MergedParamGroups',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+)
 auto_scale_lr = dict(base_batch_size=32)
 param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=0, final_factor=0.01)
 train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=2)

@@ -19,9 +19,13 @@ DATASETS = _child_of(mmengine_registry.DATASETS, 'fusionreid.datasets')
 DATA_SAMPLERS = _child_of(mmengine_registry.DATA_SAMPLERS, 'fusionreid.datasets.samplers')
 TRANSFORMS = _child_of(mmengine_registry.TRANSFORMS, 'fusionreid.datasets.transforms')
 MODELS = _child_of(mmengine_registry.MODELS, 'fusionreid.models')
+LOOPS = _child_of(mmengine_registry.LOOPS, 'fusionreid.engine.loops')
 METRICS = _child_of(mmengine_registry.METRICS, 'fusionreid.evaluation.metrics')
 HOOKS = _child_of(mmengine_registry.HOOKS, 'fusionreid.engine.hooks')
 OPTIM_WRAPPERS = _child_of(mmengine_registry.OPTIM_WRAPPERS, 'fusionreid.engine.optimizers')
+OPTIM_WRAPPER_CONSTRUCTORS = _child_of(
+    mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'fusionreid.engine.optimizers'
+)
 PARAM_SCHEDULERS = _child_of(mmengine_registry.PARAM_SCHEDULERS, 'fusionreid.engine.schedulers')
 WEIGHT_INITIALIZERS = _child_of(mmengine_registry.WEIGHT_INITIALIZERS, 'fusionreid.checkpoints')
 
@@ -29,9 +33,7 @@ WEIGHT_INITIALIZERS = _child_of(mmengine_registry.WEIGHT_INITIALIZERS, 'fusionre
 EVALUATOR = _child_of(mmengine_registry.EVALUATOR)
 FUNCTIONS = _child_of(mmengine_registry.FUNCTIONS)
 LOG_PROCESSORS = _child_of(mmengine_registry.LOG_PROCESSORS)
-LOOPS = _child_of(mmengine_registry.LOOPS)
 MODEL_WRAPPERS = _child_of(mmengine_registry.MODEL_WRAPPERS)
 OPTIMIZERS = _child_of(mmengine_registry.OPTIMIZERS)
-OPTIM_WRAPPER_CONSTRUCTORS = _child_of(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS)
 VISBACKENDS = _child_of(mmengine_registry.VISBACKENDS)
 VISUALIZERS = _child_of(mmengine_registry.VISUALIZERS)

@@ -1,4 +1,6 @@
-"""Score a checkpoint: ``python tools/test.py CONFIG [CHECKPOINT] [options]``."""
+"""Score a checkpoint: ``python tools/test.py CONFIG [CHECKPOINT] [options]``, or features that
+were saved before: ``python tools/test.py --from DIR [options]``.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +8,166 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from fusionreid.engine.launch import add_common_arguments, check_file, load_config
-from fusionreid.errors import UserError
+from fusionreid.engine.launch import (
+    add_common_arguments,
+    check_file,
+    leave_process_group,
+    load_config,
+    print_once,
+)
+from fusionreid.errors import ConfigError, UserError
+from fusionreid.evaluation import FeatureSet
+from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
+from fusionreid.registry import DATASETS, METRICS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Score a person re-identification model')
-    add_common_arguments(parser)
+    add_common_arguments(parser, needs_config=False)
     parser.add_argument(
         'checkpoint', nargs='?', help='checkpoint; without one the untrained model is scored'
+    )
+    parser.add_argument(
+        '--from',
+        dest='saved',
+        metavar='DIR',
+        help='score the features that --out saved in this folder, without a model; a config may '
+        'say how',
     )
     parser.add_argument('--out', help='folder for the features and metrics.json')
     parser.add_argument(
         '--features', help='comma-separated names of the features to score, e.g. all,cnn_fused'
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        '--rerank',
+        nargs='*',
+        type=name_and_number,
+        metavar='NAME=VALUE',
+        help='also score after k-reciprocal re-ranking; k1=20 k2=6 lambda_value=0.3 unless given',
+    )
+    parser.add_argument(
+        '--flip', action='store_true', help='average the features of each image and its mirror'
+    )
+    parser.add_argument(
+        '--datasets',
+        nargs='+',
+        metavar='TYPE=ROOT',
+        help='score on these data sets instead, in one table, e.g. Market1501=data/market1501 '
+        'MSMT17=data/msmt17',
+    )
+    args = parser.parse_args(argv)
+    if args.saved is None and args.config is None:
+        parser.error('a config is needed, or --from DIR')
+    if args.saved is not None:
+        for name in ('checkpoint', 'flip', 'datasets', 'data_root'):
+            if getattr(args, name):
+                parser.error(f'--{name.replace("_", "-")} needs a model, --from uses none')
+    return args
+
+
+def name_and_number(text: str) -> tuple[str, int | float]:
+    """Read an argument ``NAME=VALUE``."""
+    name, _, value = text.partition('=')
+    try:
+        return name, int(value) if value.isdigit() else float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not of the form NAME=NUMBER') from None
 
 
 def build_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the command line."""
     cfg = load_config(args)
-    if args.checkpoint is None:
-        print('no checkpoint given: the scores are those of the untrained model')
-    else:
+    if args.checkpoint is not None:
         check_file(args.checkpoint, 'checkpoint')
+    elif args.saved is None:
+        print_once(cfg, 'no checkpoint given: the scores are those of the untrained model')
     cfg.load_from = args.checkpoint
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
+    if args.flip:
+        cfg.model.flip_test = True
+    set_scoring(cfg.test_evaluator, args)
     if args.out:
         cfg.test_evaluator.out_dir = args.out
-    if args.features:
-        cfg.test_evaluator.features = args.features.split(',')
+    if args.datasets:
+        score_on(cfg, args.datasets)
     return cfg
+
+
+def set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:
+    """Put what the command line says of scoring into the metric's config."""
+    if args.features:
+        evaluator['features'] = args.features.split(',')
+    if args.rerank is not None:
+        evaluator['rerank'] = dict(args.rerank)
+        try:
+            RerankProtocol.from_config(evaluator['rerank'])
+        except ValueError as error:
+            raise ConfigError(f'--{error}') from error
+
+
+def score_on(cfg: Config, datasets: list[str]) -> None:
+    """Make the test one on several data sets.
+
+    Args:
+        cfg: Config to change.
+        datasets: ``TYPE=ROOT`` each; the root of a CsvDataset is its CSV file.
+
+    Raises:
+        ConfigError: If one is not of that form, or of an unknown type.
+    """
+    init_default_scope(cfg.default_scope)
+    pairs = []
+    for text in datasets:
+        kind, _, root = text.partition('=')
+        table = root.endswith('.csv')
+        if not root or DATASETS.get(kind) is None or table != (kind == 'CsvDataset'):
+            raise ConfigError(
+                f'--datasets {text}: TYPE=ROOT is expected, where TYPE is Market1501, '
+                'DukeMTMCReID, MSMT17, MarketStyleDataset, CsvDataset (with a .csv as ROOT) or '
+                'another data set class'
+            )
+        pair = dict(type=kind, data_root=root)
+        if table:
+            pair.update(data_root=str(Path(root).parent), ann_file=Path(root).name)
+        pairs.append(pair)
+    cfg.test_cfg = dict(
+        cfg.test_cfg,
+        type='CrossDomainTestLoop',
+        datasets=pairs,
+        home=cfg.train_dataloader.dataset,
+    )
+
+
+def score_saved(args: argparse.Namespace) -> dict[str, float]:
+    """Score saved features."""
+    evaluator = dict(load_config(args).test_evaluator if args.config else dict(type='ReIDMetric'))
+    set_scoring(evaluator, args)
+    try:
+        metric = METRICS.build(evaluator)
+        scores = metric.compute_metrics(FeatureSet.load(args.saved))
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+    return {f'{metric.prefix}/{name}': score for name, score in scores.items()}
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
-        metrics = Runner.from_cfg(build_config(args)).test()
+        metrics = score_saved(args) if args.saved else Runner.from_cfg(build_config(args)).test()
     except UserError as error:
         sys.exit(f'error: {error}')
     if args.out and is_main_process():
         out = Path(args.out)
         out.mkdir(parents=True, exist_ok=True)
         (out / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
+    leave_process_group()
 
 
 if __name__ == '__main__':

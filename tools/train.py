@@ -13,9 +13,12 @@ from fusionreid.engine.launch import (
     add_common_arguments,
     check_file,
     fill_in_counts,
+    leave_process_group,
     load_config,
+    print_once,
     set_precision,
 )
+from fusionreid.engine.optimizers import scale_learning_rate
 from fusionreid.errors import ConfigError, UserError
 
 
@@ -43,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate to the actual total batch',
+        help='scale the learning rate to the images behind one update',
     )
     return parser.parse_args(argv)
 
@@ -58,19 +61,16 @@ def build_config(args: argparse.Namespace) -> Config:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.default_hooks.checkpoint.save_best = None
     if args.auto_scale_lr:
-        if 'auto_scale_lr' not in cfg:
-            raise ConfigError(
-                f'{args.config} does not say for which batch its learning rate is: set '
-                'auto_scale_lr.base_batch_size'
-            )
-        cfg.auto_scale_lr.enable = True
+        cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
     if args.resume:
         checkpoint = find_resumable(cfg.work_dir) if args.resume == 'auto' else args.resume
         cfg.resume = checkpoint is not None
         cfg.load_from = str(checkpoint) if checkpoint else None
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
         if checkpoint is None:
-            print(f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1')
+            print_once(
+                cfg, f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1'
+            )
         else:
             check_file(cfg.load_from, 'checkpoint')
     fill_in_counts(cfg)
@@ -80,9 +80,12 @@ def build_config(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
-        Runner.from_cfg(build_config(args)).train()
+        runner = Runner.from_cfg(build_config(args))
+        scale_learning_rate(runner)
+        runner.train()
     except UserError as error:
         sys.exit(f'error: {error}')
+    leave_process_group()
 
 
 if __name__ == '__main__':

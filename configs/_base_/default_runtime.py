@@ -22,6 +22,10 @@ custom_hooks = [
     dict(type='EpochSeedHook'),
     dict(type='EpochLengthHook'),
     dict(type='PlainCheckpointHook'),
+    dict(type='FiniteLossHook'),
+    dict(type='ResumeReportHook'),
+    # Running statistics of all processes, for scoring and for what is saved.
+    dict(type='SyncBuffersHook'),
 ]
 
 env_cfg = dict(

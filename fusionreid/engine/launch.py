@@ -8,18 +8,24 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.logging import print_log
 from torch import distributed
 
 from fusionreid.errors import ConfigError
 from fusionreid.registry import DATASETS
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# Where each launcher tells a process its rank, before there is a process group to ask.
+RANK_VARIABLES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing share, named as everywhere in OpenMMLab."""
-    parser.add_argument('config', help='config file')
+def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = True) -> None:
+    """Add the arguments that training and testing share, named as everywhere in OpenMMLab.
+
+    Args:
+        parser: Parser to add them to.
+        needs_config: Whether there is nothing to do without a config file.
+    """
+    parser.add_argument('config', nargs=None if needs_config else '?', help='config file')
     parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     parser.add_argument(
@@ -38,7 +44,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the arguments of :func:`add_common_arguments`.
 
     Raises:
-        ConfigError: If there is no such file, or the launcher does not fit the machine.
+        ConfigError: If there is no such file, or launcher and config do not fit the machine.
     """
     check_file(args.config, 'config')
     cfg = Config.fromfile(args.config)
@@ -52,8 +58,52 @@ def load_config(args: argparse.Namespace) -> Config:
         for name in LOADERS:
             if cfg.get(name):
                 cfg[name].dataset.data_root = args.data_root
+    check_parallelism(cfg, args.launcher)
     set_launcher(cfg, args.launcher, args.local_rank)
     return cfg
+
+
+def check_parallelism(cfg: Config, launcher: str) -> None:
+    """Refuse what several processes cannot do here.
+
+    Args:
+        cfg: Config to check.
+        launcher: As for :func:`set_launcher`.
+
+    Raises:
+        ConfigError: If the config asks for another way of training on several processes than
+            DistributedDataParallel, or for batch norm over processes where there is none.
+    """
+    wrapper = (cfg.get('model_wrapper_cfg') or {}).get('type', 'MMDistributedDataParallel')
+    if (
+        cfg.get('strategy')
+        or cfg.get('runner_type', 'Runner') != 'Runner'
+        or not str(wrapper).endswith('DistributedDataParallel')
+    ):
+        raise ConfigError(
+            'several processes train by DistributedDataParallel alone, FSDP and the other '
+            'strategies of FlexibleRunner are not supported: remove strategy, runner_type and '
+            'model_wrapper_cfg from the config'
+        )
+    sync_bn = cfg.get('sync_bn')
+    if sync_bn not in (None, 'torch'):
+        raise ConfigError(f"sync_bn must be None or 'torch', got {sync_bn!r}")
+    if sync_bn and launcher != 'none' and not torch.cuda.is_available():
+        raise ConfigError(
+            'torch has batch norm over processes (sync_bn) for GPUs only: train with --cfg-options '
+            'sync_bn=None'
+        )
+
+
+def print_once(cfg: Config, message: str) -> None:
+    """Print a message from the first of all processes.
+
+    Args:
+        cfg: Config from :func:`load_config`.
+        message: What to print.
+    """
+    if int(os.environ.get(RANK_VARIABLES.get(cfg.launcher, ''), 0)) == 0:
+        print(message, flush=True)
 
 
 def check_file(path: str, kind: str) -> None:
@@ -99,6 +149,16 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     )
 
 
+def leave_process_group() -> None:
+    """End the communication with the other processes, where there is any.
+
+    A process that leaves this to the interpreter's exit can be aborted there, after all of its
+    work, by a thread that still listens.
+    """
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def set_precision(cfg: Config, precision: str | None) -> None:
     """Choose the precision of training.
 
@@ -142,7 +202,10 @@ def fill_in_counts(cfg: Config) -> None:
     dataset.full_init()
     if open_classes:
         head.num_classes = dataset.metainfo['num_ids']
-        print_log(f'model.head.num_classes={head.num_classes}, from the training set')
+        print_once(cfg, f'model.head.num_classes={head.num_classes}, from the training set')
     for backbone in open_cameras:
         backbone.num_cameras = dataset.metainfo['num_cameras']
-        print_log(f'num_cameras={backbone.num_cameras} of the transformer, from the training set')
+        print_once(
+            cfg,
+            f'num_cameras={backbone.num_cameras} of the transformer, from the training set',
+        )

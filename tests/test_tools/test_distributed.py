@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import ROOT, render_tiny, write_tiny_config
+from mmengine.config import Config
+from tiny_runs import ROOT, load_tool, render_tiny, write_tiny_config
+
+from fusionreid.engine.launch import print_once
 
 # A head without batch statistics and without mining inside a batch: its loss is a mean over images,
 # so that two processes with half a batch each must take the very step of one process with the
@@ -121,17 +128,147 @@ def test_two_processes_score_as_one(trained):
         assert scores[1][key] == pytest.approx(value, abs=1e-4), key
 
 
-def test_the_fusion_model_trains_on_two_processes(data, tmp_path):
+@pytest.fixture(scope='module')
+def fused(data, tmp_path_factory) -> tuple[Path, list[str], Path]:
+    """A config, its arguments and its run on two processes, with all that two processes can do."""
+    folder = tmp_path_factory.mktemp('fused')
+    config = write_tiny_config(folder, data)
+    arguments = ['--amp', 'bf16', '--auto-scale-lr', '--cfg-options']
+    arguments += ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
+    arguments += ['model.head.loss_triplet.type=BatchHardTripletLoss']
+    arguments += ['model.head.loss_triplet.mining=global', 'optim_wrapper.accumulative_counts=5']
+    run = folder / 'run'
+    launch('train.py', 2, [str(config), '--work-dir', str(run), *arguments], folder)
+    return config, arguments, run
+
+
+def scalars(run: Path) -> list[dict]:
+    lines = [line for file in run.glob('*/vis_data/scalars.json') for line in file.open()]
+    return [json.loads(line) for line in lines]
+
+
+def copy_of_epoch_1(run: Path, folder: Path) -> Path:
+    folder.mkdir()
+    shutil.copy(run / 'epoch_1.pth', folder)
+    return folder
+
+
+def test_the_fusion_model_trains_on_two_processes(fused):
+    _, _, run = fused
+    rows = [row for row in scalars(run) if 'loss' in row]
+    # Unused parameters would end the run at its second step.
+    assert len(rows) > 2 and all(0 < row['loss'] < 1000 for row in rows)
+    # 2 processes x 4 images x 5 batches, where the rate is for 32; the cosine ends at 0.002.
+    assert rows[-1]['lr'] == pytest.approx(1e-3 * 40 / 32 * 0.002)
+    meta = torch.load(run / 'epoch_2.pth', weights_only=True)['meta']
+    assert (meta['epoch'], meta['world_size']) == (2, 2)
+
+
+def test_one_process_gives_the_scores_that_two_logged_while_they_trained(fused, tmp_path):
+    config, arguments, run = fused
+    out = ['--work-dir', str(tmp_path), '--out', str(tmp_path)]
+    load_tool('test').main([str(config), str(run / 'epoch_2.pth'), *out, *arguments[3:]])
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    logged = [row for row in scalars(run) if 'reid/mAP' in row][-1]
+    for name in ('reid/mAP', 'reid/rank1', 'reid/mINP'):
+        assert metrics[name] == pytest.approx(logged[name], abs=1e-3), name
+
+
+def test_two_nodes_continue_a_run_of_two_processes_exactly(fused, tmp_path):
+    config, arguments, run = fused
+    resumed = copy_of_epoch_1(run, tmp_path / 'resumed')
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = str(probe.getsockname()[1])
+    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable, PORT=port)
+    environment |= dict(NNODES='2', MASTER_ADDR='127.0.0.1')
+    command = ['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(config), '1']
+    command += ['--work-dir', str(resumed), '--resume', *arguments]
+    with ExitStack() as stack:
+        logs = [stack.enter_context((tmp_path / f'node{rank}').open('w+')) for rank in range(2)]
+        nodes = [
+            subprocess.Popen(
+                command,
+                env=dict(environment, NODE_RANK=str(rank)),
+                stdout=logs[rank],
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            for rank in range(2)
+        ]
+        try:
+            codes = [node.wait(timeout=200) for node in nodes]
+        finally:
+            for node in nodes:
+                if node.poll() is None:
+                    os.killpg(node.pid, signal.SIGKILL)
+        for log in logs:
+            log.seek(0)
+        texts = [log.read() for log in logs]
+    assert codes == [0, 0], '\n'.join(text[-3000:] for text in texts)
+    assert 'Epoch(train) [2]' in texts[0] and 'Epoch(train) [1]' not in texts[0]
+    assert 'is resumed by' not in texts[0]
+    first, second = (torch.load(one / 'epoch_2.pth', weights_only=True) for one in (run, resumed))
+    for name, value in first['state_dict'].items():
+        assert torch.equal(second['state_dict'][name], value), name
+    momentum = second['optimizer']['state']
+    for number, state in first['optimizer']['state'].items():
+        assert all(torch.equal(momentum[number][key], value) for key, value in state.items())
+
+
+def test_resuming_on_another_number_of_processes_is_said(fused, tmp_path):
+    config, arguments, run = fused
+    resumed = copy_of_epoch_1(run, tmp_path / 'resumed')
+    command = [str(config), '--work-dir', str(resumed), '--no-validate', '--resume', *arguments]
+    load_tool('train').main(command)
+    (log,) = (path.read_text() for path in resumed.glob('*/*.log'))
+    assert 'was written by 2 process(es) and is resumed by 1' in log
+    assert 'now sees 1 x 4 images' in log and 'nothing to do' not in log
+    rates = [row['lr'] for row in scalars(resumed) if 'lr' in row]
+    assert rates[-1] == pytest.approx(1e-3 * 40 / 32 * 0.002)  # not scaled anew
+
+
+def test_resuming_a_finished_run_says_so(fused, capfd):
+    config, arguments, run = fused
+    load_tool('train').main([str(config), '--work-dir', str(run), '--resume', *arguments])
+    printed = ''.join(capfd.readouterr())
+    assert 'nothing to do' in printed and 'epoch 2 of 2' in printed
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU has batch norm over processes')
+def test_batch_norm_over_processes_is_refused_on_a_cpu(data, tmp_path, monkeypatch):
     config = write_tiny_config(tmp_path, data)
-    options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
-    arguments = [str(config), '--work-dir', str(tmp_path / 'run'), '--no-validate', '--amp', 'bf16']
-    launch('train.py', 2, [*arguments, '--cfg-options', *options], tmp_path)
-    rows = [
-        json.loads(line)
-        for line in next((tmp_path / 'run').glob('*/vis_data/scalars.json'))
-        .read_text()
-        .splitlines()
-    ]
-    losses = [row['loss'] for row in rows if 'loss' in row]
-    assert losses and all(0 < loss < 1000 for loss in losses)
-    assert torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    arguments = [str(config), '--work-dir', str(tmp_path), '--launcher', 'pytorch']
+    with pytest.raises(SystemExit, match='error: .*for GPUs only.*sync_bn=None'):
+        load_tool('train').main([*arguments, '--cfg-options', 'sync_bn=torch'])
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('strategy.type=FSDPStrategy', 'DistributedDataParallel alone'),
+        ('runner_type=FlexibleRunner', 'DistributedDataParallel alone'),
+        ('model_wrapper_cfg.type=MMFullyShardedDataParallel', 'FSDP .*not supported'),
+        ('sync_bn=mmcv', "must be None or 'torch', got 'mmcv'"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused_at_the_door(option, message, tmp_path):
+    config = str(ROOT / 'configs' / 'r18_synthetic.py')
+    with pytest.raises(SystemExit, match=f'error: .*{message}'):
+        load_tool('train').main([config, '--work-dir', str(tmp_path), '--cfg-options', option])
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'variable', 'rank', 'printed'),
+    [
+        ('pytorch', 'RANK', '0', 'hello\n'),
+        ('pytorch', 'RANK', '1', ''),
+        ('slurm', 'SLURM_PROCID', '3', ''),
+        ('none', 'RANK', '3', 'hello\n'),
+    ],
+)
+def test_messages_come_from_one_process(launcher, variable, rank, printed, monkeypatch, capsys):
+    monkeypatch.setenv(variable, rank)
+    print_once(Config(dict(launcher=launcher)), 'hello')
+    assert capsys.readouterr().out == printed

@@ -122,6 +122,24 @@ def test_slurm_train_asks_for_the_gpus(tmp_path):
     assert lines[-5:-1] == ['config.py', '--launcher', 'slurm', '--amp']
 
 
+def test_slurm_train_fills_nodes_and_passes_the_port(tmp_path):
+    srun = fake_program(tmp_path / 'bin', 'srun')
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@" "port $MASTER_PORT"\n')
+    script = ROOT / 'tools' / 'slurm_train.sh'
+    arguments = [script, 'part', 'job', 'config.py']
+    environment = dict(PATH=f'{srun.parent}:{os.environ["PATH"]}', GPUS='16', PORT='29777')
+    run = bash(*arguments, **environment, GPUS_PER_NODE='4')
+    assert run.returncode == 0, run.stderr
+    lines = set(run.stdout.splitlines())
+    assert {'--nodes=4', '--ntasks=16', '--ntasks-per-node=4', '--gres=gpu:4'} <= lines
+    assert 'port 29777' in lines
+
+    run = bash(*arguments, **environment, GPUS_PER_NODE='5')
+    assert run.returncode == 2 and 'GPUS=16 is not a multiple of GPUS_PER_NODE=5' in run.stderr
+    run = bash(*arguments, **environment, GPUS_PER_NODE='0')
+    assert run.returncode == 2 and run.stderr.startswith('usage: ')
+
+
 @pytest.mark.parametrize('script', ['ensure_venv.sh', 'run_tests.sh'])
 def test_help_explains_and_does_nothing(script):
     run = bash(ROOT / 'tools' / script, '--help')

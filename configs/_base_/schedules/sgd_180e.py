@@ -4,6 +4,8 @@
 optim_wrapper = dict(
     type='ReIDAmpOptimWrapper',
     dtype='float16',
+    # Parameters of equal learning rate and weight decay together, updated by one fused kernel.
+    constructor='MergedParamGroups',
     optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=1e-4),
     # Every parameter whose name contains `bias` learns at twice the rate.
     paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=2.0))),

@@ -8,17 +8,22 @@ from fusionreid.registry import HOOKS
 
 @HOOKS.register_module()
 class EpochLengthHook(Hook):
-    """Keeps the estimate of the time left right while epochs differ in length.
+    """Keeps the time left and the accumulation of gradients right while epochs differ in length.
 
     Identity-balanced sampling gives each epoch a few batches more or fewer; mmengine multiplies
-    the first epoch's number by the number of epochs.
+    the first epoch's number by the number of epochs. With ``accumulative_counts=k`` in the
+    optimizer wrapper, the last update of an epoch takes the mean over the fewer than k batches that
+    are left, so that nothing is carried into the next epoch or lost between saving and resuming.
     """
 
     # After the sampler has planned its epoch.
     priority = 'BELOW_NORMAL'
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Recompute the number of iterations that are still to come."""
+        """Recompute the iterations that are still to come and start counting batches anew."""
         loop = runner.train_loop
         epochs_left = loop.max_epochs - loop.epoch
         loop._max_iters = loop.iter + epochs_left * len(loop.dataloader)
+        wrapper = runner.optim_wrapper
+        if getattr(wrapper, '_accumulative_counts', 1) > 1:
+            wrapper.initialize_count_status(runner.model, 0, len(loop.dataloader))

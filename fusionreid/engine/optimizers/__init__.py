@@ -1,3 +1,10 @@
 from .amp_optim_wrapper import ReIDAmpOptimWrapper
+from .lr_scaling import scale_learning_rate
+from .merged_param_groups import MergedParamGroups, merge_param_groups
 
-__all__ = ['ReIDAmpOptimWrapper']
+__all__ = [
+    'MergedParamGroups',
+    'ReIDAmpOptimWrapper',
+    'merge_param_groups',
+    'scale_learning_rate',
+]

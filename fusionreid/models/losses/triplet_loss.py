@@ -6,6 +6,10 @@ from torch.nn import functional as F
 
 from fusionreid.registry import MODELS
 
+from .joined_batch import join_batches
+
+MINING = ('local', 'global')
+
 
 def pairwise_euclidean(features: Tensor) -> Tensor:
     """Return the Euclidean distances between all rows.
@@ -46,7 +50,7 @@ def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None 
     """Compute the batch-hard triplet loss on un-normalised features.
 
     Args:
-        features: Features of shape ``(B, D)``; computed in float32 whatever their type.
+        features: Features of shape ``(B, D)``; half-precision ones are computed in float32.
         ids: Identities of shape ``(B,)``.
         margin: None for the soft margin ``log(1 + exp(d_ap - d_an))``, else ``max(0, d_ap - d_an +
             margin)``.
@@ -55,7 +59,8 @@ def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None 
         Scalar mean over the anchors that have a negative; 0 when none has.
     """
     with torch.autocast(features.device.type, enabled=False):
-        distances = pairwise_euclidean(features.float())
+        wide = features.to(torch.promote_types(features.dtype, torch.float32))
+        distances = pairwise_euclidean(wide)
         positive, negative, valid = batch_hard_distances(distances, ids)
         # An anchor without a negative has an infinite distance: replaced before the loss, since inf
         # * 0 is NaN.
@@ -72,15 +77,29 @@ class BatchHardTripletLoss(nn.Module):
         margin: None (default) for the soft margin, else a fixed margin, at least 0, in units of
             feature distance.
         loss_weight: Factor of the loss. Defaults to 1.
+        mining: Where positives and negatives come from when several processes train: ``'local'``
+            (default), each process's own batch, or ``'global'``, the batches of all of them. Under
+            DistributedDataParallel the latter gives loss and gradient of one process on the joined
+            batch; see :func:`~fusionreid.models.losses.joined_batch.join_batches`.
+
+    Raises:
+        ValueError: If the margin is negative or the mining unknown.
     """
 
-    def __init__(self, margin: float | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, margin: float | None = None, loss_weight: float = 1.0, mining: str = 'local'
+    ) -> None:
         super().__init__()
         if margin is not None and margin < 0:
             raise ValueError(f'the triplet margin must be None or at least 0, got {margin}')
+        if mining not in MINING:
+            raise ValueError(f'the mining must be one of {MINING}, got {mining!r}')
         self.margin = margin
         self.loss_weight = loss_weight
+        self.mining = mining
 
     def forward(self, features: Tensor, ids: Tensor) -> Tensor:
         """Return the weighted loss of features ``(B, D)`` with identities ``(B,)``."""
+        if self.mining == 'global':
+            features, ids = join_batches(features, ids)
         return self.loss_weight * batch_hard_triplet_loss(features, ids, self.margin)

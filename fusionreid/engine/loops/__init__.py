@@ -1,0 +1,3 @@
+from .cross_domain_test_loop import CrossDomainTestLoop
+
+__all__ = ['CrossDomainTestLoop']

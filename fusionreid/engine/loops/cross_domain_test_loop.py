@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, TestLoop
+
+from fusionreid.datasets import ReIDDataset
+from fusionreid.errors import ConfigError
+from fusionreid.evaluation.metrics.rerank_protocol import RERANKED
+from fusionreid.evaluation.metrics.score_table import format_rows
+from fusionreid.registry import DATASETS, LOOPS
+
+
+@LOOPS.register_module()
+class CrossDomainTestLoop(TestLoop):
+    """Scores one model on several data sets in one run, and logs one table.
+
+    Cameras of a data set that the model was not trained on mean nothing to its side information
+    embedding: it is told those of ``home`` only, the others get the mean camera embedding.
+
+    Args:
+        runner: The runner.
+        dataloader: Config of the test data loader; of its data set only split and pipeline are
+            used.
+        evaluator: Config of the evaluator, built anew for every data set. Features that it saves
+            go to a folder per data set.
+        datasets: Configs of data sets, without split and pipeline.
+        home: Config of the data set that the model was trained on.
+        fp16: Whether to run the model in half precision.
+
+    Raises:
+        ConfigError: If there is no data set, or two have the same name.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Mapping[str, Any],
+        evaluator: Mapping[str, Any],
+        datasets: Sequence[Mapping[str, Any]],
+        home: Mapping[str, Any] | None = None,
+        fp16: bool = False,
+    ) -> None:
+        if not datasets:
+            raise ConfigError('a cross-domain test needs at least one data set')
+        self._home = home
+        self._evaluator_config = copy.deepcopy(dict(evaluator))
+        self._home = DATASETS.build(dict(home, pipeline=[], lazy_init=True)) if home else None
+        loaders = []
+        for dataset in datasets:
+            config = copy.deepcopy(dict(dataloader))
+            kept = {key: config['dataset'][key] for key in ('split', 'pipeline')}
+            # Workers of a data set that is done would stay.
+            config.update(dataset=dict(dataset, **kept), persistent_workers=False)
+            loaders.append(runner.build_dataloader(config))
+        names = [loader.dataset.metainfo['dataset_name'] for loader in loaders]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(
+                    f'two data sets are called {name!r}: give them different dataset_name fields'
+                )
+        self._loaders = dict(zip(names, loaders, strict=True))
+        super().__init__(runner, loaders[0], self._evaluator_config, fp16)
+
+    def _build_evaluator(self, name: str, loader: Any) -> Any:
+        config = copy.deepcopy(self._evaluator_config)
+        if config.get('out_dir'):
+            config['out_dir'] = str(Path(config['out_dir']) / name)
+        evaluator = self.runner.build_evaluator(config)
+        evaluator.dataset_meta = loader.dataset.metainfo
+        return evaluator
+
+    def run(self) -> dict[str, float]:
+        """Score every data set.
+
+        Returns:
+            Scores by name, those of a data set after its name: ``'Market-1501/reid/mAP'``.
+        """
+        model = self.runner.model
+        model = model.module if is_model_wrapper(model) else model
+        uses_cameras = model.use_cameras
+        metrics: dict[str, float] = {}
+        rows = [['data set', 'queries', 'gallery', 'cameras']]
+        try:
+            for name, loader in self._loaders.items():
+                self.dataloader = loader
+                self.evaluator = self._build_evaluator(name, loader)
+                model.use_cameras = uses_cameras and self._is_home(loader.dataset)
+                scores = super().run()
+                metrics.update({f'{name}/{key}': value for key, value in scores.items()})
+                rows.append([name, *self._describe(loader, model)])
+                headline = _headline(scores)
+                rows[0] = [*rows[0][:4], *headline]
+                rows[-1] += [f'{value:.2f}' for value in headline.values()]
+        finally:
+            model.use_cameras = uses_cameras
+        print_log('Scores in percent\n' + '\n'.join(format_rows(rows)), logger='current')
+        return metrics
+
+    def _is_home(self, dataset: ReIDDataset) -> bool:
+        home = self._home
+        if type(dataset) is not type(home):
+            return False
+        if home.METAINFO['dataset_name']:  # a published one, wherever it lies
+            return True
+        places = [(Path(each.data_root).resolve(), each.ann_file) for each in (home, dataset)]
+        return places[0] == places[1]
+
+    @staticmethod
+    def _describe(loader: Any, model: Any) -> list[str]:
+        counts = loader.dataset.metainfo['counts']
+        cameras = 'not used'
+        if model.num_cameras:
+            cameras = 'known' if model.use_cameras else 'mean'
+        return [str(counts['query']['images']), str(counts['gallery']['images']), cameras]
+
+
+def _headline(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores that carry plain names, without the metric's prefix."""
+    plain = {name.partition('/')[2]: value for name, value in scores.items()}
+    return {
+        name: value for name, value in plain.items() if '.' not in name.removeprefix(f'{RERANKED}.')
+    }

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import OPTIMIZERS
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fusionreid.errors import ConfigError
+from fusionreid.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+# Multiples of the base values that a group's own `lr` and `weight_decay` already contain.
+MULTIPLES = ('lr_mult', 'decay_mult')
+FUSED_DEVICES = ('cuda', 'cpu')
+
+
+def merge_param_groups(groups: Iterable[dict], defaults: dict[str, Any]) -> list[dict]:
+    """Join parameter groups whose options are all equal.
+
+    An optimizer updates every parameter by the options of its group alone, so the update is that of
+    the separate groups. The order is that of the first member of each group, and within a group
+    that of the input.
+
+    Args:
+        groups: Groups in torch's form: ``params`` and options.
+        defaults: Options of the optimizer; a group without one of them has the default.
+
+    Returns:
+        The joined groups, each with all of its options.
+
+    Raises:
+        ConfigError: If a parameter comes twice.
+    """
+    merged: list[tuple[dict, list[Tensor]]] = []
+    seen: set[Tensor] = set()
+    for group in groups:
+        options = defaults | {
+            name: value
+            for name, value in group.items()
+            if name != 'params' and name not in MULTIPLES
+        }
+        members = next((params for known, params in merged if known == options), None)
+        if members is None:
+            members = []
+            merged.append((options, members))
+        if not seen.isdisjoint(group['params']):
+            raise ConfigError(
+                'a parameter that two modules share would be updated twice: set '
+                'optim_wrapper.paramwise_cfg.bypass_duplicate=True'
+            )
+        seen.update(group['params'])
+        members.extend(group['params'])
+    return [dict(params=members, **options) for options, members in merged]
+
+
+def fused_option(optimizer: type[Optimizer], parameters: Iterable[Tensor]) -> dict[str, bool]:
+    """Return ``fused=True`` where one kernel can update all parameters.
+
+    Where it cannot, torch's own choice stays: ``foreach`` on a GPU, a loop on a CPU (where
+    ``foreach`` is slower than the loop).
+
+    Args:
+        optimizer: Class of the optimizer.
+        parameters: What it will update.
+
+    Returns:
+        Arguments to add to the optimizer's own.
+    """
+    fits = all(
+        parameter.device.type in FUSED_DEVICES and parameter.is_floating_point()
+        for parameter in parameters
+    )
+    return dict(fused=True) if fits and 'fused' in inspect.signature(optimizer).parameters else {}
+
+
+def refuse_other_groups(optimizer: Optimizer, state: dict) -> None:
+    """Refuse the saved state of an optimizer whose parameters are grouped in another way.
+
+    Raises:
+        ConfigError: If number or sizes of the groups differ.
+    """
+    ours = [len(group['params']) for group in optimizer.param_groups]
+    saved = [len(group['params']) for group in state['param_groups']]
+    if ours == saved:
+        return
+    message = (
+        f'the checkpoint groups the parameters of its optimizer as {_sizes(saved)}, this config '
+        f'as {_sizes(ours)}'
+    )
+    if sum(ours) == sum(saved) == len(saved):
+        message += (
+            ': it was written with a group for each parameter; resume it with --cfg-options '
+            'optim_wrapper.constructor=DefaultOptimWrapperConstructor'
+        )
+    else:
+        message += (
+            ': resume it with the optim_wrapper that it was trained with, or start from its '
+            'weights alone with --cfg-options load_from=CHECKPOINT and without --resume'
+        )
+    raise ConfigError(message)
+
+
+def _sizes(groups: list[int]) -> str:
+    shown = ' + '.join(map(str, groups[:4])) + (' + ...' if len(groups) > 4 else '')
+    return f'{len(groups)} group(s) of {shown}'
+
+
+def follow_memory_layout(optimizer: Optimizer) -> None:
+    """Lay the optimizer's state out in memory as its parameters are.
+
+    Torch's fused kernels walk through memory without looking at strides: a momentum that was saved
+    by a model in the usual layout would update the wrong weights of one in channels-last layout.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if (
+                torch.is_tensor(value)
+                and value.shape == parameter.shape
+                and value.stride() != parameter.stride()
+            ):
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MergedParamGroups(DefaultOptimWrapperConstructor):
+    """mmengine's constructor with one group for all parameters of equal options, and fused updates.
+
+    mmengine gives each parameter a group of its own as soon as there is a ``paramwise_cfg``. Here
+    all rules of ``paramwise_cfg`` are kept and the groups joined, see :func:`merge_param_groups`.
+    Unless the optimizer's config has ``fused`` or ``foreach``, torch's fused implementation is
+    taken where there is one. State that does not fit the groups is refused.
+
+    Args:
+        optim_wrapper_cfg: Config of the optimizer wrapper, with ``optimizer``.
+        paramwise_cfg: As in mmengine.
+    """
+
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
+    ) -> None:
+        """Add a module's parameters to the groups; called for every submodule, the whole last."""
+        super().add_params(params, module, prefix, **kwargs)
+        if not prefix:
+            defaults = {key: value for key, value in self.optimizer_cfg.items() if key != 'type'}
+            params[:] = merge_param_groups(params, defaults)
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer wrapper for a model, wrapped for several processes or not."""
+        if not self.optimizer_cfg.keys() & {'fused', 'foreach'}:
+            with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+                kind = self.optimizer_cfg['type']
+                kind = registry.get(kind) if isinstance(kind, str) else kind
+            option = fused_option(kind, model.parameters())
+            self.optimizer_cfg = dict(self.optimizer_cfg, **option)
+        wrapper = super().__call__(model)
+        wrapper.optimizer.register_load_state_dict_pre_hook(refuse_other_groups)
+        wrapper.optimizer.register_load_state_dict_post_hook(follow_memory_layout)
+        return wrapper
