@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusionreid.checkpoints.errors import WeightsError
+from fusionreid.checkpoints.weight_file import find_state_dict, read_weight_file
+from fusionreid.datasets.errors import ImageDecodeError
+from fusionreid.engine.script_runner import usable_cores
+from fusionreid.evaluation.feature_set import ALL
+from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
+
+from .device import usable_device
+from .errors import GalleryError
+from .feature_spec import FeatureSpec
+from .plain_config import parse_plain_config
+
+Image = str | Path | np.ndarray
+LOADERS = ('test_dataloader', 'val_dataloader')
+SETTINGS = ('model', *LOADERS)
+CHANNEL_ORDERS = ('rgb', 'bgr')
+UNKNOWN_CAMERA = -1
+SHOWN_PROBLEMS = 4
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Features of some of the images.
+
+    Attributes:
+        positions: Positions (B,) of the images in what was asked for, ascending.
+        features: Their features (B, D), float32, L2-normalised, on the model's device.
+        failed: Reasons by position for the images of this batch that cannot be decoded.
+    """
+
+    positions: list[int]
+    features: Tensor
+    failed: dict[int, str]
+
+
+class FeatureExtractor:
+    """A trained model that turns images into features.
+
+    The config is taken from ``config``, else from the checkpoint itself, else from the only
+    ``.py`` file beside it. Only ``config``, which the caller names, is run as Python; from
+    the other two nothing but plain values is read. Weights must fit exactly.
+
+    Args:
+        checkpoint: Weights; may be missing only for a model that has none.
+        config: Config file, or text of plain values as :attr:`FeatureSpec.config` holds it.
+        feature: Name of the feature, or ``'all'`` for all of them side by side.
+        use_cameras: Whether the side information embedding (SIE) is told the cameras. False takes
+            its mean for every image, for cameras that the model was not trained with. None leaves
+            it to the config. A camera of -1 is unknown and always gets the mean.
+        device: Where the model runs.
+        batch_size: Images that go through the model at once.
+
+    Raises:
+        GalleryError: If there is no config, or the feature, the device or the batch size cannot
+            be.
+        WeightsError: If the weights cannot be read or do not fit the model.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        config: str | Path | None = None,
+        *,
+        feature: str = ALL,
+        use_cameras: bool | None = None,
+        device: str | torch.device = 'cpu',
+        batch_size: int = 64,
+    ) -> None:
+        if batch_size < 1:
+            raise GalleryError(f'batch_size must be at least 1, got {batch_size}')
+        self.device = usable_device(device)
+        self.batch_size = batch_size
+        content = None if checkpoint is None else read_weight_file(checkpoint)
+        settings = _find_config(checkpoint, content, config)
+        model = settings.get('model')
+        if not isinstance(model, dict):
+            raise GalleryError(f'the config of {checkpoint or config} has no model')
+        if use_cameras is not None:
+            model['use_cameras'] = use_cameras
+        pipeline = _find_pipeline(settings)
+        with DefaultScope.overwrite_default_scope(SCOPE):
+            self.model = MODELS.build(copy.deepcopy(model))
+            self.pipeline = [TRANSFORMS.build(dict(step)) for step in pipeline]
+        loader = dict(dataset=dict(pipeline=pipeline))
+        _load_weights(self.model, content, checkpoint)
+        self.model.to(self.device).eval()
+        widths = self.model.feature_widths
+        if feature not in (ALL, *widths):
+            raise GalleryError(f'feature {feature!r} is unknown: the model gives {[ALL, *widths]}')
+        self.spec = FeatureSpec(
+            width=sum(widths.values()) if feature == ALL else widths[feature],
+            feature=feature,
+            protocol=self.model.protocol,
+            checkpoint=None if checkpoint is None else str(Path(checkpoint).resolve()),
+            sha256=None if checkpoint is None else file_sha256(checkpoint),
+            config=Config(dict(model=model, test_dataloader=loader)).dump(),
+        )
+
+    @torch.no_grad()
+    def batches(
+        self,
+        images: Sequence[Image],
+        camera_ids: Sequence[int] | None = None,
+        channel_order: str = 'rgb',
+    ) -> Iterator[FeatureBatch]:
+        """Compute features batch by batch; the next images are decoded meanwhile.
+
+        Args:
+            images: Paths of image files, or uint8 arrays of shape (H, W, 3).
+            camera_ids: Their 0-based cameras, -1 for unknown; None means all unknown.
+            channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
+
+        Yields:
+            The batches, in order.
+
+        Raises:
+            GalleryError: Before anything is computed, if an array is no image or a camera is none
+                of the model's.
+        """
+        cameras = self._check(images, camera_ids, channel_order)
+        with ThreadPoolExecutor(usable_cores()) as pool:
+
+            def start(first: int) -> list[Future]:
+                last = min(first + self.batch_size, len(images))
+                return [
+                    pool.submit(self._prepare, images[number], cameras[number], channel_order)
+                    for number in range(first, last)
+                ]
+
+            waiting = start(0)
+            for first in range(0, len(images), self.batch_size):
+                current, waiting = waiting, start(first + self.batch_size)
+                positions, samples, failed = [], [], {}
+                for number, future in enumerate(current, first):
+                    try:
+                        samples.append(future.result())
+                        positions.append(number)
+                    except ImageDecodeError as error:
+                        failed[number] = str(error)
+                yield FeatureBatch(positions, self._run(samples), failed)
+
+    def extract(
+        self,
+        images: Sequence[Image],
+        camera_ids: Sequence[int] | None = None,
+        channel_order: str = 'rgb',
+    ) -> Tensor:
+        """Compute the features of all images; see :meth:`batches`.
+
+        Returns:
+            Features of shape (N, D), float32, L2-normalised.
+
+        Raises:
+            ImageDecodeError: If an image cannot be decoded.
+        """
+        parts = [torch.empty(0, self.spec.width, device=self.device)]
+        for batch in self.batches(images, camera_ids, channel_order):
+            if batch.failed:
+                raise ImageDecodeError(next(iter(batch.failed.values())))
+            parts.append(batch.features)
+        return torch.cat(parts)
+
+    def _check(
+        self, images: Sequence[Image], camera_ids: Sequence[int] | None, channel_order: str
+    ) -> list[int]:
+        if channel_order not in CHANNEL_ORDERS:
+            raise GalleryError(f'channel_order must be one of {CHANNEL_ORDERS}: {channel_order!r}')
+        for number, image in enumerate(images):
+            if isinstance(image, (str, Path)):
+                continue
+            kind = getattr(image, 'dtype', type(image).__name__)
+            shape = tuple(getattr(image, 'shape', ()))
+            if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+                raise GalleryError(
+                    f'image {number} is neither a path nor a uint8 array of shape (H, W, 3): '
+                    f'{kind} of shape {shape}'
+                )
+        cameras = [UNKNOWN_CAMERA] * len(images) if camera_ids is None else list(camera_ids)
+        if len(cameras) != len(images):
+            raise GalleryError(f'got {len(images)} images but {len(cameras)} camera_ids')
+        known = self.model.num_cameras if self.model.use_cameras else 0
+        for image, camera in zip(images, cameras, strict=True):
+            if camera < UNKNOWN_CAMERA or (known and camera >= known):
+                name = image if isinstance(image, (str, Path)) else 'an image'
+                raise GalleryError(
+                    f'camera_id {camera} of {name} is none of the {known or "possible"} cameras '
+                    'of the model (0-based; -1 is unknown): build the FeatureExtractor with '
+                    'use_cameras=False (--mean-camera), which takes the mean camera for all'
+                )
+        return [int(camera) for camera in cameras]
+
+    def _prepare(self, image: Image, camera_id: int, channel_order: str) -> dict[str, Any]:
+        steps = self.pipeline
+        if isinstance(image, (str, Path)):
+            sample: dict[str, Any] = dict(img_path=str(image), camera_id=camera_id)
+        else:
+            pixels = image if channel_order == 'rgb' else image[..., ::-1]
+            pixels = np.ascontiguousarray(pixels)
+            shape = pixels.shape[:2]
+            sample = dict(img=pixels, ori_shape=shape, img_shape=shape, camera_id=camera_id)
+            steps = steps[1:]
+        for step in steps:
+            sample = step(sample)
+        return sample
+
+    def _run(self, samples: list[dict[str, Any]]) -> Tensor:
+        if not samples:
+            return torch.empty(0, self.spec.width, device=self.device)
+        names = ('inputs', 'data_samples')
+        predicted = self.model.test_step({name: [item[name] for item in samples] for name in names})
+        rows = [
+            torch.cat(list(sample.features.values()))
+            if self.spec.feature == ALL
+            else sample.features[self.spec.feature]
+            for sample in predicted
+        ]
+        return F.normalize(torch.stack(rows))
+
+
+def file_sha256(path: str | Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _find_config(checkpoint: Any, content: Any, config: str | Path | None) -> dict[str, Any]:
+    """Model and loaders of the config, wherever it is."""
+    if config is not None and not (isinstance(config, str) and '\n' in config):
+        if not Path(config).is_file():
+            raise GalleryError(f'there is no config file {str(config)!r}')
+        full = Config.fromfile(config).to_dict()
+        return {name: full[name] for name in SETTINGS if full.get(name)}
+    if config is not None:
+        return parse_plain_config(config, SETTINGS, 'the index')
+    if checkpoint is None:
+        raise GalleryError('neither a checkpoint nor a config: give one of them')
+    meta = content.get('meta') if isinstance(content, dict) else None
+    if isinstance(meta, dict) and isinstance(meta.get('cfg'), str):
+        return parse_plain_config(meta['cfg'], SETTINGS, str(checkpoint))
+    beside = sorted(Path(checkpoint).parent.glob('*.py'))
+    if len(beside) != 1:
+        raise GalleryError(
+            f'{checkpoint} holds no config, and {len(beside)} .py files lie beside it: name the '
+            f'config file (--config)'
+        )
+    return parse_plain_config(beside[0].read_text(encoding='utf-8'), SETTINGS, str(beside[0]))
+
+
+def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    for name in LOADERS:
+        loader = settings.get(name)
+        if loader and loader.get('dataset', {}).get('pipeline'):
+            pipeline = loader['dataset']['pipeline']
+            if pipeline[0].get('type') != 'LoadReIDImage':
+                raise GalleryError(
+                    f"the test pipeline must begin with dict(type='LoadReIDImage'), got "
+                    f'{pipeline[0]}'
+                )
+            return pipeline
+    # The config of converted weights holds the model alone, but the model knows its input size.
+    for branch in settings['model'].get('branches', {}).values():
+        size = (branch or {}).get('backbone', {}).get('img_size')
+        if size:
+            resize = dict(type='AntialiasedResize', scale=tuple(size)[::-1])
+            return [dict(type='LoadReIDImage'), resize, dict(type='PackReIDInputs')]
+    raise GalleryError(
+        'the config has neither a test pipeline nor an img_size: give the config file with '
+        'the data set (--config)'
+    )
+
+
+def _load_weights(model: nn.Module, content: Any, checkpoint: Any) -> None:
+    """Load the weights, which must fit exactly."""
+    if checkpoint is None:
+        if next(model.parameters(), None) is not None:
+            raise WeightsError('the model has weights to load: name the checkpoint')
+        return
+    try:
+        state = find_state_dict(content)[0]
+    except WeightsError as error:
+        raise WeightsError(f'{checkpoint}: {error}') from error
+    state = {name.removeprefix('module.'): value for name, value in state.items()}
+    wanted = model.state_dict()
+    problems = [f'{name} is missing' for name in wanted if name not in state]
+    problems += [f'{name} is left over' for name in state if name not in wanted]
+    problems += [
+        f'{name} has shape {list(state[name].shape)}, the model {list(value.shape)}'
+        for name, value in wanted.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if problems:
+        more = f' and {len(problems) - SHOWN_PROBLEMS} more'
+        raise WeightsError(
+            f'{checkpoint} does not fit the model of its config: '
+            + '; '.join(problems[:SHOWN_PROBLEMS])
+            + (more if len(problems) > SHOWN_PROBLEMS else '')
+        )
+    model.load_state_dict(state)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import GalleryError
+
+GIVEN = 'given'
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What the features of a gallery are, so that only like is compared with like.
+
+    Args:
+        width: Width D of a feature.
+        feature: Name of the model's feature, ``'all'`` for all of them, ``'given'`` for features
+            that were computed elsewhere.
+        protocol: How the model makes it (before or after the BNNeck, SIE on or off).
+        checkpoint: Path of the weights; None for features that need none.
+        sha256: Checksum of that file.
+        config: Text of the model's config and test pipeline; None without a model.
+    """
+
+    width: int
+    feature: str = GIVEN
+    protocol: str = 'computed elsewhere'
+    checkpoint: str | None = None
+    sha256: str | None = None
+    config: str | None = None
+
+    @property
+    def weights(self) -> str:
+        """The weights in words: the file's name and the beginning of its checksum."""
+        if self.checkpoint is None:
+            return 'no weights'
+        return f'{Path(self.checkpoint).name} (sha256 {self.sha256[:12]})'
+
+    @property
+    def label(self) -> str:
+        """One line about the features."""
+        return f'{self.feature}, width {self.width}, {self.protocol}, {self.weights}'
+
+    @property
+    def _identity(self) -> tuple:
+        # The config counts where there are no weights to tell models apart.
+        maker = self.config if self.sha256 is None else self.sha256
+        return self.feature, self.width, self.protocol, maker
+
+    def check_same(self, other: FeatureSpec) -> None:
+        """Compare with the features of a model that is to be used with a gallery of these.
+
+        Raises:
+            GalleryError: If they cannot be compared, naming both.
+        """
+        if self.width != other.width:
+            raise GalleryError(
+                f'the gallery holds features of width {self.width} ({self.feature}, '
+                f'{self.weights}), the model gives width {other.width} ({other.feature}, '
+                f'{other.weights}): use the model of the gallery, or index the images again'
+            )
+        if GIVEN not in (self.feature, other.feature) and self._identity != other._identity:
+            raise GalleryError(
+                f'the gallery holds features of another model or protocol: {self.label}; the model '
+                f'gives: {other.label}'
+            )
