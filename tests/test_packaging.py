@@ -41,9 +41,11 @@ def required(name: str) -> dict[str, str]:
 
 def third_party_imports(folder: Path) -> dict[str, str]:
     """Top-level module imported in a folder to one of the files that do."""
-    own = {'fusionreid'} | {path.stem for path in (ROOT / 'tests').iterdir()}
     found = {}
     for path in folder.rglob('*.py'):
+        # A script may import its neighbours.
+        own = {'fusionreid'} | {other.stem for other in path.parent.glob('*.py')}
+        own |= {path.stem for path in (ROOT / 'tests').iterdir()}
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
