@@ -1,6 +1,11 @@
 """FusionReID: person re-identification by unified convolutional and transformer features."""
 
-from . import registry
-from .version import __version__
+import warnings
+
+# mmcv-lite says at every start that it lacks an operator which nothing here uses.
+warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+
+from . import registry  # noqa: E402
+from .version import __version__  # noqa: E402
 
 __all__ = ['__version__', 'registry']

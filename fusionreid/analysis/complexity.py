@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusionreid.models import FusionReID
+from fusionreid.models import FusionReID, plain_computation
 from fusionreid.models.backbones.side_information import SideInformationEmbedding
 from fusionreid.registry import MODELS
 
@@ -30,6 +30,9 @@ class Complexity:
         macs: Multiply-adds of convolutions and linear layers, as the paper counts them. What
             attention multiplies without weights (queries by keys, scores by values) is left out.
         flops: Floating-point operations, two per multiply-add, with attention.
+
+    Operations are those of the layers as they are written down; the model itself computes the same
+    with fewer, see :func:`fusionreid.models.plain_computation`.
     """
 
     params: int
@@ -58,9 +61,10 @@ def measure_complexity(model: FusionReID, input_size: tuple[int, int]) -> dict[s
     device = next((weight.device for weight in model.parameters()), torch.device('cpu'))
     image = torch.zeros(1, 3, *input_size, device=device)
     model.eval()
-    # The plain implementation of attention, whose matrix products can be counted on every device.
+    # Attention of other libraries in the implementation whose matrix products can be counted on
+    # every device.
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+    with torch.no_grad(), plain_computation(model), sdpa_kernel(SDPBackend.MATH), counter:
         model(image, mode='tensor')
     # Operations by module; the name of the outermost is its class's.
     counts = {

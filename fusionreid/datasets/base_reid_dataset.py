@@ -10,12 +10,15 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
+from fusionreid.errors import ConfigError
 from fusionreid.registry import TRANSFORMS
 
 from .annotation import ROLES, ReIDAnnotation
 from .errors import DatasetFormatError, DatasetNotFoundError
+from .image_cache import SharedImageCache
 from .randomness import seeded_augmentation
 from .split_table import split_table
+from .transforms import AntialiasedResize, LoadReIDImage
 
 SPLITS = {
     'train': ('train',),
@@ -52,6 +55,13 @@ class ReIDDataset(BaseDataset, ABC):
         indices (int | Sequence[int] | None): Keep only these items, as in MMEngine. Labels,
             ``num_ids`` and the table stay those of the whole split.
         serialize_data (bool): Hold the items in one buffer that workers share.
+        cache_images (bool): Keep every image decoded and resized in memory that all workers share,
+            from its first use on. What comes after the resizing is drawn anew each time, so the
+            items are the same with and without. The pipeline must begin with ``LoadReIDImage`` and
+            ``AntialiasedResize``. The size is logged before anything is read; each process of
+            distributed training has a cache of its own.
+        cache_limit_gib (float | None): Refuse a larger cache, in GiB; ``None`` for all the shared
+            memory that is free.
         lazy_init (bool): Read nothing before ``full_init`` is called.
     """
 
@@ -76,6 +86,8 @@ class ReIDDataset(BaseDataset, ABC):
         metainfo: Mapping | None = None,
         indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
+        cache_images: bool = False,
+        cache_limit_gib: float | None = None,
         lazy_init: bool = False,
     ) -> None:
         if split not in SPLITS:
@@ -83,6 +95,9 @@ class ReIDDataset(BaseDataset, ABC):
         if num_cameras is not None and num_cameras < 1:
             raise ValueError(f'num_cameras must be at least 1 or None, but is {num_cameras!r}')
         self.split = split
+        self.cache_images = cache_images
+        self.cache_limit_gib = cache_limit_gib
+        self._image_cache: SharedImageCache | None = None
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
@@ -94,6 +109,8 @@ class ReIDDataset(BaseDataset, ABC):
             test_mode=split != 'train',
             lazy_init=True,
         )
+        if cache_images and self.pipeline.transforms:
+            self._check_cacheable()
         default_name = os.path.basename(os.path.abspath(data_root))
         if ann_file:
             default_name = os.path.splitext(os.path.basename(ann_file))[0]
@@ -170,6 +187,23 @@ class ReIDDataset(BaseDataset, ABC):
             for record in annotation.records[role]
         ]
 
+    def full_init(self) -> None:
+        """Read the data set unless that is done, and reserve the memory of its image cache."""
+        if not self._fully_initialized:
+            super().full_init()
+            self._reserve_image_cache()
+
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keep only some items, as in MMEngine; a cache of images starts anew."""
+        super().get_subset_(indices)
+        self._reserve_image_cache()
+
+    def get_subset(self, indices: int | Sequence[int]) -> ReIDDataset:
+        """Return a data set of some items, as in MMEngine, with an image cache of its own."""
+        subset = super().get_subset(indices)
+        subset._reserve_image_cache()
+        return subset
+
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one item.
 
@@ -183,10 +217,47 @@ class ReIDDataset(BaseDataset, ABC):
         data_info = self.get_data_info(int(idx))
         seed = getattr(idx, 'augment_seed', None)
         if seed is None:
-            return self.pipeline(data_info)
+            return self._run_pipeline(data_info)
         data_info['augment_seed'] = int(seed)
         with seeded_augmentation(data_info['augment_seed']):
-            return self.pipeline(data_info)
+            return self._run_pipeline(data_info)
+
+    def _run_pipeline(self, results: dict) -> Any:
+        cache = self._image_cache
+        if cache is None:
+            return self.pipeline(results)
+        position, cached = results['sample_idx'], cache.get(results['sample_idx'])
+        load, resize, *rest = self.pipeline.transforms
+        if cached is None:
+            results = resize(load(results))
+            cache.put(position, results['img'], results['ori_shape'])
+        else:
+            results['img'], results['ori_shape'] = cached
+            results['img_shape'] = results['img'].shape[:2]
+        for transform in rest:
+            results = transform(results)
+            if results is None:
+                break
+        return results
+
+    def _check_cacheable(self) -> None:
+        first = [type(transform) for transform in self.pipeline.transforms[:2]]
+        if first != [LoadReIDImage, AntialiasedResize]:
+            raise ConfigError(
+                'cache_images keeps images of one size, so the pipeline must begin with '
+                'LoadReIDImage and AntialiasedResize, but it begins with '
+                f'{", ".join(kind.__name__ for kind in first)}'
+            )
+
+    def _reserve_image_cache(self) -> None:
+        self._image_cache = None
+        if self.cache_images and self.pipeline.transforms:
+            self._image_cache = SharedImageCache(
+                len(self),
+                self.pipeline.transforms[1].scale[::-1],
+                f'{self._metainfo["dataset_name"]} {self.split}',
+                self.cache_limit_gib,
+            )
 
     def __getitem__(self, idx: int) -> Any:
         """Prepare one item; unlike MMEngine's, never another one in its place.

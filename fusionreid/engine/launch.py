@@ -54,10 +54,11 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
-    if args.data_root is not None:
-        for name in LOADERS:
-            if cfg.get(name):
-                cfg[name].dataset.data_root = args.data_root
+    for name in LOADERS:
+        if cfg.get(name) and args.data_root is not None:
+            cfg[name].dataset.data_root = args.data_root
+        if cfg.get(name) and not torch.accelerator.is_available():
+            cfg[name].pin_memory = False  # torch warns that there is nothing to lock pages for
     check_parallelism(cfg, args.launcher)
     set_launcher(cfg, args.launcher, args.local_rank)
     return cfg

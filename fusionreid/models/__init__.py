@@ -7,8 +7,9 @@ from .backbones import (
 )
 from .data_preprocessors import ReIDDataPreprocessor
 from .heads import BNNeckHead
-from .losses import BatchHardTripletLoss
+from .losses import BatchHardTripletLoss, IDLoss
 from .necks import DualAttentionMutualFusion, GeMPooling
+from .plain import plain_computation
 from .retrievers import FusionReID
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     'DualAttentionMutualFusion',
     'FusionReID',
     'GeMPooling',
+    'IDLoss',
     'ReIDDataPreprocessor',
     'ReIDResNet',
     'ReIDT2TViT',
     'ReIDVisionTransformer',
+    'plain_computation',
 ]

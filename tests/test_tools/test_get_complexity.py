@@ -11,6 +11,7 @@ from tiny_runs import ROOT, load_tool, shrink_model
 from torch import nn
 
 from fusionreid.analysis import build_on_meta, count_parameters, measure_complexity
+from fusionreid.models import plain_computation
 from fusionreid.registry import MODELS
 
 CONFIGS = ROOT / 'configs'
@@ -85,7 +86,8 @@ def count_by_hooks(model: nn.Module, size: tuple[int, int]) -> int:
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(count)
-    model.eval()(torch.zeros(1, 3, *size), mode='tensor')
+    with plain_computation(model):
+        model.eval()(torch.zeros(1, 3, *size), mode='tensor')
     return macs
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ import torch
 from mmengine.config import DictAction
 from torch import Tensor
 
+from fusionreid.analysis.speed import resident_peak
 from fusionreid.apis import Gallery
 from fusionreid.apis.search_engines import ENGINES
 from fusionreid.errors import UserError
@@ -60,19 +60,9 @@ def make_gallery_parts(size: int, dim: int, seed: int) -> Iterator[Tensor]:
         yield make_part(number, min(PART, size - start), dim, seed, noise_seed=1)
 
 
-def peak_bytes() -> int:
-    """Peak of the resident memory of this process so far."""
-    status = Path('/proc/self/status')
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith('VmHWM:'):
-                return int(line.split()[1]) << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-
-
 def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
     """Build, save and search one gallery."""
-    before = peak_bytes()
+    before = resident_peak()
     with tempfile.TemporaryDirectory() as folder:
         settings = dict(type=name, **(args.engine_options or {}))
         if name == 'milvus':
@@ -97,7 +87,7 @@ def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
         for query in queries[: args.single]:
             gallery.search(query, K)
         one_seconds = (time.perf_counter() - start) / args.single
-        peak = peak_bytes() - before
+        peak = resident_peak() - before
         start = time.perf_counter()
         gallery.save(Path(folder) / 'index')
         save_seconds = time.perf_counter() - start

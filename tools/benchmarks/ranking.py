@@ -7,17 +7,15 @@ data set of that scale; no image is needed.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fusionreid.analysis.speed import PeakMemory
 from fusionreid.evaluation.functional import evaluate_ranking
 
 # queries, gallery, identities, cameras, share of distractors in the gallery
@@ -76,41 +74,6 @@ def timed(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     return time.perf_counter() - start, result
-
-
-class PeakMemory:
-    """Bytes of memory that the work inside took at its peak on top of what was in use before."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.bytes = 0
-
-    def __enter__(self) -> PeakMemory:
-        if self.device.type == 'cuda':
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self._before = torch.cuda.memory_allocated(self.device)
-        else:
-            # Resets the peak of the resident set; where that is not possible, the peak so far
-            # counts as in use.
-            with contextlib.suppress(OSError):
-                Path('/proc/self/clear_refs').write_text('5')
-            self._before = self._resident_peak()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.device.type == 'cuda':
-            self.bytes = torch.cuda.max_memory_allocated(self.device) - self._before
-        else:
-            self.bytes = self._resident_peak() - self._before
-
-    @staticmethod
-    def _resident_peak() -> int:
-        status = Path('/proc/self/status')
-        if status.exists():
-            for line in status.read_text().splitlines():
-                if line.startswith('VmHWM:'):
-                    return int(line.split()[1]) << 10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from ranking import SCALES, PeakMemory, make_features, timed
+from ranking import SCALES, make_features, timed
 from torch import Tensor
 
+from fusionreid.analysis.speed import PeakMemory
 from fusionreid.evaluation.functional import (
     RankingResult,
     evaluate_distances,

@@ -4,15 +4,15 @@ input_size = (256, 128)  # height, width
 
 train_pipeline = [
     dict(type='LoadReIDImage'),
-    # mmcv's order is (width, height). Pillow resamples as the published pipeline does.
-    dict(type='Resize', scale=input_size[::-1], backend='pillow', interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5),
+    # mmcv's order is (width, height). Resampled as Pillow does in the published pipeline.
+    dict(type='AntialiasedResize', scale=input_size[::-1], interpolation='bicubic'),
+    dict(type='RandomHorizontalFlip', prob=0.5),
     dict(type='RandomPadCrop', padding=10),
     dict(type='PackReIDInputs'),
 ]
 test_pipeline = [
     dict(type='LoadReIDImage'),
-    dict(type='Resize', scale=input_size[::-1], backend='pillow', interpolation='bilinear'),
+    dict(type='AntialiasedResize', scale=input_size[::-1], interpolation='bilinear'),
     dict(type='PackReIDInputs'),
 ]
 
@@ -20,6 +20,7 @@ train_dataloader = dict(
     batch_size=128,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,  # the batch goes to a GPU while it computes; without a GPU it does nothing
     # Stacks the images in the worker: one shared buffer per batch instead of 128.
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='PKSampler', ids_per_batch=8, instances_per_id=16),
@@ -29,6 +30,7 @@ val_dataloader = dict(
     batch_size=256,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(split='test', pipeline=test_pipeline),

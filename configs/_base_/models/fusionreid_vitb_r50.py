@@ -35,7 +35,7 @@ model = dict(
     head=dict(
         type='BNNeckHead',
         num_classes=None,
-        loss_id=dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1),
+        loss_id=dict(type='IDLoss', label_smoothing=0.1),
         loss_triplet=dict(type='BatchHardTripletLoss', margin=None),
     ),
 )

@@ -1,8 +1,18 @@
 # Importing mmcv's transforms registers Resize, RandomFlip and the others under their own names.
 import mmcv.transforms  # noqa: F401
 
+from .antialiased_resize import AntialiasedResize, resize_image
 from .formatting import PackReIDInputs
 from .loading import LoadReIDImage, read_image
+from .random_horizontal_flip import RandomHorizontalFlip
 from .random_pad_crop import RandomPadCrop
 
-__all__ = ['LoadReIDImage', 'PackReIDInputs', 'RandomPadCrop', 'read_image']
+__all__ = [
+    'AntialiasedResize',
+    'LoadReIDImage',
+    'PackReIDInputs',
+    'RandomHorizontalFlip',
+    'RandomPadCrop',
+    'read_image',
+    'resize_image',
+]

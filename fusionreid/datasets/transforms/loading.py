@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps
+from torchvision.io import decode_jpeg
 
 from fusionreid.registry import TRANSFORMS
 
@@ -12,6 +15,9 @@ from ..errors import ImageDecodeError
 
 # Named, so that no decoder of documents or scripts ever sees a file that calls itself an image.
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF')
+# Beyond this, what Pillow does around decoding costs nothing, and it guards against files that
+# claim a huge size.
+_MAX_PLAIN_PIXELS = 1 << 22
 
 
 def read_image(path: str) -> np.ndarray:
@@ -32,7 +38,15 @@ def read_image(path: str) -> np.ndarray:
             it names the file.
     """
     try:
-        with open(path, 'rb') as file, Image.open(file, formats=_FORMATS) as image:
+        with open(path, 'rb') as file:
+            content = bytearray(file.read())
+        # A copy of what Pillow decodes, without the work that it does around it.
+        if _is_plain_jpeg(content):
+            with contextlib.suppress(RuntimeError):
+                planes = decode_jpeg(torch.frombuffer(content, dtype=torch.uint8))
+                return planes.permute(1, 2, 0).numpy()
+        # Everything else, and what is wrong with a broken file, is for Pillow.
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             image.load()
             _turn_upright(image)
             return np.array(_to_rgb(image))
@@ -43,6 +57,26 @@ def read_image(path: str) -> np.ndarray:
             f"image '{path}' cannot be decoded ({type(error).__name__}: {error}). Replace the "
             f'file, or remove it from the data set.'
         ) from error
+
+
+def _is_plain_jpeg(content: bytearray) -> bool:
+    """Whether a file is a JPEG of usual size with three channels and without EXIF or XMP, in which
+    an orientation may be noted.
+    """
+    if content[:2] != b'\xff\xd8':
+        return False
+    start = 2
+    while start + 9 < len(content) and content[start] == 0xFF:
+        marker = content[start + 1]
+        if marker in (0xC0, 0xC1, 0xC2):  # frame header: bits, height, width, channels
+            bits, channels = content[start + 4], content[start + 9]
+            height = int.from_bytes(content[start + 5 : start + 7], 'big')
+            width = int.from_bytes(content[start + 7 : start + 9], 'big')
+            return bits == 8 and channels == 3 and 0 < height * width <= _MAX_PLAIN_PIXELS
+        if marker == 0xE1 or not 0xC0 <= marker <= 0xFE:
+            return False
+        start += 2 + int.from_bytes(content[start + 2 : start + 4], 'big')
+    return False
 
 
 def _turn_upright(image: Image.Image) -> None:

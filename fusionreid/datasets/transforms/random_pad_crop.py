@@ -6,6 +6,12 @@ from mmcv.transforms import BaseTransform
 from fusionreid.registry import TRANSFORMS
 
 
+def _overlap(shift: int, length: int) -> tuple[slice, slice]:
+    """Where pixels of a row that is shifted by less than its length arrive, and come from."""
+    arrive = slice(max(shift, 0), length + min(shift, 0))
+    return arrive, slice(arrive.start - shift, arrive.stop - shift)
+
+
 @TRANSFORMS.register_module()
 class RandomPadCrop(BaseTransform):
     """Pad an image with zeros on every side, then cut a window of its old size at random.
@@ -32,11 +38,15 @@ class RandomPadCrop(BaseTransform):
             dict: With ``img`` of the same shape.
         """
         image, padding = results['img'], self.padding
-        height, width, channels = image.shape
-        padded = np.zeros((height + 2 * padding, width + 2 * padding, channels), image.dtype)
-        padded[padding : padding + height, padding : padding + width] = image
-        top, left = np.random.randint(0, 2 * padding + 1, size=2)
-        results['img'] = padded[top : top + height, left : left + width]
+        height, width = image.shape[:2]
+        down, right = (padding - np.random.randint(0, 2 * padding + 1, size=2)).tolist()
+        # The window alone, without the padded image around it.
+        shifted = np.zeros_like(image)
+        if abs(down) < height and abs(right) < width:
+            target_rows, source_rows = _overlap(down, height)
+            target_columns, source_columns = _overlap(right, width)
+            shifted[target_rows, target_columns] = image[source_rows, source_columns]
+        results['img'] = shifted
         return results
 
     def __repr__(self) -> str:

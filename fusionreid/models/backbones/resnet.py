@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
 
+from ..activation_checkpointing import run_checkpointed
+
 
 @MODELS.register_module()
 class ReIDResNet(ResNet):
@@ -19,6 +21,8 @@ class ReIDResNet(ResNet):
             padding, as in the authors' released code, with which the published numbers were
             measured and which its checkpoints need.
         strides: Strides of the four stages. Defaults to ``(1, 2, 2, 1)``.
+        with_cp: Whether training recomputes the residual blocks' activations instead of keeping
+            them. Defaults to False.
         **kwargs: Everything else that mmpretrain's ResNet takes.
 
     Raises:
@@ -32,6 +36,7 @@ class ReIDResNet(ResNet):
         depth: int,
         stem: str = 'standard',
         strides: tuple[int, ...] = (1, 2, 2, 1),
+        with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(depth, strides=strides, **kwargs)
@@ -41,6 +46,8 @@ class ReIDResNet(ResNet):
             self.relu = nn.Identity()
             self.maxpool = nn.MaxPool2d(kernel_size=2, stride=2)
         self.out_channels = self.feat_dim
+        # mmpretrain is not told: its recomputation updates the running statistics twice.
+        self.with_cp = with_cp
 
     def train(self, mode: bool = True):
         """Switch the mode and return self, which mmpretrain's backbones do not."""
@@ -51,4 +58,16 @@ class ReIDResNet(ResNet):
         """Return no class token and the last stage's map of shape ``(B, out_channels, H / 16, W /
         16)``.
         """
-        return None, super().forward(images)[-1]
+        if self.deep_stem:
+            feature_map = self.stem(images)
+        else:
+            feature_map = self.relu(self.norm1(self.conv1(images)))
+        feature_map = self.maxpool(feature_map)
+        for name in self.res_layers:
+            stage = getattr(self, name)
+            if self.with_cp and self.training:
+                for block in stage:
+                    feature_map = run_checkpointed(block, feature_map)
+            else:
+                feature_map = stage(feature_map)
+        return None, feature_map

@@ -27,6 +27,9 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         num_heads: Attention heads: 6 for T2T-ViT-14, 8 for T2T-ViT-24. Defaults to 6.
         num_cameras: Cameras of the training set; 0 leaves SIE out. Defaults to 0.
         sie_coefficient: Factor of the camera embedding. Defaults to 3.0.
+        with_cp: Whether training recomputes the activations of the token module and of the layers
+            instead of keeping them, which saves memory for a third more computation. Defaults to
+            False.
         **kwargs: Everything else that mmpretrain's T2T_ViT takes.
 
     Raises:
@@ -41,6 +44,7 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         num_heads: int = 6,
         num_cameras: int = 0,
         sie_coefficient: float = 3.0,
+        with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
         if any(side % TOTAL_STRIDE for side in img_size):
@@ -60,6 +64,7 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         self.patch_resolution = self.tokens_to_token.init_out_size = grid
         self.pos_embed = get_sinusoid_encoding(grid[0] * grid[1] + 1, embed_dims)
         self._set_attention_scales()
+        self.with_cp = with_cp
         self.finish_init(embed_dims, num_cameras, sie_coefficient)
 
     def _set_attention_scales(self) -> None:
@@ -85,8 +90,8 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
             The class token after the final norm, of shape ``(B, D)``, and the patch tokens on their
             grid, ``(B, D, H', W')``.
         """
-        patches, grid = self.tokens_to_token(images)
+        patches, grid = self.run_block(self.tokens_to_token, images)
         tokens = self.drop_after_pos(self.embed_tokens(patches, grid, camera_ids))
         for layer in self.encoder:
-            tokens = layer(tokens)
+            tokens = self.run_block(layer, tokens)
         return self.split_tokens(self.norm(tokens), grid)

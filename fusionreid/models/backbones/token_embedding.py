@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 from mmcv.cnn.bricks import DropPath
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusionreid.errors import ConfigError
 
+from ..activation_checkpointing import run_checkpointed
 from .position_embedding import fit_position_embedding
 from .side_information import SideInformationEmbedding
 
@@ -16,8 +17,9 @@ class TokenEmbeddingMixin:
     """What ReID adds to an mmpretrain transformer: camera embedding, free patch grids, class token
     plus map as output.
 
-    The class it is mixed into provides ``cls_token``, ``pos_embed`` (class token first) and
-    ``patch_resolution``, and calls :meth:`finish_init` at the end of its constructor.
+    The class it is mixed into provides ``cls_token``, ``pos_embed`` (class token first),
+    ``patch_resolution`` and ``with_cp``, and calls :meth:`finish_init` at the end of its
+    constructor.
     """
 
     def finish_init(self, embed_dims: int, num_cameras: int | None, sie_coefficient: float) -> None:
@@ -75,6 +77,12 @@ class TokenEmbeddingMixin:
         tokens = torch.cat((self.cls_token.expand(len(patches), -1, -1), patches), 1)
         tokens = tokens + fit_position_embedding(self.pos_embed, tuple(grid), self.patch_resolution)
         return tokens if self.sie is None else tokens + self.sie(camera_ids)
+
+    def run_block(self, block: nn.Module, inputs: Tensor) -> Any:
+        """Run a block, in training without keeping its activations if ``with_cp``."""
+        if self.with_cp and self.training:
+            return run_checkpointed(block, inputs)
+        return block(inputs)
 
     @staticmethod
     def split_tokens(tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

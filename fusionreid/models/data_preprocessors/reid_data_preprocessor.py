@@ -52,7 +52,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             ValueError: If the images differ in size.
         """
         samples = data.get('data_samples')
-        images = (self._stack(data['inputs'], samples).float() - self.mean) / self.std
+        images = torch.sub(self._stack(data['inputs'], samples), self.mean).div_(self.std)
         if training and self.random_erasing is not None:
             random_erase(images, self._seeds(len(images), samples), **self.random_erasing)
         return dict(inputs=images, data_samples=samples)

@@ -69,9 +69,7 @@ class BNNeckHead(BaseModule):
         self.bnneck = BNNeck(in_channels)
         self.classifier = nn.Linear(in_channels, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
-        self.loss_id = MODELS.build(
-            loss_id or dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1)
-        )
+        self.loss_id = MODELS.build(loss_id or dict(type='fusionreid.IDLoss'))
         self.loss_triplet = MODELS.build(
             loss_triplet or dict(type='fusionreid.BatchHardTripletLoss')
         )
@@ -81,7 +79,7 @@ class BNNeckHead(BaseModule):
         return self.bnneck(features)
 
     def loss(self, features: Tensor, ids: Tensor) -> dict[str, Tensor]:
-        """Compute both losses in float32.
+        """Compute both losses, in float32 where the features are in half precision.
 
         Args:
             features: Features before the BNNeck, of shape ``(B, D)``.
@@ -92,7 +90,10 @@ class BNNeckHead(BaseModule):
         """
         scores = self.classifier(self.bnneck(features))
         with torch.autocast(features.device.type, enabled=False):
+            scores, features = (
+                value.to(torch.promote_types(value.dtype, torch.float32))
+                for value in (scores, features)
+            )
             return dict(
-                loss_id=self.loss_id(scores.float(), ids),
-                loss_triplet=self.loss_triplet(features.float(), ids),
+                loss_id=self.loss_id(scores, ids), loss_triplet=self.loss_triplet(features, ids)
             )

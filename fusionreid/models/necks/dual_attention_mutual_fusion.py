@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
 
+from ..activation_checkpointing import run_checkpointed
 from .gem import GeMPooling
 from .htm import HeterogenousTransmissionModule
 from .lru import LocalRefinementUnit
@@ -30,6 +31,8 @@ class DualAttentionMutualFusion(BaseModule):
         shared: Units with one set of weights for all branches. Defaults to ``('seu',)``, the
             published model; the authors' released code shares none, ``()``.
         depthwise: Whether the LRUs have their depth-wise half. Defaults to True.
+        with_cp: Whether training recomputes the HTMs' activations instead of keeping them. Defaults
+            to False.
 
     Raises:
         ValueError: If the branches, units or widths do not fit together.
@@ -45,10 +48,12 @@ class DualAttentionMutualFusion(BaseModule):
         units: Sequence[str] = ('seu', 'mfu'),
         shared: Sequence[str] = ('seu',),
         depthwise: bool = True,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
         if num_layers < 0:
             raise ValueError(f'num_layers must be 0 or more, got {num_layers}')
+        self.with_cp = with_cp
         branches = list(in_channels)
         self.lru = nn.ModuleDict(
             {
@@ -94,6 +99,10 @@ class DualAttentionMutualFusion(BaseModule):
         patches = {name: map_.flatten(2).transpose(1, 2) for name, map_ in refined.items()}
         summaries = {name: feature.unsqueeze(1) for name, feature in pooled.items()}
         for layer in self.layers:
-            summaries = layer(summaries, patches)
+            summaries = (
+                run_checkpointed(layer, summaries, patches)
+                if self.with_cp and self.training
+                else layer(summaries, patches)
+            )
         features.update({f'{name}_fused': token.squeeze(1) for name, token in summaries.items()})
         return features

@@ -11,8 +11,8 @@ def generalized_mean(feature_map: Tensor, exponent: Tensor | float, eps: float =
     """Pool a feature map by the generalised mean over its positions.
 
     ``(mean(max(x, eps) ** p)) ** (1 / p)``, from "Fine-tuning CNN Image Retrieval with No Human
-    Annotation" (arXiv 1711.02512), equation 3. It is computed in float32, since a cubed float16
-    activation overflows from 41 on.
+    Annotation" (arXiv 1711.02512), equation 3. Half precision is computed in float32, since a
+    cubed float16 activation overflows from 41 on.
 
     Args:
         feature_map: Map of shape ``(B, C, H, W)``.
@@ -22,7 +22,8 @@ def generalized_mean(feature_map: Tensor, exponent: Tensor | float, eps: float =
     Returns:
         Pooled features of shape ``(B, C)``, in the type of ``feature_map``.
     """
-    powered = feature_map.float().clamp(min=eps).pow(exponent)
+    wide = feature_map.to(torch.promote_types(feature_map.dtype, torch.float32))
+    powered = wide.clamp(min=eps).pow(exponent)
     return powered.mean(dim=(2, 3)).pow(1.0 / exponent).to(feature_map.dtype)
 
 

@@ -28,13 +28,36 @@ class SharedEncodingUnit(nn.Module):
         self.mlp = MLP(embed_dims, mlp_ratio)
         self.norm = nn.LayerNorm(embed_dims)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Encode a sequence of shape ``(B, 1 + N, d)``: the summary token and its branch's patch
-        tokens.
+    def forward(self, tokens: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """Encode sequences, each a summary token and its branch's patch tokens.
+
+        Branches that share the unit go through it in one pass: only attention tells their tokens
+        apart.
+
+        Args:
+            tokens: One or several sequences one after the other, of shape ``(B, N, d)``.
+            lengths: Lengths of the sequences, which sum up to N. None for a single one.
+
+        Returns:
+            Encoded tokens of shape ``(B, N, d)``.
         """
-        tokens = tokens + self.attn(self.norm1(tokens))
-        tokens = tokens + self.mlp(self.norm2(tokens))
-        return self.norm(tokens)
+        return self._finish(tokens + self.attn(self.norm1(tokens), lengths))
+
+    def summarise(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Compute :meth:`forward` for the summary token of each sequence alone.
+
+        Args:
+            tokens: Sequences one after the other, of shape ``(B, N, d)``.
+            lengths: Lengths of the sequences, which sum up to N.
+
+        Returns:
+            Encoded summary tokens of shape ``(B, len(lengths), d)``.
+        """
+        summaries = torch.cat([part[:, :1] for part in tokens.split(list(lengths), 1)], 1)
+        return self._finish(summaries + self.attn.attend_first(self.norm1(tokens), lengths))
+
+    def _finish(self, tokens: Tensor) -> Tensor:
+        return self.norm(tokens + self.mlp(self.norm2(tokens)))
 
 
 class MutualFusionUnit(nn.Module):
@@ -107,6 +130,7 @@ class HeterogenousTransmissionModule(BaseModule):
             raise ValueError(f"shared may name 'seu' and 'mfu', got {tuple(shared)}")
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims={embed_dims} is not divisible by num_heads={num_heads}')
+        self.plain = False
         self.units = tuple(units)
         for unit in units:
             owners = [SHARED] if unit in shared else branches
@@ -132,19 +156,42 @@ class HeterogenousTransmissionModule(BaseModule):
             on.
         """
         for unit in self.units:
-            if unit == 'seu':
-                encoded = {
-                    name: self._unit(unit, name)(torch.cat((summaries[name], patches[name]), 1))
-                    for name in summaries
-                }
-                summaries = {name: tokens[:, :1] for name, tokens in encoded.items()}
-                patches = {name: tokens[:, 1:] for name, tokens in encoded.items()}
-            else:
+            if unit == 'mfu':
                 summaries = {
                     name: self._unit(unit, name)(summary, self._others(patches, name))
                     for name, summary in summaries.items()
                 }
+            elif unit == self.units[-1] and not self.plain:
+                # Nobody reads the patch tokens that a last SEU would encode.
+                summaries = self._encode(summaries, patches, summaries_only=True)
+            else:
+                encoded = self._encode(summaries, patches)
+                summaries = {name: tokens[:, :1] for name, tokens in encoded.items()}
+                patches = {name: tokens[:, 1:] for name, tokens in encoded.items()}
         return summaries
+
+    def _encode(
+        self,
+        summaries: dict[str, Tensor],
+        patches: dict[str, Tensor],
+        summaries_only: bool = False,
+    ) -> dict[str, Tensor]:
+        """Run the SEU, once for all branches that share it."""
+        names = list(summaries)
+        together = [names] if SHARED in self.seu and not self.plain else [[name] for name in names]
+        encoded = {}
+        for group in together:
+            unit = self._unit('seu', group[0])
+            lengths = [1 + patches[name].shape[1] for name in group]
+            tokens = torch.cat(
+                [part for name in group for part in (summaries[name], patches[name])], 1
+            )
+            if summaries_only:
+                parts = unit.summarise(tokens, lengths).split(1, 1)
+            else:
+                parts = unit(tokens, lengths).split(lengths, 1)
+            encoded.update(zip(group, parts, strict=True))
+        return encoded
 
     @staticmethod
     def _others(patches: dict[str, Tensor], name: str) -> Tensor:

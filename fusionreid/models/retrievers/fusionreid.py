@@ -34,6 +34,15 @@ class FusionReID(BaseModel):
         use_cameras: Whether the side information embedding is told the cameras. False takes the
             mean camera embedding for every image, as for cameras that were not trained with.
             Defaults to True.
+        flip_test: Whether ``predict`` averages the features of each image and of its mirror image.
+            Defaults to False.
+        channels_last: Whether convolutions keep the channels of a pixel side by side in memory
+            (NHWC), as tensor cores want them. The values are the same up to rounding. Defaults to
+            False.
+        compile: True, or the arguments of ``torch.compile``, to compile one graph for training,
+            features and losses together, and one for extraction, whose batch size is free from two
+            images on. Names in the state dict stay as they are. The built model's attribute
+            ``compiled`` switches it off and on. Defaults to False.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config, e.g. ``dict(type='Pretrained', checkpoint=...)``.
 
@@ -49,6 +58,9 @@ class FusionReID(BaseModel):
         neck: dict | None = None,
         bnneck: str = 'before',
         use_cameras: bool = True,
+        flip_test: bool = False,
+        channels_last: bool = False,
+        compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -62,6 +74,7 @@ class FusionReID(BaseModel):
             raise ValueError("bnneck='after' needs a head")
         self.bnneck = bnneck
         self.use_cameras = use_cameras
+        self.flip_test = flip_test
         # MMEngine's, since init_weights() does not look into torch's.
         self.branches = ModuleDict({name: Branch(**cfg) for name, cfg in branches.items()})
         widths = {name: branch.out_channels for name, branch in self.branches.items()}
@@ -77,6 +90,26 @@ class FusionReID(BaseModel):
             if head
             else {}
         )
+        self.channels_last = channels_last
+        self.compiled = compile is not False
+        if self.compiled:
+            # Not bound methods: a copy of the model, as for EMA, must run with its own weights.
+            options = {} if compile is True else compile
+            self._compiled_features = torch.compile(compute_features, **options)
+            self._compiled_losses = torch.compile(compute_losses, **options)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether convolutions keep the channels of a pixel side by side; setting it reorders the
+        weights in memory.
+        """
+        return self._channels_last
+
+    @channels_last.setter
+    def channels_last(self, wanted: bool) -> None:
+        if wanted != getattr(self, '_channels_last', False):
+            self.to(memory_format=torch.channels_last if wanted else torch.contiguous_format)
+        self._channels_last = wanted
 
     @property
     def num_classes(self) -> int | None:
@@ -131,23 +164,24 @@ class FusionReID(BaseModel):
         Returns:
             Features of shape ``(B, D)`` by name, in the order of their concatenation.
         """
-        outputs = {name: branch(images, camera_ids) for name, branch in self.branches.items()}
-        features = {name: feature for name, (feature, _) in outputs.items()}
-        if self.neck is not None:
-            features.update(self.neck({name: map_ for name, (_, map_) in outputs.items()}))
-        return features
+        if not self.compiled:
+            return compute_features(self, images, camera_ids)
+        # Another view, since the mark stays on the tensor, which may go into training too.
+        images = images.view_as(images)
+        for tensor in (images, camera_ids):
+            if tensor is not None:
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        features = self._compiled_features(self, images, camera_ids)
+        # What CUDA graphs return is overwritten by their next run.
+        return {name: feature.clone() for name, feature in features.items()}
 
     def loss(self, inputs: Tensor, data_samples: list[ReIDDataSample]) -> FeatureDict:
         """Return the two losses of every feature; the total is their plain sum."""
         if not self.heads:
             raise ValueError('this model has no head, so nothing can be trained')
         ids = self._person_ids(data_samples, inputs.device)
-        features = self.extract(inputs, self._camera_ids(data_samples, inputs.device))
-        return {
-            f'{name}.{key}': value
-            for name, feature in features.items()
-            for key, value in self.heads[name].loss(feature, ids).items()
-        }
+        compute = self._compiled_losses if self.compiled else compute_losses
+        return compute(self, inputs, ids, self._camera_ids(data_samples, inputs.device))
 
     def predict(
         self, inputs: Tensor, data_samples: list[ReIDDataSample] | None
@@ -155,7 +189,11 @@ class FusionReID(BaseModel):
         """Fill ``features`` of the data samples (new ones if there are none)."""
         if data_samples is None:
             data_samples = [ReIDDataSample() for _ in inputs]
-        features = self.extract(inputs, self._camera_ids(data_samples, inputs.device))
+        camera_ids = self._camera_ids(data_samples, inputs.device)
+        features = self.extract(inputs, camera_ids)
+        if self.flip_test:
+            mirrored = self.extract(inputs.flip(3), camera_ids)
+            features = {name: (own + mirrored[name]) / 2 for name, own in features.items()}
         if self.bnneck == 'after':
             features = {name: self.heads[name](feature) for name, feature in features.items()}
         features = {name: feature.float() for name, feature in features.items()}
@@ -168,6 +206,8 @@ class FusionReID(BaseModel):
     def protocol(self) -> str:
         """How features are made, as stated beside every score."""
         neck = f'{self.bnneck} BNNeck' if self.heads else 'without BNNeck'
+        if self.flip_test:
+            neck += ', averaged with those of the mirror image'
         if not self.num_cameras:
             return f'features {neck}, no SIE'
         cameras = f'{self.num_cameras} cameras' if self.use_cameras else 'mean camera'
@@ -187,7 +227,7 @@ class FusionReID(BaseModel):
                     'the model (0-based; -1 stands for unknown): set num_cameras of the backbone '
                     'to that of the data set'
                 )
-        return torch.tensor(cameras, device=device)
+        return to_device(cameras, device)
 
     def _person_ids(
         self, data_samples: list[ReIDDataSample] | None, device: torch.device
@@ -202,4 +242,34 @@ class FusionReID(BaseModel):
                     f'{self.num_classes}): set '
                     'num_classes of the head to the number of training identities'
                 )
-        return torch.tensor(ids, device=device)
+        return to_device(ids, device)
+
+
+def compute_features(model: FusionReID, images: Tensor, camera_ids: Tensor | None) -> FeatureDict:
+    """Compute all named features; see :meth:`FusionReID.extract`."""
+    if model.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    outputs = {name: branch(images, camera_ids) for name, branch in model.branches.items()}
+    features = {name: feature for name, (feature, _) in outputs.items()}
+    if model.neck is not None:
+        features.update(model.neck({name: map_ for name, (_, map_) in outputs.items()}))
+    return features
+
+
+def compute_losses(
+    model: FusionReID, images: Tensor, ids: Tensor, camera_ids: Tensor | None
+) -> FeatureDict:
+    """Compute the losses of all features; see :meth:`FusionReID.loss`."""
+    return {
+        f'{name}.{key}': value
+        for name, feature in compute_features(model, images, camera_ids).items()
+        for key, value in model.heads[name].loss(feature, ids).items()
+    }
+
+
+def to_device(values: list[int], device: torch.device) -> Tensor:
+    """Copy whole numbers to a device without waiting for what it is computing."""
+    tensor = torch.tensor(values)
+    if device.type == 'cuda':
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

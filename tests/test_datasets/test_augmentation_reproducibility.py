@@ -1,0 +1,123 @@
+"""An image's augmentation follows from (seed, epoch, index), whoever prepares it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from image_trees import write_market
+from torch.utils.data import DataLoader
+
+from fusionreid.datasets import Market1501
+from fusionreid.datasets.randomness import seeded_augmentation
+from fusionreid.datasets.samplers import PKSampler, pk_sampler
+from fusionreid.models import ReIDDataPreprocessor
+
+FILES = [f'{person:04}_c{camera}_{n}.jpg' for person in range(8) for camera in (1, 2) for n in 'ab']
+PIPELINE = [
+    {'type': 'LoadReIDImage'},
+    {'type': 'AntialiasedResize', 'scale': (16, 32), 'interpolation': 'bicubic'},
+    {'type': 'RandomHorizontalFlip', 'prob': 0.5},
+    {'type': 'RandomPadCrop', 'padding': 4},
+    {'type': 'PackReIDInputs'},
+]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Market1501:
+    root = write_market(tmp_path / 'market1501', {'bounding_box_train': FILES})
+    return Market1501(str(root), pipeline=PIPELINE)
+
+
+def epoch_of(
+    dataset: Market1501,
+    monkeypatch: pytest.MonkeyPatch,
+    epoch: int,
+    seed: int = 3,
+    processes: int = 1,
+    workers: int = 0,
+) -> dict[int, bytes]:
+    """Flipped, cropped, normalised and erased images of an epoch of all processes, by index."""
+    erase = ReIDDataPreprocessor(random_erasing=dict(probability=0.9))
+    images: dict[int, bytes] = {}
+    for rank in range(processes):
+        monkeypatch.setattr(pk_sampler, 'get_dist_info', lambda rank=rank: (rank, processes))
+        # All eight people in every step, so that each number of processes draws all images.
+        sampler = PKSampler(dataset, 8 // processes, 4, seed=seed)
+        sampler.set_epoch(epoch)
+        np.random.seed(1000 * rank + workers)  # what a process has drawn before does not matter
+        loader = DataLoader(
+            dataset, batch_size=8, sampler=sampler, num_workers=workers, collate_fn=list
+        )
+        for batch in loader:
+            data = dict(
+                inputs=[item['inputs'] for item in batch],
+                data_samples=[item['data_samples'] for item in batch],
+            )
+            prepared = erase(data, training=True)['inputs']
+            for item, image in zip(batch, prepared, strict=True):
+                images[item['data_samples'].sample_idx] = image.numpy().tobytes()
+    assert len(images) == len(FILES)
+    return images
+
+
+def test_workers_and_processes_change_nothing(
+    dataset: Market1501, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = epoch_of(dataset, monkeypatch, epoch=1)
+    assert epoch_of(dataset, monkeypatch, epoch=1, workers=2) == alone
+    assert epoch_of(dataset, monkeypatch, epoch=1, processes=2) == alone
+    assert epoch_of(dataset, monkeypatch, epoch=1, processes=4, workers=2) == alone
+
+
+def test_seed_epoch_and_index_each_matter(
+    dataset: Market1501, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = epoch_of(dataset, monkeypatch, epoch=0)
+    for other in (
+        epoch_of(dataset, monkeypatch, epoch=1),
+        epoch_of(dataset, monkeypatch, epoch=0, seed=4),
+    ):
+        # Few draws coincide by chance: not erased, and flipped and shifted alike.
+        assert sum(other[index] == image for index, image in first.items()) <= 2
+    dataset_of_one = [first[index] for index in range(len(FILES))]
+    assert len(set(dataset_of_one)) >= len(FILES) - 2
+
+
+@pytest.mark.parametrize('in_worker', [False, True])
+def test_the_seed_gives_the_numbers_of_numpys_own_seeding(
+    monkeypatch: pytest.MonkeyPatch, in_worker: bool
+) -> None:
+    monkeypatch.setattr(
+        'fusionreid.datasets.randomness.get_worker_info', lambda: object() if in_worker else None
+    )
+    np.random.seed([12345 & 0xFFFFFFFF, 7])
+    expected = np.random.rand(5).tolist()
+    np.random.seed(0)
+    with seeded_augmentation(7 << 32 | 12345):
+        assert np.random.rand(5).tolist() == expected
+        with seeded_augmentation(1):
+            np.random.rand(3)
+    after = np.random.rand(5).tolist()
+    np.random.seed(0)
+    assert after == np.random.rand(5).tolist()
+
+
+def test_a_normal_deviate_drawn_ahead_is_not_lost() -> None:
+    np.random.seed(0)
+    expected = np.random.randn(4).tolist()
+    np.random.seed(0)
+    first = np.random.randn(1).tolist()  # NumPy draws them in pairs
+    with seeded_augmentation(5):
+        np.random.randn(1)
+    assert first + np.random.randn(3).tolist() == expected
+
+
+def test_torch_is_left_alone() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    with seeded_augmentation(5):
+        assert torch.equal(torch.rand(3), expected)

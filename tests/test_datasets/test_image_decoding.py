@@ -1,0 +1,102 @@
+"""Plain JPEGs take a short way past Pillow; what comes out must not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tiny_runs import render_tiny
+
+from fusionreid.datasets import ImageDecodeError
+from fusionreid.datasets.transforms import loading, read_image
+
+
+def picture(height: int = 61, width: int = 30) -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 4, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def without_pillow(path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Read an image and fail if Pillow has a part in it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError('Pillow was asked')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading.Image, 'open', refuse)
+        return read_image(str(path))
+
+
+@pytest.mark.parametrize('progressive', [False, True])
+@pytest.mark.parametrize('subsampling', [0, 1, 2])
+@pytest.mark.parametrize('quality', [30, 75, 100])
+def test_jpeg_equals_pillow(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    progressive: bool,
+    subsampling: int,
+    quality: int,
+) -> None:
+    path = tmp_path / 'a.jpg'
+    picture().save(path, quality=quality, subsampling=subsampling, progressive=progressive)
+    image = without_pillow(path, monkeypatch)
+    assert np.array_equal(image, np.asarray(Image.open(path)))
+    image[:] = 0  # writable
+
+
+def test_rendered_pictures_equal_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = sorted((render_tiny(tmp_path / 'data') / 'query').glob('*.jpg'))
+    assert paths
+    for path in paths:
+        assert np.array_equal(without_pillow(path, monkeypatch), np.asarray(Image.open(path)))
+
+
+def test_what_may_be_turned_grey_or_huge_is_for_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture().save(tmp_path / 'turned.jpg', exif=exif)
+    picture().convert('L').save(tmp_path / 'grey.jpg')
+    picture().convert('CMYK').save(tmp_path / 'cmyk.jpg')
+    picture().save(tmp_path / 'png.png')
+    picture().save(tmp_path / 'huge.jpg')
+    for name in ('turned.jpg', 'grey.jpg', 'cmyk.jpg', 'png.png'):
+        with pytest.raises(ImageDecodeError, match='Pillow was asked'):
+            without_pillow(tmp_path / name, monkeypatch)
+    assert read_image(str(tmp_path / 'turned.jpg')).shape == (30, 61, 3)
+    monkeypatch.setattr(loading, '_MAX_PLAIN_PIXELS', 61 * 30 - 1)
+    with pytest.raises(ImageDecodeError, match='Pillow was asked'):
+        without_pillow(tmp_path / 'huge.jpg', monkeypatch)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kept=st.floats(0, 1),
+    position=st.floats(0, 1, exclude_max=True),
+    byte=st.integers(0, 255),
+)
+def test_damaged_files_never_give_other_pixels_than_pillow(
+    tmp_path_factory: pytest.TempPathFactory, kept: float, position: float, byte: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / 'damaged.jpg'
+    picture().save(path, quality=85)
+    content = bytearray(path.read_bytes())
+    content[int(position * len(content))] = byte
+    path.write_bytes(content[: int(kept * len(content)) + 1])
+    try:
+        with Image.open(path, formats=['JPEG']) as opened:
+            expected = np.asarray(opened.convert('RGB'))
+    except Exception:
+        expected = None
+    try:
+        image = read_image(str(path))
+    except ImageDecodeError:
+        assert expected is None
+    else:
+        # An orientation cannot appear by a single byte.
+        assert expected is not None and np.array_equal(image, expected)

@@ -1,0 +1,88 @@
+"""Measure how fast a model trains: ``python tools/benchmarks/train_speed.py CONFIG [options]``.
+
+Prints one JSON line; see docs/speed.md. The steps are those of training, without logs, hooks and
+checkpoints. Weights are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import inspect
+import json
+import sys
+from collections.abc import Callable
+
+import torch
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+
+from fusionreid.analysis.speed import PhaseTimer
+from fusionreid.analysis.speed_runs import SpeedRun, add_speed_arguments, prepare
+from fusionreid.engine.launch import set_precision
+from fusionreid.errors import ConfigError, UserError
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Measure the speed of training')
+    add_speed_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def build_optimizer(run: SpeedRun, plain: bool) -> OptimWrapper:
+    """Build the config's optimizer, or the plain form of it: a group for each parameter, updated
+    one after the other.
+    """
+    cfg = run.cfg.optim_wrapper.to_dict()
+    if plain:
+        cfg['constructor'] = 'DefaultOptimWrapperConstructor'
+        # mmengine makes groups as soon as there are rules for them.
+        cfg['paramwise_cfg'] = cfg.get('paramwise_cfg') or dict(custom_keys={})
+        known = inspect.signature(getattr(torch.optim, cfg['optimizer']['type'])).parameters
+        loops = {name: False for name in ('foreach', 'fused') if name in known}
+        cfg['optimizer'] = {**cfg['optimizer'], **loops}
+    return build_optim_wrapper(run.model, cfg)
+
+
+def build_step(run: SpeedRun, plain: bool) -> Callable[[PhaseTimer], None]:
+    """Make a training step, split into its phases."""
+    model = run.model.train()
+    optimizer = build_optimizer(run, plain)
+
+    def step(timer: PhaseTimer) -> None:
+        with optimizer.optim_context(model):
+            with timer.phase('data'):
+                data = model.data_preprocessor(run.next_batch(), True)
+            with timer.phase('forward'):
+                loss, _ = model.parse_losses(model(**data, mode='loss'))
+        with timer.phase('backward'):
+            optimizer.backward(optimizer.scale_loss(loss))
+        with timer.phase('optimizer'):
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return step
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Run the benchmark and return what it prints."""
+    run = prepare(args, 'train_dataloader')
+    if 'optim_wrapper' not in run.cfg:
+        raise ConfigError(f'{args.config} trains nothing')
+    set_precision(run.cfg, args.precision)
+    # A backward pass multiplies twice as much as the forward pass.
+    return run.report(3, lambda plain: build_step(run, plain))
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    try:
+        # Standard output is for the figures alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            result = measure(args)
+    except UserError as error:
+        sys.exit(f'error: {error}')
+    print(json.dumps(result))
+
+
+if __name__ == '__main__':
+    main()
