@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class ConfigError(UserError, ValueError):
     """Settings that contradict each other, the data or the checkpoint."""
+
+
+class ScoringError(UserError, ValueError):
+    """Features that cannot be scored, or scores that cannot be kept."""

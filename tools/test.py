@@ -58,9 +58,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--datasets',
         nargs='+',
-        metavar='TYPE=ROOT',
+        metavar='[NAME:]TYPE=ROOT',
         help='score on these data sets instead, in one table, e.g. Market1501=data/market1501 '
-        'MSMT17=data/msmt17',
+        'MSMT17=data/msmt17 yard:MarketStyleDataset=data/yard',
     )
     args = parser.parse_args(argv)
     if args.saved is None and args.config is None:
@@ -69,6 +69,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         for name in ('checkpoint', 'flip', 'datasets', 'data_root'):
             if getattr(args, name):
                 parser.error(f'--{name.replace("_", "-")} needs a model, --from uses none')
+        if args.config is None and (args.cfg_options or args.work_dir):
+            parser.error('--cfg-options and --work-dir need a config')
     return args
 
 
@@ -117,7 +119,7 @@ def score_on(cfg: Config, datasets: list[str]) -> None:
 
     Args:
         cfg: Config to change.
-        datasets: ``TYPE=ROOT`` each; the root of a CsvDataset is its CSV file.
+        datasets: ``[NAME:]TYPE=ROOT`` each; the root of a CsvDataset is its CSV file.
 
     Raises:
         ConfigError: If one is not of that form, or of an unknown type.
@@ -126,16 +128,19 @@ def score_on(cfg: Config, datasets: list[str]) -> None:
     pairs = []
     for text in datasets:
         kind, _, root = text.partition('=')
+        name, _, kind = kind.rpartition(':')
         table = root.endswith('.csv')
         if not root or DATASETS.get(kind) is None or table != (kind == 'CsvDataset'):
             raise ConfigError(
-                f'--datasets {text}: TYPE=ROOT is expected, where TYPE is Market1501, '
+                f'--datasets {text}: [NAME:]TYPE=ROOT is expected, where TYPE is Market1501, '
                 'DukeMTMCReID, MSMT17, MarketStyleDataset, CsvDataset (with a .csv as ROOT) or '
                 'another data set class'
             )
         pair = dict(type=kind, data_root=root)
         if table:
             pair.update(data_root=str(Path(root).parent), ann_file=Path(root).name)
+        if name:
+            pair['dataset_name'] = name
         pairs.append(pair)
     cfg.test_cfg = dict(
         cfg.test_cfg,
@@ -143,6 +148,14 @@ def score_on(cfg: Config, datasets: list[str]) -> None:
         datasets=pairs,
         home=cfg.train_dataloader.dataset,
     )
+
+
+def make_folder(path: str) -> None:
+    """Make a folder now, since after the test it would be too late to find that it cannot be."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'--out {path} cannot be made: {error.strerror}') from error
 
 
 def score_saved(args: argparse.Namespace) -> dict[str, float]:
@@ -160,13 +173,13 @@ def score_saved(args: argparse.Namespace) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
+        if args.out:
+            make_folder(args.out)
         metrics = score_saved(args) if args.saved else Runner.from_cfg(build_config(args)).test()
     except UserError as error:
         sys.exit(f'error: {error}')
     if args.out and is_main_process():
-        out = Path(args.out)
-        out.mkdir(parents=True, exist_ok=True)
-        (out / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
+        (Path(args.out) / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
     leave_process_group()
 
 

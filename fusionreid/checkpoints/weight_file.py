@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
-from .atomic_backend import open_atomic
+from fusionreid.atomic_file import open_atomic
+
 from .errors import WeightsError
 
 # Where files keep their state dict, tried in this order: Lightning and OpenMMLab, DeiT and MAE,

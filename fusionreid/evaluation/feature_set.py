@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from fusionreid.atomic_file import atomic_path
 
 ALL = 'all'
 ROLES = ('query', 'gallery')
@@ -132,7 +136,8 @@ class FeatureSet:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
+        # Quoted, since a path may hold anything but a zero byte.
+        writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator='\n')
         writer.writerow(COLUMNS)
         people, cameras = self.person_ids.tolist(), self.camera_ids.tolist()
         writer.writerows(zip(self.img_paths, people, cameras, self.roles, strict=True))
@@ -144,12 +149,12 @@ class FeatureSet:
             'protocol': json.dumps(self.protocol),
             'samples': table,
         }
-        partial = directory / f'{table}.tmp{os.getpid()}'
-        partial.write_bytes(content)
-        os.replace(partial, directory / table)
-        partial = directory / f'{FEATURES_FILE}.tmp{os.getpid()}'
-        save_file({'features': self.features.cpu().contiguous()}, partial, metadata)
-        os.replace(partial, directory / FEATURES_FILE)
+        with atomic_path(directory / table) as partial:
+            partial.write_bytes(content)
+        with atomic_path(directory / FEATURES_FILE) as partial:
+            save_file({'features': self.features.cpu().contiguous()}, partial, metadata)
+            # safetensors hides its files from everyone else.
+            shutil.copymode(directory / table, partial)
         for old in directory.glob('samples-*.csv'):
             if old.name != table:
                 old.unlink()
@@ -172,7 +177,8 @@ class FeatureSet:
                 features = file.get_tensor('features')
         except SafetensorError as error:
             raise ValueError(f'{path} is damaged or not a safetensors file: {error}') from error
-        if metadata.get('format') != 'fusionreid-features-1':
+        known = metadata.get('format') == 'fusionreid-features-1'
+        if not known or not re.fullmatch(r'samples-\w+\.csv', metadata.get('samples', '')):
             raise ValueError(f'{path} was not written by FeatureSet.save')
         table = path.parent / metadata['samples']
         content = table.read_bytes()

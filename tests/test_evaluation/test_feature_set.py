@@ -1,7 +1,9 @@
 import json
+import os
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fusionreid.evaluation import FeatureSet
 
@@ -13,7 +15,7 @@ def make(count=6, **changes):
         'person_ids': torch.arange(count) // 2,
         'camera_ids': torch.tensor([0, -1] * (count // 2)),
         'roles': ['query', 'gallery'] * (count // 2),
-        'img_paths': [f'folder, with "comma"\n{row}/ä.jpg' for row in range(count)],
+        'img_paths': [f'folder, with "comma"\r\n{row}/\rä.jpg' for row in range(count)],
         'protocol': {'dataset_name': 'Market-1501', 'release': None},
         **changes,
     }
@@ -47,6 +49,20 @@ def test_save_and_load(tmp_path):
     assert torch.equal(loaded.camera_ids, features.camera_ids)
     assert loaded.roles == features.roles and loaded.img_paths == features.img_paths
     assert loaded.widths == features.widths and loaded.protocol == features.protocol
+
+
+def test_saved_files_can_be_read_by_others(tmp_path):
+    make().save(tmp_path)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert len(modes) == 1 and modes.pop() & 0o044 == 0o044 & ~os.umask(os.umask(0o022))
+
+
+def test_a_table_elsewhere_is_refused(tmp_path):
+    make().save(tmp_path)
+    metadata = dict(format='fusionreid-features-1', samples='../samples-x.csv')
+    save_file({'features': torch.zeros(1, 1)}, tmp_path / 'features.safetensors', metadata)
+    with pytest.raises(ValueError, match='not written by FeatureSet.save'):
+        FeatureSet.load(tmp_path)
 
 
 def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path):

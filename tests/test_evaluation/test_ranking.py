@@ -1,5 +1,7 @@
 """Ranking against golden values, a plain loop, a second library, and its own invariants."""
 
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +299,27 @@ def test_distances_from_every_source(tmp_path):
     assert torch.equal(distances, torch.from_numpy(np.array(mapped))), 'the input was changed'
     blocks = distance_blocks(*data[:2], memory_limit=300_000)
     assert_same(evaluate_ranking(*data), evaluate_distances(blocks, *data[2:]))
+
+
+def test_one_block_of_distances_is_held_at_a_time():
+    distances, held, blocks = torch.rand(40, 30), [], []
+
+    def make_blocks():
+        for start in range(0, 40, 10):
+            # A thread drops its last piece of work just after it has reported it done.
+            deadline = time.monotonic() + 5
+            while any(block() is not None for block in blocks) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            held.append(sum(block() is not None for block in blocks))
+            block = distances[start : start + 10].clone()
+            blocks.append(weakref.ref(block))
+            yield block
+            del block
+
+    ids = torch.arange(40) % 5, torch.arange(30) % 5
+    result = evaluate_distances(make_blocks(), *ids, remove_same_camera=False)
+    assert held == [0, 0, 0, 0]
+    assert result.mAP == evaluate_distances(distances, *ids, remove_same_camera=False).mAP
 
 
 def test_integer_and_infinite_distances():

@@ -12,6 +12,7 @@ import torch
 from mmengine.evaluator import Evaluator
 from torch.nn.functional import normalize
 
+from fusionreid.errors import ScoringError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import (
     evaluate_distances,
@@ -178,6 +179,25 @@ def test_reranked_scores_stand_beside_the_plain_ones():
     assert both['reid/rerank.rank1'] >= 0 and len(both) == 2 * len(plain)
     assert 'After k-reciprocal re-ranking (k1=6, k2=3, lambda=0.4)' in logged[1]
     assert len(logged) == 2
+
+
+def test_features_that_cannot_be_saved_are_scored_all_the_same(tmp_path):
+    (tmp_path / 'taken').write_text('')
+    logged = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reid_metric, 'print_log', lambda text, **_: logged.append(text))
+        with pytest.raises(ScoringError, match='cannot be saved in .*taken'):
+            score(ReIDMetric(out_dir=str(tmp_path / 'taken')), make_samples())
+    assert 'Scores in percent' in logged[0]
+
+
+def test_scoring_copies_the_features_only_once():
+    samples = make_samples(400, widths=(('cnn', 4096),), num_query=20)
+    features = torch.stack([sample.features['cnn'] for sample in samples])
+    rows = torch.arange(20, 400)
+    expected = normalize(features[20:])
+    torch.testing.assert_close(reid_metric._unit_rows(features, rows), expected)
+    assert features.norm(dim=1).min() > 2  # the original is as it was
 
 
 # ---- bad input

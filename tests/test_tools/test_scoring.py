@@ -100,8 +100,8 @@ def test_mirrored_images_are_averaged(scored, model, tmp_path):
 
 
 def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
-    other = render_tiny(tmp_path / 'streets')
-    sets = [f'MarketStyleDataset={data}', f'MarketStyleDataset={other}']
+    other = render_tiny(tmp_path / 'synthetic')
+    sets = [f'MarketStyleDataset={data}', f'streets:MarketStyleDataset={other}']
     metrics = run(model, tmp_path / 'out', '--datasets', *sets)
     output = ''.join(capfd.readouterr())
     home = {name: value for name, value in scored[1].items() if 'rerank' not in name}
@@ -130,10 +130,12 @@ def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
         (['--from', '{features}', '--rerank', 'k1=0'], 'k1 must be a whole number'),
         (['--from', '{features}', '--rerank', 'k3=1'], 'rerank must be a dict of k1, k2'),
         (['--from', '{features}', '--rerank', 'k1=900'], '900'),
-        (['{config}', '{weights}', '--datasets', 'Market1501'], 'TYPE=ROOT is expected'),
-        (['{config}', '{weights}', '--datasets', 'Mars=x'], 'TYPE=ROOT is expected'),
+        (['{config}', '{weights}', '--datasets', 'Market1501'], r'TYPE=ROOT is expected'),
+        (['{config}', '{weights}', '--datasets', 'Mars=x'], r'TYPE=ROOT is expected'),
         (['{config}', '{weights}', '--datasets', 'CsvDataset=x'], 'with a .csv as ROOT'),
         (['{config}', '{weights}', '--datasets', 'Market1501=nowhere'], 'nowhere'),
+        (['{config}', '{weights}', '--rerank', 'k1=900'], 'only 41 queries and gallery images'),
+        (['{config}', '{weights}', '--out', '{config}'], '--out .* cannot be made'),
         (
             ['{config}', '{weights}', '--datasets', 'MarketStyleDataset={data}']
             + ['MarketStyleDataset={data}'],
@@ -144,14 +146,22 @@ def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
 def test_what_cannot_be_scored_is_one_line(options, message, scored, model, data, tmp_path):
     config, weights = model
     values = dict(features=scored[0], config=config, weights=weights, data=data)
-    command = [option.format(**values) for option in options] + ['--work-dir', str(tmp_path)]
+    command = [option.format(**values) for option in options]
+    if '--from' not in command:
+        command += ['--work-dir', str(tmp_path)]
     with pytest.raises(SystemExit, match=message) as stop:
         test.main(command)
     assert '\n' not in str(stop.value)
 
 
 @pytest.mark.parametrize(
-    'options', [[], ['--from', 'x', '--flip'], ['config.py', '--rerank', 'k1=many']]
+    'options',
+    [
+        [],
+        ['--from', 'x', '--flip'],
+        ['--from', 'x', '--cfg-options', 'a=1'],
+        ['config.py', '--rerank', 'k1=many'],
+    ],
 )
 def test_wrong_commands_are_refused(options, capfd):
     with pytest.raises(SystemExit) as stop:

@@ -5,6 +5,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from fusionreid.checkpoints.errors import WeightsError
+from fusionreid.checkpoints.fit import describe_misfit
 from fusionreid.registry import HOOKS
 
 
@@ -22,23 +23,11 @@ class StrictLoadHook(Hook):
             WeightsError: Naming what is missing, left over or of another shape.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         state = checkpoint.get('state_dict', checkpoint)
-        theirs = {
-            name: tuple(getattr(value, 'shape', ()))
-            for name, value in ((key.removeprefix('module.'), item) for key, item in state.items())
-        }
-        problems = [f'{name} is missing' for name in ours if name not in theirs]
-        problems += [f'{name} is left over' for name in theirs if name not in ours]
-        problems += [
-            f'{name} has shape {theirs[name]}, the model {shape}'
-            for name, shape in ours.items()
-            if name in theirs and theirs[name] != shape
-        ]
-        if problems:
-            more = f' and {len(problems) - 4} more' if len(problems) > 4 else ''
+        state = {name.removeprefix('module.'): value for name, value in state.items()}
+        misfit = describe_misfit(model.state_dict(), state)
+        if misfit:
             raise WeightsError(
                 f'the checkpoint {runner._load_from} does not fit the model of this config: '
-                + '; '.join(problems[:4])
-                + more
+                f'{misfit}'
             )

@@ -62,7 +62,8 @@ class CrossDomainTestLoop(TestLoop):
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(
-                    f'two data sets are called {name!r}: give them different dataset_name fields'
+                    f'two data sets are called {name!r}: give them different names, with '
+                    'dataset_name or --datasets NAME:TYPE=ROOT'
                 )
         self._loaders = dict(zip(names, loaders, strict=True))
         super().__init__(runner, loaders[0], self._evaluator_config, fp16)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -268,6 +269,9 @@ def evaluate_distances(
     blocks = _checked_blocks([distances] if is_matrix else distances, num_query, num_gallery)
     head = next(blocks)
     sample = _own_copy(head[:1])
+    # From here on nothing but the loop holds a block while the next one is made.
+    blocks = chain([head], blocks)
+    del head
     table = _match_table(
         query_ids,
         gallery_ids,
@@ -290,19 +294,11 @@ def evaluate_distances(
     meter = Progress('ranking queries', num_query, progress)
     done = 0
     with start_workers(plan.workers) as run:
-        for block in chain([head], blocks):
-
-            def score(first: int, block: Any = block, done: int = done) -> None:
-                keys = _own_copy(block[first : first + plan.group])
-                group = slice(done + first, done + first + len(keys))
-                bad = keys.isnan().any(1).nonzero().flatten()
-                if len(bad):
-                    row = group.start + int(bad[0])
-                    raise ValueError(f'the distances of query {row} hold a NaN')
-                scorer.score(group, keys, 0.0)
-
-            run(score, range(0, len(block), plan.group))
+        for block in blocks:
+            work = partial(_score_rows, scorer, block, done, plan.group)
             done += len(block)
+            run(work, range(0, len(block), plan.group))
+            del block, work
             meter.update(done)
     return RankingResult.from_queries(
         scorer.average_precision,
@@ -310,6 +306,16 @@ def evaluate_distances(
         scorer.first_match_rank,
         max_rank,
     )
+
+
+def _score_rows(scorer: _Scorer, block: Any, done: int, count: int, first: int) -> None:
+    """Score ``count`` rows from ``first`` of a block on; ``done`` queries are in earlier blocks."""
+    keys = _own_copy(block[first : first + count])
+    group = slice(done + first, done + first + len(keys))
+    bad = keys.isnan().any(1).nonzero().flatten()
+    if len(bad):
+        raise ValueError(f'the distances of query {group.start + int(bad[0])} hold a NaN')
+    scorer.score(group, keys, 0.0)
 
 
 class _Scorer:
@@ -466,6 +472,7 @@ def _checked_blocks(blocks: Iterable[Any], num_query: int, num_gallery: int) -> 
             raise ValueError(f'the blocks hold {done} or more rows for {num_query} query_ids')
         if shape[0]:
             yield block
+        del block
     if done != num_query:
         raise ValueError(f'the blocks hold {done} rows for {num_query} query_ids')
 

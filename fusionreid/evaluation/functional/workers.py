@@ -50,7 +50,11 @@ def start_workers(count: int) -> Iterator[Callable[[Callable[[Any], None], Itera
         barrier.wait()
 
     with ThreadPoolExecutor(count, thread_name_prefix='reid') as pool:
-        list(pool.map(prepare, range(count)))
+        try:
+            list(pool.map(prepare, range(count)))
+        except BaseException:  # a thread that could not start: the others must not wait for it
+            barrier.abort()
+            raise
         # The setting belongs to a thread, but the one of the matrix library is everybody's.
         torch.set_num_threads(threads)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,9 +13,9 @@ from mmengine.dist import is_main_process as is_main
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from fusionreid.evaluation.feature_set import ALL, FeatureSet
+from fusionreid.errors import ScoringError, UserError
+from fusionreid.evaluation.feature_set import ALL, ROLES, FeatureSet
 from fusionreid.evaluation.functional import (
     RankingResult,
     evaluate_distances,
@@ -105,10 +107,12 @@ class ReIDMetric(BaseMetric):
             data_samples: the images' labels and features.
 
         Raises:
-            ValueError: a sample lacks a field, has other features than the first one, or a NaN or
-                infinite value.
+            ScoringError: a sample lacks a field, has other features than the first one, or a NaN or
+                infinite value; or the data set is too small for ``rerank``.
         """
-        self._collector.add(data_samples)
+        with _scoring_errors():
+            self._check_rerank()
+            self._collector.add(data_samples)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score the whole test set.
@@ -121,15 +125,35 @@ class ReIDMetric(BaseMetric):
             Scores in percent by name, the same in every process.
 
         Raises:
-            ValueError: samples are missing, there is no query, no gallery or no query with a
-                match, or processes disagree about the features.
+            ScoringError: samples are missing, there is no query, no gallery or no query with a
+                match, processes disagree about the features, or they cannot be saved (which is
+                said after the scores are logged).
         """
-        feature_set = self._collector.gather(size, self.dataset_meta)
-        if self.out_dir is not None and is_main():
-            feature_set.save(self.out_dir)
-            print_log(f'features saved in {self.out_dir}', logger='current')
+        with _scoring_errors():
+            feature_set = self._collector.gather(size, self.dataset_meta)
+        problem = self._save(feature_set)
         scores = self.compute_metrics(feature_set)
+        with _scoring_errors():
+            raise_together(problem)
         return {f'{self.prefix}/{name}': score for name, score in scores.items()}
+
+    def _check_rerank(self) -> None:
+        """Refuse, before the first image, more neighbours than the data set has images."""
+        counts = (self.dataset_meta or {}).get('counts') or {}
+        roles = [counts.get(role) for role in ROLES]
+        if self.rerank is not None and all(roles):
+            self.rerank.check_size(sum(role['images'] for role in roles))
+
+    def _save(self, feature_set: FeatureSet) -> str | None:
+        """Save the features where wanted; returns what went wrong."""
+        if self.out_dir is None or not is_main():
+            return None
+        try:
+            feature_set.save(self.out_dir)
+        except OSError as error:
+            return f'the features cannot be saved in {self.out_dir}: {error}'
+        print_log(f'features saved in {self.out_dir}', logger='current')
+        return None
 
     def compute_metrics(self, results: FeatureSet) -> dict[str, float]:
         """Score a set of features and log the tables; also for features that were saved before.
@@ -141,9 +165,13 @@ class ReIDMetric(BaseMetric):
             Scores in percent by name, without prefix.
 
         Raises:
-            ValueError: no query, no gallery image, no query with a match, or an unknown feature
+            ScoringError: no query, no gallery image, no query with a match, or an unknown feature
                 name.
         """
+        with _scoring_errors():
+            return self._compute(results)
+
+    def _compute(self, results: FeatureSet) -> dict[str, float]:
         query, gallery = results.rows('query'), results.rows('gallery')
         for rows, role in ((query, 'query'), (gallery, 'gallery')):
             if not len(rows):
@@ -211,8 +239,8 @@ class ReIDMetric(BaseMetric):
 
         def measure() -> Measured:
             return rank_queries(
-                normalize(features[query[share].to(device)]),
-                normalize(features[gallery.to(device)]),
+                _unit_rows(features, query[share]),
+                _unit_rows(features, gallery),
                 *self._labels(feature_set, query[share], gallery),
                 max_rank=self._max_rank,
                 remove_same_camera=self.remove_same_camera,
@@ -230,12 +258,14 @@ class ReIDMetric(BaseMetric):
 
         def measure(name: str) -> Measured:
             features = feature_set.select(name)
+            if sys.stderr.isatty():
+                print(f'{name}:', file=sys.stderr)
             distances = reranked_blocks(
-                normalize(features[query.to(device)]),
-                normalize(features[gallery.to(device)]),
+                _unit_rows(features, query),
+                _unit_rows(features, gallery),
                 **self.rerank.options,
                 memory_limit=self.rerank_memory_limit,
-                progress=is_main(),
+                progress=is_main() and sys.stderr.isatty(),
             )
             result = evaluate_distances(
                 distances,
@@ -288,3 +318,20 @@ class ReIDMetric(BaseMetric):
             for total in measured:
                 all_reduce(total)
         return [RankingResult.from_queries(*each, max_rank=self._max_rank) for each in results]
+
+
+def _unit_rows(features: Tensor, rows: Tensor) -> Tensor:
+    """L2-normalised copies of some rows, the only copies that are made."""
+    picked = features[rows.to(features.device)]
+    return picked.div_(picked.norm(dim=1, keepdim=True).clamp_min_(1e-12))
+
+
+@contextmanager
+def _scoring_errors() -> Iterator[None]:
+    """Turn what is wrong with the features into an error that the tools show in one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise ScoringError(str(error)) from error

@@ -47,6 +47,14 @@ class RerankProtocol:
             )
         return cls(**config)
 
+    def check_size(self, images: int) -> None:
+        """Raise a ValueError if a data set of so many queries and gallery images is too small."""
+        if self.k1 >= images or self.k2 > images:
+            raise ValueError(
+                f'rerank: k1={self.k1} and k2={self.k2} neighbours are wanted, but the data set '
+                f'has only {images} queries and gallery images'
+            )
+
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments of :func:`k_reciprocal_rerank`."""
