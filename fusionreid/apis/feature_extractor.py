@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionreid.checkpoints.errors import WeightsError
+from fusionreid.checkpoints.fit import describe_misfit
 from fusionreid.checkpoints.weight_file import find_state_dict, read_weight_file
 from fusionreid.datasets.errors import ImageDecodeError
 from fusionreid.engine.script_runner import usable_cores
@@ -25,14 +26,15 @@ from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from .device import usable_device
 from .errors import GalleryError
 from .feature_spec import FeatureSpec
+from .items import UNKNOWN, as_integer, as_integers, clamp_unknown
 from .plain_config import parse_plain_config
 
 Image = str | Path | np.ndarray
 LOADERS = ('test_dataloader', 'val_dataloader')
 SETTINGS = ('model', *LOADERS)
 CHANNEL_ORDERS = ('rgb', 'bgr')
-UNKNOWN_CAMERA = -1
-SHOWN_PROBLEMS = 4
+# How far a normalised feature may be from length 1; a NaN, or a zero, is farther away.
+LENGTH_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class FeatureExtractor:
         device: str | torch.device = 'cpu',
         batch_size: int = 64,
     ) -> None:
-        if batch_size < 1:
+        if as_integer(batch_size, 'batch_size') < 1:
             raise GalleryError(f'batch_size must be at least 1, got {batch_size}')
         self.device = usable_device(device)
         self.batch_size = batch_size
@@ -124,7 +126,7 @@ class FeatureExtractor:
 
         Args:
             images: Paths of image files, or uint8 arrays of shape (H, W, 3).
-            camera_ids: Their 0-based cameras, -1 for unknown; None means all unknown.
+            camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
 
         Yields:
@@ -132,7 +134,7 @@ class FeatureExtractor:
 
         Raises:
             GalleryError: Before anything is computed, if an array is no image or a camera is none
-                of the model's.
+                of the model's; later, if the model gives an image no usable feature.
         """
         cameras = self._check(images, camera_ids, channel_order)
         with ThreadPoolExecutor(usable_cores()) as pool:
@@ -154,7 +156,9 @@ class FeatureExtractor:
                         positions.append(number)
                     except ImageDecodeError as error:
                         failed[number] = str(error)
-                yield FeatureBatch(positions, self._run(samples), failed)
+                features = self._run(samples)
+                _check_lengths(features, {number: images[number] for number in positions})
+                yield FeatureBatch(positions, features, failed)
 
     def extract(
         self,
@@ -192,19 +196,20 @@ class FeatureExtractor:
                     f'image {number} is neither a path nor a uint8 array of shape (H, W, 3): '
                     f'{kind} of shape {shape}'
                 )
-        cameras = [UNKNOWN_CAMERA] * len(images) if camera_ids is None else list(camera_ids)
+        if camera_ids is None:
+            return [UNKNOWN] * len(images)
+        cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids'))
         if len(cameras) != len(images):
             raise GalleryError(f'got {len(images)} images but {len(cameras)} camera_ids')
         known = self.model.num_cameras if self.model.use_cameras else 0
-        for image, camera in zip(images, cameras, strict=True):
-            if camera < UNKNOWN_CAMERA or (known and camera >= known):
-                name = image if isinstance(image, (str, Path)) else 'an image'
+        for number, (image, camera) in enumerate(zip(images, cameras, strict=True)):
+            if known and camera >= known:
                 raise GalleryError(
-                    f'camera_id {camera} of {name} is none of the {known or "possible"} cameras '
-                    'of the model (0-based; -1 is unknown): build the FeatureExtractor with '
-                    'use_cameras=False (--mean-camera), which takes the mean camera for all'
+                    f'camera_id {camera} of {_name(image, number)} (camera {camera + 1}, counted '
+                    f'from 1) is none of the {known} cameras of the model: take -1 (unknown), or '
+                    'use_cameras=False for all images, which takes the mean camera (--mean-camera)'
                 )
-        return [int(camera) for camera in cameras]
+        return cameras
 
     def _prepare(self, image: Image, camera_id: int, channel_order: str) -> dict[str, Any]:
         steps = self.pipeline
@@ -231,7 +236,24 @@ class FeatureExtractor:
             else sample.features[self.spec.feature]
             for sample in predicted
         ]
-        return F.normalize(torch.stack(rows))
+        return F.normalize(torch.stack(rows).float())
+
+
+def _name(image: Image, number: int) -> str:
+    return str(image) if isinstance(image, (str, Path)) else f'image {number}'
+
+
+def _check_lengths(features: Tensor, images: dict[int, Image]) -> None:
+    """Check the features of a batch, whose images are given by their numbers."""
+    lengths = torch.linalg.vector_norm(features, dim=1)
+    good = ((lengths - 1).abs() < LENGTH_TOLERANCE).tolist()
+    for (number, image), is_good in zip(images.items(), good, strict=True):
+        if not is_good:
+            raise GalleryError(
+                f'the feature of {_name(image, number)} is zero, or holds a NaN or infinite value '
+                f'({good.count(False)} of the {len(good)} in its batch do): the model has diverged, '
+                'or its weights are damaged'
+            )
 
 
 def file_sha256(path: str | Path) -> str:
@@ -281,7 +303,8 @@ def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:
     for branch in settings['model'].get('branches', {}).values():
         size = (branch or {}).get('backbone', {}).get('img_size')
         if size:
-            resize = dict(type='AntialiasedResize', scale=tuple(size)[::-1])
+            scale = tuple(size)[::-1]
+            resize = dict(type='AntialiasedResize', scale=scale, interpolation='bilinear')
             return [dict(type='LoadReIDImage'), resize, dict(type='PackReIDInputs')]
     raise GalleryError(
         'the config has neither a test pipeline nor an img_size: give the config file with '
@@ -300,19 +323,6 @@ def _load_weights(model: nn.Module, content: Any, checkpoint: Any) -> None:
     except WeightsError as error:
         raise WeightsError(f'{checkpoint}: {error}') from error
     state = {name.removeprefix('module.'): value for name, value in state.items()}
-    wanted = model.state_dict()
-    problems = [f'{name} is missing' for name in wanted if name not in state]
-    problems += [f'{name} is left over' for name in state if name not in wanted]
-    problems += [
-        f'{name} has shape {list(state[name].shape)}, the model {list(value.shape)}'
-        for name, value in wanted.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    if problems:
-        more = f' and {len(problems) - SHOWN_PROBLEMS} more'
-        raise WeightsError(
-            f'{checkpoint} does not fit the model of its config: '
-            + '; '.join(problems[:SHOWN_PROBLEMS])
-            + (more if len(problems) > SHOWN_PROBLEMS else '')
-        )
+    if misfit := describe_misfit(model.state_dict(), state):
+        raise WeightsError(f'{checkpoint} does not fit the model of its config: {misfit}')
     model.load_state_dict(state)

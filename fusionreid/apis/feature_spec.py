@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import GalleryError
+from .plain_config import parse_plain_config
 
 GIVEN = 'given'
 
@@ -42,6 +44,13 @@ class FeatureSpec:
         return f'{self.feature}, width {self.width}, {self.protocol}, {self.weights}'
 
     @property
+    def pipeline(self) -> str:
+        """How images are prepared for the model, as JSON, in which tuples are lists."""
+        loader = 'test_dataloader'
+        settings = parse_plain_config(self.config or '', (loader,), 'the index')
+        return json.dumps(settings.get(loader, {}).get('dataset', {}).get('pipeline'))
+
+    @property
     def _identity(self) -> tuple:
         # The config counts where there are no weights to tell models apart.
         maker = self.config if self.sha256 is None else self.sha256
@@ -63,4 +72,9 @@ class FeatureSpec:
             raise GalleryError(
                 f'the gallery holds features of another model or protocol: {self.label}; the model '
                 f'gives: {other.label}'
+            )
+        if None not in (self.config, other.config) and self.pipeline != other.pipeline:
+            raise GalleryError(
+                f'the images of the gallery were prepared by {self.pipeline}, the model takes them '
+                f'by {other.pipeline}: use the same config, or index the images again'
             )

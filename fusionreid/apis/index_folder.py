@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fusionreid.checkpoints.atomic_backend import open_atomic
+from fusionreid.atomic_file import open_atomic
 
 from .errors import GalleryError
 
@@ -20,12 +21,17 @@ MANIFEST = 'gallery.json'
 FORMAT = 'fusionreid-gallery-1'
 LOCK = '.lock'
 GENERATION = 'generation-'
+_GENERATION_NAME = re.compile(rf'{GENERATION}\w+')
 
 Loaded = TypeVar('Loaded')
 
 
 def save_generation(
-    folder: str | Path, manifest: dict[str, Any], write: Callable[[Path], None]
+    folder: str | Path,
+    manifest: dict[str, Any],
+    write: Callable[[Path], None],
+    own: set[str],
+    overwrite: bool = False,
 ) -> None:
     """Save a new state beside the old one, then switch to it by one rename.
 
@@ -37,9 +43,12 @@ def save_generation(
         manifest: What goes into the small file that names the state.
         write: Writes the large files into the empty folder that it is given, and forces them to
             the disk.
+        own: Names of the states that may be replaced; the name of the new one is added.
+        overwrite: Replace any other state too.
 
     Raises:
-        GalleryError: If the folder holds something else, or cannot be written to.
+        GalleryError: If the folder holds something else, such as a state that another process
+            saved meanwhile, or cannot be written to.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -52,8 +61,16 @@ def save_generation(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
+            current = _current(folder)
+            if not overwrite and current not in (None, *own):
+                raise GalleryError(
+                    f'{folder} holds an index that this one does not come from, or that was saved '
+                    f'again meanwhile: nothing was saved, so run again to add to it (or say '
+                    f'overwrite=True in Python)'
+                )
             generation = folder / f'{GENERATION}{uuid.uuid4().hex[:12]}'
             generation.mkdir()
+            own.add(generation.name)
             try:
                 write(generation)
                 _sync_folder(generation)
@@ -118,7 +135,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     if kind != FORMAT:
         raise GalleryError(f'{path} has the format {kind!r}, expected {FORMAT!r}')
     generation = manifest.get('generation')
-    if not isinstance(generation, str) or Path(generation).name != generation:
+    if not isinstance(generation, str) or not _GENERATION_NAME.fullmatch(generation):
         raise GalleryError(f'{path} is damaged: it names {generation!r}')
     return manifest
 

@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+import operator
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from .errors import GalleryError
+
 UNKNOWN = -1
+LARGEST = 2**63 - 1
+
+
+def as_integer(value: Any, name: str) -> int:
+    """Take an integer of Python's, NumPy's or PyTorch's; no truth value, text or fraction.
+
+    Raises:
+        GalleryError: If it is none, or does not fit into 64 bits.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        try:
+            number = operator.index(value)
+        except TypeError:
+            pass
+        else:
+            if abs(number) <= LARGEST:
+                return number
+    raise GalleryError(f'{name} must be whole, of 64 bits, got {value!r}')
+
+
+def as_integers(values: Any, name: str) -> list[int]:
+    """Take several integers, see :func:`as_integer`.
+
+    Raises:
+        GalleryError: If something is none.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise GalleryError(f'{name} must be several numbers, got {values!r}')
+    # Much faster than one by one out of a tensor.
+    plain = values.tolist() if hasattr(values, 'tolist') else values
+    return [as_integer(value, name) for value in plain]
+
+
+def clamp_unknown(values: Iterable[int]) -> list[int]:
+    """Give everything negative, which means unknown, the same number."""
+    return [max(value, UNKNOWN) for value in values]
 
 
 @dataclass(frozen=True)
@@ -41,12 +81,15 @@ class GalleryFilter:
     """Which items may be found; each setting that is not None narrows the choice.
 
     Args:
-        cameras: Only items of these 0-based cameras; -1 stands for the unknown ones.
+        cameras: Only items of these 0-based cameras; a negative one stands for the unknown ones.
         exclude_cameras: No item of these cameras.
         person_ids: Only items of these identities.
         exclude_person_ids: No item of these identities.
         ids: Only these items.
         exclude_ids: None of these items.
+
+    Raises:
+        GalleryError: If a camera or an identity is no whole number.
     """
 
     cameras: Iterable[int] | None = None
@@ -61,9 +104,13 @@ class GalleryFilter:
             given = getattr(self, column.name)
             if given is None:
                 continue
-            kind = str if column.name.endswith('ids') and 'person' not in column.name else int
-            values = [given] if isinstance(given, (str, int, np.integer)) else list(given)
-            object.__setattr__(self, column.name, tuple(dict.fromkeys(map(kind, values))))
+            one = isinstance(given, (str, int, np.integer)) or not isinstance(given, Iterable)
+            values = [given] if one else given
+            if column.name in ('ids', 'exclude_ids'):
+                values = map(str, values)
+            else:
+                values = clamp_unknown(as_integers(values, column.name))
+            object.__setattr__(self, column.name, tuple(dict.fromkeys(values)))
 
     def __bool__(self) -> bool:
         return any(getattr(self, column.name) is not None for column in fields(self))

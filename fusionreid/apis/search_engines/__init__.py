@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import GalleryError
 from .base import Hits, SearchEngine
@@ -19,17 +20,32 @@ def build_engine(engine: str | dict[str, Any]) -> SearchEngine:
     """Build an engine from its name, or a config such as ``dict(type='faiss_ivfpq', probes=64)``.
 
     Raises:
-        GalleryError: If there is no such engine, it has no such setting, or it cannot work here.
+        GalleryError: If there is no such engine, it has no such setting, a setting is of another
+            type, or the engine cannot work here.
     """
+    if not isinstance(engine, (str, dict)):
+        raise GalleryError(f'an engine is a name or a dict with a type, got {engine!r}')
     settings = dict(type=engine) if isinstance(engine, str) else dict(engine)
     name = settings.pop('type', None)
-    if name not in ENGINES:
+    if not isinstance(name, str) or name not in ENGINES:
         raise GalleryError(f'engine {name!r} is unknown, choose one of {", ".join(ENGINES)}')
     try:
         inspect.signature(ENGINES[name]).bind(**settings)
     except TypeError as error:
         raise GalleryError(f'engine {name!r}: {error}') from error
+    hints = get_type_hints(ENGINES[name].__init__)
+    for setting, value in settings.items():
+        if not _fits(value, hints[setting]):
+            wanted = getattr(hints[setting], '__name__', hints[setting])
+            raise GalleryError(f'{setting} of {name} must be of type {wanted}, got {value!r}')
     return ENGINES[name](**settings)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    # To Python a truth value is an integer.
+    return isinstance(value, get_origin(hint) or hint) and not isinstance(value, bool)
 
 
 __all__ = [

@@ -48,6 +48,17 @@ class SearchEngine(ABC):
             GalleryError: If the engine already holds features of another width or kind.
         """
 
+    def attach(self) -> int | None:
+        """Take over what the engine kept from before, wherever it keeps it.
+
+        Returns:
+            Width of the features that are there, None if there are none.
+
+        Raises:
+            GalleryError: If there is something else.
+        """
+        return None
+
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:

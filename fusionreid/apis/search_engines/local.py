@@ -114,7 +114,8 @@ class LocalEngine(SearchEngine):
 
     def write(self, folder: Path) -> None:
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
+        # Everything quoted: the writer sees no need to quote a carriage return, which ends a row.
+        writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)
         writer.writerow(COLUMNS)
         items = self.table.items
         writer.writerows(

@@ -117,19 +117,36 @@ class MilvusEngine(SearchEngine):
         )
         self._width = width
 
-    def _attach(self, width: int, label: str) -> None:
+    @property
+    def _where(self) -> str:
+        return f'the Milvus collection {self.collection!r} at {self.uri}'
+
+    def attach(self) -> int | None:
+        if not self._call('has_collection', self.collection):
+            return None
+        self._width, _ = self._describe()
+        self._call('load_collection', self.collection)
+        return self._width
+
+    def _describe(self) -> tuple[int, str]:
+        """Width of the features in the collection, and the label that it was made with."""
         known = self._call('describe_collection', self.collection)
         fields = {field['name']: field for field in known['fields']}
-        where = f'the Milvus collection {self.collection!r} at {self.uri}'
         if not {*FIELDS, 'feature'} <= fields.keys():
-            raise GalleryError(f'{where} is no gallery: it has the fields {", ".join(fields)}')
-        there = int(fields['feature']['params']['dim'])
+            raise GalleryError(
+                f'{self._where} is no gallery: it has the fields {", ".join(fields)}'
+            )
+        return int(fields['feature']['params']['dim']), known['description']
+
+    def _attach(self, width: int, label: str) -> None:
+        there, made_of = self._describe()
         if there != width:
             raise GalleryError(
-                f'{where} holds features of width {there}, not {width}: choose another collection'
+                f'{self._where} holds features of width {there}, not {width}: choose another '
+                f'collection'
             )
-        if known['description'] not in ('', label):
-            raise GalleryError(f'{where} holds other features: {known["description"]}, not {label}')
+        if made_of not in ('', label):
+            raise GalleryError(f'{self._where} holds other features: {made_of}, not {label}')
         self._call('load_collection', self.collection)
         self._width = width
 

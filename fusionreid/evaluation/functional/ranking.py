@@ -270,7 +270,7 @@ def evaluate_distances(
     head = next(blocks)
     sample = _own_copy(head[:1])
     # From here on nothing but the loop holds a block while the next one is made.
-    blocks = chain([head], blocks)
+    blocks = chain(iter([head]), blocks)
     del head
     table = _match_table(
         query_ids,
