@@ -10,9 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from fusionreid.apis import AddReport, FeatureExtractor, Gallery, GalleryError
+from fusionreid.apis.engine_options import EngineOptions
 from fusionreid.apis.image_folder import find_images, read_name
 from fusionreid.apis.index_folder import MANIFEST
 from fusionreid.apis.search_engines import ENGINES
@@ -43,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--engine-options',
         nargs='+',
-        action=DictAction,
+        action=EngineOptions,
         help='settings of the engine, e.g. probes=64 or uri=http://localhost:19530',
     )
     parser.add_argument('--batch-size', type=int, default=64)

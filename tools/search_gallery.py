@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from fusionreid.apis import Gallery, GalleryError, GallerySearchResult
 from fusionreid.apis.image_folder import find_images, read_name
-from fusionreid.checkpoints.report import format_table
 from fusionreid.errors import UserError
+from fusionreid.text_table import format_table
 from fusionreid.visualization.answer_sheet import QueryAnswers, draw_answers
 
 UNKNOWN = (-1, -1)
@@ -39,6 +40,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--query-camera', type=int, help='camera of the queries, if their names do not tell it'
     )
+    parser.add_argument(
+        '--mean-camera',
+        action='store_true',
+        help='take the mean camera embedding for the queries: for cameras that the model was not '
+        'trained with',
+    )
     parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
     parser.add_argument('--config', help="config file; the index's own otherwise")
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
@@ -49,7 +56,7 @@ def find_queries(names: list[str]) -> list[str]:
     """Absolute paths of the query images."""
     paths: list[str] = []
     for name in names:
-        paths += find_images(name) if Path(name).is_dir() else [str(Path(name).absolute())]
+        paths += find_images(name) if Path(name).is_dir() else [os.path.abspath(name)]
     return paths
 
 
@@ -57,8 +64,9 @@ def search(args: argparse.Namespace) -> tuple[Gallery, list[QueryAnswers]]:
     """Answer every query."""
     gallery = Gallery.load(args.index, device=args.device)
     k = min(DEFAULT_K, len(gallery)) if args.k is None else args.k
-    for camera in [*(args.camera or []), *(args.exclude_camera or []), args.query_camera or 1]:
-        if camera < 1:
+    given = [*(args.camera or []), *(args.exclude_camera or []), args.query_camera]
+    for camera in given:
+        if camera is not None and camera < 1:
             raise GalleryError(f'cameras are counted from 1, got {camera}')
     if not 1 <= k <= len(gallery):
         raise GalleryError(f'-k {k} is outside 1..{len(gallery)}, the size of the index')
@@ -73,7 +81,15 @@ def search(args: argparse.Namespace) -> tuple[Gallery, list[QueryAnswers]]:
             '--other-cameras: the camera of a query is unknown, give it by --query-camera'
         )
     gallery.use_model(args.checkpoint, args.config)
-    features = gallery.extractor.extract(paths, [camera for _, camera in labels])
+    known = gallery.extractor.known_cameras
+    cameras = [UNKNOWN[1] if args.mean_camera else camera for _, camera in labels]
+    for path, camera in zip(paths, cameras, strict=True):
+        if known and camera >= known:
+            raise GalleryError(
+                f'query {short(path)} is of camera {camera + 1}, the model was trained with '
+                f'cameras 1 to {known}: take the mean of them for the queries (--mean-camera)'
+            )
+    features = gallery.extractor.extract(paths, cameras)
     answers = []
     for path, (person, camera), feature in zip(paths, labels, features, strict=True):
         excluded = [number - 1 for number in args.exclude_camera or []]

@@ -115,6 +115,11 @@ class FeatureExtractor:
             config=Config(dict(model=model, test_dataloader=loader)).dump(),
         )
 
+    @property
+    def known_cameras(self) -> int:
+        """Number of cameras that the model tells apart, 0 if it takes no notice of them."""
+        return self.model.num_cameras if self.model.use_cameras else 0
+
     @torch.no_grad()
     def batches(
         self,
@@ -201,7 +206,7 @@ class FeatureExtractor:
         cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids'))
         if len(cameras) != len(images):
             raise GalleryError(f'got {len(images)} images but {len(cameras)} camera_ids')
-        known = self.model.num_cameras if self.model.use_cameras else 0
+        known = self.known_cameras
         for number, (image, camera) in enumerate(zip(images, cameras, strict=True)):
             if known and camera >= known:
                 raise GalleryError(
@@ -251,8 +256,8 @@ def _check_lengths(features: Tensor, images: dict[int, Image]) -> None:
         if not is_good:
             raise GalleryError(
                 f'the feature of {_name(image, number)} is zero, or holds a NaN or infinite value '
-                f'({good.count(False)} of the {len(good)} in its batch do): the model has diverged, '
-                'or its weights are damaged'
+                f'({good.count(False)} of the {len(good)} in its batch do): the model has '
+                'diverged, or its weights are damaged'
             )
 
 

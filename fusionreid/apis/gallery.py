@@ -1,15 +1,15 @@
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from fusionreid.evaluation.functional import top_k
 from fusionreid.evaluation.functional.chunking import Progress
@@ -18,7 +18,7 @@ from .errors import GalleryError
 from .feature_extractor import FeatureExtractor, Image, file_sha256
 from .feature_spec import FeatureSpec
 from .index_folder import load_generation, save_generation
-from .items import UNKNOWN, GalleryFilter, Items
+from .items import UNKNOWN, GalleryFilter, Items, as_integer, as_integers, clamp_unknown
 from .search_engines import SearchEngine, build_engine
 from .search_result import GallerySearchResult
 
@@ -52,7 +52,8 @@ class Gallery:
         extractor: Model that turns images into features; None for a gallery of features that were
             computed elsewhere.
         engine: What finds the nearest: ``'exact'``, ``'faiss_flat'``, ``'faiss_ivfpq'`` or
-            ``'milvus'``, or a config such as ``dict(type='faiss_ivfpq', probes=64)``.
+            ``'milvus'``, or a config such as ``dict(type='faiss_ivfpq', probes=64)``. What Milvus
+            holds in the collection is in the gallery from the start.
 
     Raises:
         GalleryError: If there is no such engine, or it cannot work here.
@@ -74,9 +75,13 @@ class Gallery:
         self._extractor = extractor
         self._device: str | torch.device = 'cpu'
         self.spec: FeatureSpec | None = None
+        # States of index folders that hold nothing that is not in this gallery.
+        self._generations: set[str] = set()
         self.engine: SearchEngine = build_engine(engine)
         if extractor is not None:
             self._open(extractor.spec)
+        elif (width := self.engine.attach()) is not None:
+            self.spec = FeatureSpec(width=width)
 
     def __len__(self) -> int:
         return len(self.engine) if self.spec is not None else 0
@@ -169,8 +174,8 @@ class Gallery:
             features: In place of images: (N, D), any float type.
             ids: Unique ids; integers are taken as text. None takes the paths.
             paths: Image files of features or arrays, for showing them later.
-            person_ids: Identities, -1 where unknown; None means all unknown.
-            camera_ids: 0-based cameras, -1 where unknown; None means all unknown.
+            person_ids: Identities, negative where unknown; None means all unknown.
+            camera_ids: 0-based cameras, negative where unknown; None means all unknown.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for arrays.
             progress: Show a line on stderr with the time left.
 
@@ -180,7 +185,8 @@ class Gallery:
         Raises:
             GalleryError: Before anything is computed: if the lengths differ, an id is missing,
                 given twice or there already, features are of another width or hold NaN, or an
-                array is no image.
+                array is no image. Later, if the model gives an image no usable feature; the
+                batches before it are in the gallery then.
         """
         if (images is None) == (features is None):
             raise GalleryError('give either images or features')
@@ -193,10 +199,12 @@ class Gallery:
             if paths is None:
                 paths = [image if isinstance(image, (str, Path)) else '' for image in images]
         items = self._check_items(count, ids, paths, person_ids, camera_ids)
+        # Before the ids are compared: the engine may hold items already.
+        if self.spec is None and features is not None:
+            self._open(FeatureSpec(width=rows.shape[1]))
+        self._check_new(items.ids)
         report = AddReport()
         if features is not None:
-            if self.spec is None:
-                self._open(FeatureSpec(width=rows.shape[1]))
             for start in range(0, count, ADDED_ROWS):
                 block = range(start, min(start + ADDED_ROWS, count))
                 self.engine.add(items.take(block), _normalised(rows[start : block.stop]))
@@ -251,7 +259,7 @@ class Gallery:
             query_camera_ids: 0-based cameras of query images, for a model with SIE; None means all
                 unknown. They filter nothing.
             channel_order: ``'rgb'`` or ``'bgr'``, for arrays.
-            cameras: Find only items of these 0-based cameras; -1 stands for unknown.
+            cameras: Find only items of these 0-based cameras; negative stands for unknown.
             exclude_cameras: Find none of these cameras.
             person_ids: Find only these identities.
             exclude_person_ids: Find none of these identities.
@@ -268,7 +276,7 @@ class Gallery:
         size = len(self)
         if not size:
             raise GalleryError('the gallery is empty: add images first')
-        if not 1 <= k <= size:
+        if not 1 <= as_integer(k, 'k') <= size:
             raise GalleryError(f'k={k} is outside 1..{size}, the size of the gallery')
         wanted = GalleryFilter(
             cameras=cameras,
@@ -300,11 +308,13 @@ class Gallery:
             Mean share of right answers, in [0, 1].
 
         Raises:
-            GalleryError: If the gallery has no k items besides the query.
+            GalleryError: If the gallery has no k items besides the query, or the sample none.
         """
         size = len(self)
-        if not 1 <= k < size:
+        if not 1 <= as_integer(k, 'k') < size:
             raise GalleryError(f'k={k} is outside 1..{size - 1}, the size of the gallery less one')
+        if as_integer(sample, 'sample') < 1:
+            raise GalleryError(f'sample must be at least 1, got {sample}')
         rows = np.sort(np.random.default_rng(seed).choice(size, min(sample, size), replace=False))
         queries = self._features_of(rows)
         kth = self._exact_kth(queries, k + 1)
@@ -330,20 +340,25 @@ class Gallery:
             nearest = torch.cat((nearest, part), 1).topk(k, largest=False, sorted=True).values
         return nearest[:, -1]
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Save the gallery; an interrupted save leaves an earlier one in the folder whole.
 
         The folder holds a JSON file about the model and the engine, and beside it safetensors and
         CSV files; no pickles. Images and weights stay where they are.
 
+        Args:
+            folder: The folder.
+            overwrite: Replace whatever index is there. Otherwise only the one that this gallery
+                was loaded from or saved as is replaced, so that no other's images are lost.
+
         Raises:
             GalleryError: If the gallery is empty, or the folder cannot be written or holds
-                something else.
+                something else, such as an index that another process saved meanwhile.
         """
         if not len(self):
             raise GalleryError('the gallery is empty: there is nothing to save')
         manifest = dict(items=len(self), features=asdict(self.spec), engine=self.engine.settings)
-        save_generation(folder, manifest, self.engine.write)
+        save_generation(folder, manifest, self.engine.write, self._generations, overwrite)
 
     @classmethod
     def load(
@@ -370,14 +385,17 @@ class Gallery:
             try:
                 spec = FeatureSpec(**manifest['features'])
                 settings = dict(manifest['engine'])
-            except (KeyError, TypeError) as error:
-                raise GalleryError(f'{folder} is damaged: its manifest lacks {error}') from error
+            except (KeyError, TypeError, ValueError) as error:
+                raise GalleryError(
+                    f'{folder} is damaged: its manifest is wrong: {error}'
+                ) from error
             if extractor is not None:
                 spec.check_same(extractor.spec)
             if settings.get('type') == 'exact':
                 settings['device'] = device
             gallery = cls(engine=settings)
             gallery._extractor, gallery._device, gallery.spec = extractor, device, spec
+            gallery._generations.add(generation.name)
             gallery.engine.read(generation, spec.width, spec.label)
             return gallery
 
@@ -385,7 +403,10 @@ class Gallery:
 
     def _check_features(self, features: Features, name: str) -> Tensor:
         """Check features; returns them as (N, D)."""
-        rows = torch.as_tensor(features)
+        try:
+            rows = torch.as_tensor(features).detach()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise GalleryError(f'{name} must be floats of shape (N, D): {error}') from error
         if rows.dim() == 1:
             rows = rows[None]
         if rows.dim() != 2 or not rows.is_floating_point() or 0 in rows.shape:
@@ -398,9 +419,8 @@ class Gallery:
                 f'{name} have width {rows.shape[1]}, the gallery has features of width '
                 f'{self.spec.width} ({self.spec.feature}): they are of different models'
             )
-        parts = rows.detach().split(ADDED_ROWS)
-        norms = torch.cat([torch.linalg.vector_norm(part.double(), dim=1) for part in parts])
-        bad = (~norms.isfinite() | (norms == 0)).nonzero().flatten().tolist()
+        largest = torch.cat([part.abs().amax(dim=1) for part in rows.split(ADDED_ROWS)])
+        bad = (~largest.isfinite() | (largest == 0)).nonzero().flatten().tolist()
         if bad:
             raise GalleryError(
                 f'row {bad[0]} of the {name} is zero, or holds a NaN or infinite value '
@@ -418,40 +438,79 @@ class Gallery:
     ) -> Items:
         given = dict(ids=ids, paths=paths, person_ids=person_ids, camera_ids=camera_ids)
         for name, column in given.items():
-            if column is not None and (isinstance(column, str) or len(column) != count):
-                size = 1 if isinstance(column, str) else len(column)
+            if column is None:
+                continue
+            if not hasattr(column, '__len__'):
+                raise GalleryError(f'{name} must be a sequence, got {type(column).__name__}')
+            size = 1 if isinstance(column, str) else len(column)
+            if size != count or isinstance(column, str):
                 raise GalleryError(f'got {size} {name} for {count} items')
-        texts = [''] * count if paths is None else [os.fspath(path) for path in paths]
+        texts = [''] * count if paths is None else [_as_path(path) for path in paths]
         names = texts if ids is None else [str(item_id) for item_id in ids]
         unknown = [UNKNOWN] * count
-        items = Items(
-            ids=names,
-            paths=texts,
-            person_ids=unknown if person_ids is None else list(map(int, person_ids)),
-            camera_ids=unknown if camera_ids is None else list(map(int, camera_ids)),
-        )
+        for text in [*texts, *names]:
+            _check_text(text)
+        items = Items(names, texts, unknown, unknown)
+        if person_ids is not None:
+            people = clamp_unknown(as_integers(person_ids, 'person_ids'))
+            items = replace(items, person_ids=people)
+        if camera_ids is not None:
+            cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids'))
+            items = replace(items, camera_ids=cameras)
         seen: set[str] = set()
-        known = self.known(names)
         for row, name in enumerate(names):
             if not name:
                 raise GalleryError(
                     f'item {row} has neither an id nor a path: give ids of arrays and features'
                 )
-            if name in known or name in seen:
-                where = 'in the gallery already' if name in known else 'given twice'
-                raise GalleryError(f'the id {name!r} is {where}: remove it first, or leave it out')
+            if name in seen:
+                raise GalleryError(f'the id {name!r} is given twice: leave one out')
             seen.add(name)
         return items
 
+    def _check_new(self, ids: Sequence[str]) -> None:
+        known = self.known(ids)
+        for name in ids:
+            if name in known:
+                raise GalleryError(
+                    f'the id {name!r} is in the gallery already: remove it first, or leave it out'
+                )
+
 
 def _normalised(rows: Tensor) -> Tensor:
-    return F.normalize(rows.detach().float())
+    """Normalise features (N, D) of any size that a float can have; returns float32."""
+    rows = rows.double()
+    # The square of a large or small number is infinite or zero.
+    rows = rows / rows.abs().amax(dim=1, keepdim=True)
+    return (rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)).float()
+
+
+def _as_path(path: Any) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise GalleryError(f'paths must be text or paths, got {path!r}') from error
+
+
+def _check_text(text: str) -> None:
+    """Check that an id or a path comes back from the file that it is saved in."""
+    try:
+        same = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape') == text
+    except UnicodeEncodeError:
+        same = False
+    if not same or '\0' in text or len(text) > csv.field_size_limit():
+        raise GalleryError(f'an id or path cannot be saved in a CSV file: {text[:80]!r}')
 
 
 def _as_list(images: Any) -> list[Image]:
     if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3):
         return [images]
-    return list(images)
+    try:
+        return list(images)
+    except TypeError as error:
+        raise GalleryError(
+            f'images must be paths or uint8 arrays, got {type(images).__name__}'
+        ) from error
 
 
 def _are_features(queries: Any) -> bool:

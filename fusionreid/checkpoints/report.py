@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
+
+from fusionreid.text_table import format_table
 
 # Parts of our models, and what they are in the authors' released code.
 RELEASED_PARTS = {
@@ -21,22 +21,6 @@ STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 def count_parameters(state: dict[str, Tensor]) -> int:
     """Number of values in a state dict, the statistics of batch norms aside."""
     return sum(value.numel() for name, value in state.items() if not name.endswith(STATISTICS))
-
-
-def format_table(rows: Sequence[Sequence[str]]) -> str:
-    """Align rows of text: the first column to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    numeric = [
-        all(row[column].replace(',', '').isdigit() for row in rows[1:])
-        for column in range(len(rows[0]))
-    ]
-    return '\n'.join(
-        '  '.join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in rows
-    )
 
 
 def part_table(state: dict[str, Tensor]) -> str:

@@ -77,8 +77,13 @@ def test_cameras_count_and_unknown_ones_are_the_mean(trained):
     mean = FeatureExtractor(checkpoint, feature='transformer', use_cameras=False)
     torch.testing.assert_close(mean.extract(paths, [40, 0, 1, 2]), unknown)
     assert 'mean camera' in mean.spec.protocol and mean.spec.label != extractor.spec.label
-    with pytest.raises(GalleryError, match='camera_id 40 of .* 6 cameras .*use_cameras=False'):
+    torch.testing.assert_close(extractor.extract(paths, [-7] * 4), unknown)
+    assert extractor.known_cameras == 6 and mean.known_cameras == 0
+    message = r'camera_id 40 of .*\(camera 41, .* 6 cameras .* -1 .*use_cameras=False'
+    with pytest.raises(GalleryError, match=message):
         extractor.extract(paths, [0, 40, 1, 2])
+    with pytest.raises(GalleryError, match='camera_ids must be whole'):
+        extractor.extract(paths, ['1', '2', '3', '4'])
 
 
 def test_paths_and_arrays_give_the_same(trained):
@@ -177,6 +182,8 @@ def test_weights_that_do_not_fit_are_refused(trained, tmp_path):
         FeatureExtractor(checkpoint, feature='nose')
     with pytest.raises(GalleryError, match='neither a checkpoint nor a config'):
         FeatureExtractor()
+    with pytest.raises(GalleryError, match='batch_size must be whole, of 64 bits, got 2.5'):
+        FeatureExtractor(checkpoint, batch_size=2.5)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +216,48 @@ def test_an_undecodable_image_is_named_and_the_others_are_kept(trained, tmp_path
     assert found.ids[:, 0].tolist() == good and found.distances.max() < 1e-6
     with pytest.raises(ImageDecodeError, match='gone.jpg'):
         gallery.search(paths[4], 1)
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf, 0])
+def test_a_feature_that_is_none_stops_with_what_was_computed(value, trained, tmp_path, monkeypatch):
+    extractor = FeatureExtractor(trained[2], feature='cnn', batch_size=2)
+    paths = [str(write_image(tmp_path / f'{number}.jpg', number)) for number in range(6)]
+    honest = extractor.model.test_step
+
+    def spoiled(data: dict) -> list:
+        samples = honest(data)
+        for sample in samples:
+            if sample.img_path == paths[3]:
+                sample.features['cnn'].fill_(value)
+        return samples
+
+    monkeypatch.setattr(extractor.model, 'test_step', spoiled)
+    gallery = Gallery(extractor)
+    with pytest.raises(GalleryError, match=r'the feature of .*/3.jpg is zero, or holds') as error:
+        gallery.add(paths)
+    assert '\n' not in str(error.value)
+    assert gallery.known(paths) == set(paths[:2])
+    with pytest.raises(GalleryError, match='3.jpg'):
+        gallery.search(paths[3], 1)
+
+
+def test_a_gallery_refuses_images_of_another_size(trained, tmp_path):
+    data, config, checkpoint = trained
+    gallery = Gallery(FeatureExtractor(checkpoint, feature='cnn'))
+    gallery.add(queries(data)[:3])
+    gallery.save(tmp_path / 'index')
+    cfg = Config.fromfile(config)
+    (resize,) = (
+        step for step in cfg.test_dataloader.dataset.pipeline if step.type == 'AntialiasedResize'
+    )
+    # Another file with the same settings is no other model.
+    (tmp_path / 'same.py').write_text(cfg.pretty_text)
+    Gallery.load(tmp_path / 'index').use_model(config=tmp_path / 'same.py')
+    resize.scale = (resize.scale[0] * 2, resize.scale[1] * 2)
+    (tmp_path / 'large.py').write_text(cfg.pretty_text)
+    with pytest.raises(GalleryError, match='were prepared by .*AntialiasedResize') as error:
+        Gallery.load(tmp_path / 'index').use_model(config=tmp_path / 'large.py')
+    assert '\n' not in str(error.value)
 
 
 def test_a_saved_gallery_finds_its_model(trained, tmp_path):

@@ -18,6 +18,8 @@ from fusionreid.apis.search_engines.exact import ExactEngine
 
 WIDTH = 16
 ODD_IDS = ['with "quotes"', 'back\\slash', 'line\nbreak', 'comma,', "apostrophe's", 'é ü 人', ' ']
+# Names that files may have, and a server may not.
+ODD_FILES = [*ODD_IDS, 'a\rb', '\r', 'c\r\nd', '\udce9.jpg', '\u2028', '"', '-1', '=1+1']
 IVFPQ = dict(type='faiss_ivfpq', exact_below=256, lists=32, probes=8, code_bytes=8)
 
 
@@ -211,8 +213,10 @@ def test_milvus_refuses_what_does_not_fit(tmp_path, monkeypatch):
     config = engine_config('milvus', tmp_path)
     gallery = Gallery(engine=config)
     fill(gallery)
-    with pytest.raises(GalleryError, match="'fusionreid' at .* width 16, not 5"):
+    with pytest.raises(GalleryError, match='width 5, the gallery has features of width 16'):
         Gallery(engine=config).add(features=torch.randn(2, 5), ids=['a', 'b'])
+    with pytest.raises(GalleryError, match="'fusionreid' at .* width 16, not 5"):
+        gallery.engine.open(5, 'other')
     # A server tells the description that a collection was made with, the embedded Milvus does not.
     other = FeatureSpec(width=WIDTH, feature='all', checkpoint='b.pth', sha256='b' * 64)
     client, describe = gallery.engine._client, gallery.engine._client.describe_collection
@@ -226,6 +230,20 @@ def test_milvus_refuses_what_does_not_fit(tmp_path, monkeypatch):
     with pytest.raises(GalleryError, match='no connection to Milvus') as error:
         build_engine(dict(type='milvus', uri='http://127.0.0.1:9'))
     assert '\n' not in str(error.value)
+
+
+def test_what_milvus_holds_is_there_at_once_and_not_added_again(tmp_path):
+    config = engine_config('milvus', tmp_path)
+    early = Gallery(engine=config)
+    gallery = Gallery(engine=config)
+    data = fill(gallery, 20)
+    again = Gallery(engine=config)
+    assert len(again) == 20 and 'item 9' in again
+    assert again.search(data['features'][9], 1).ids.tolist() == [['item 9']]
+    for late in (again, early):  # ``early`` was made before there was a collection
+        with pytest.raises(GalleryError, match='is in the gallery already'):
+            late.add(features=data['features'], ids=data['ids'])
+        assert len(late) == len(gallery) == 20
 
 
 def test_ivfpq_recall_filters_and_growth():
@@ -301,6 +319,83 @@ def test_an_index_holds_no_pickle_and_may_be_moved(tmp_path):
     assert set(ODD_IDS) <= set(again.search(clustered(1), 300).ids.flatten())
 
 
+@pytest.mark.parametrize('name', ['exact', 'faiss_flat', 'faiss_ivfpq'])
+def test_odd_names_come_back_from_an_index(name, tmp_path):
+    gallery = Gallery(engine=name)
+    features = torch.randn(len(ODD_FILES), WIDTH)
+    gallery.add(features=features, ids=ODD_FILES, paths=ODD_FILES[::-1])
+    gallery.save(tmp_path / 'index')
+    found = Gallery.load(tmp_path / 'index').search(features, 1)
+    assert found.ids[:, 0].tolist() == ODD_FILES
+    assert found.paths[:, 0].tolist() == ODD_FILES[::-1]
+
+
+@pytest.mark.parametrize('name', ['\ud800', '\udcc3\udca9', 'a\0b', 'x' * 200_000])
+def test_names_that_would_not_come_back_are_refused(name):
+    for columns in (dict(ids=[name]), dict(ids=['a'], paths=[name])):
+        with pytest.raises(GalleryError, match='cannot be saved') as error:
+            Gallery().add(features=torch.randn(1, 4), **columns)
+        assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    'rows',
+    [
+        torch.tensor([[1e30, 1e30], [1e-30, 0]]),
+        torch.tensor([[1e-13, -1e-13], [3.4e38, 3.4e38]]),
+        torch.tensor([[1e100, 0], [1e-200, 1e-200]], dtype=torch.float64),
+        torch.tensor([[1e300, 1e300], [5e-324, 0]], dtype=torch.float64),
+        torch.tensor([[6e4, 6e4], [6e-8, 0]], dtype=torch.float16),
+    ],
+)
+def test_large_and_small_features_have_length_one(rows):
+    gallery = Gallery()
+    gallery.add(features=rows, ids=['a', 'b'])
+    lengths = gallery.engine.features.norm(dim=1)
+    torch.testing.assert_close(lengths, torch.ones(2))
+    assert gallery.search(rows, 1).ids.tolist() == [['a'], ['b']]
+    signs = gallery.engine.features.sign()
+    assert torch.equal(signs, rows.sign().float())
+
+
+def test_every_negative_number_is_unknown():
+    gallery = Gallery()
+    gallery.add(
+        features=torch.eye(3), ids=list('abc'), camera_ids=[-7, 0, -1], person_ids=[-3, -1, 5]
+    )
+    found = gallery.search(torch.ones(3), 3)
+    assert found.camera_ids.tolist() == [[-1, 0, -1]] and found.person_ids.tolist() == [[-1, -1, 5]]
+    assert gallery.search(torch.ones(3), 3, cameras=[-1]).counts.tolist() == [2]
+    assert gallery.search(torch.ones(3), 3, exclude_cameras=-9).counts.tolist() == [1]
+    assert gallery.search(torch.ones(3), 3, person_ids=torch.tensor([-2])).counts.tolist() == [2]
+
+
+def test_an_index_of_others_is_not_replaced(tmp_path):
+    index = tmp_path / 'index'
+    gallery = Gallery()
+    data = fill(gallery)
+    gallery.save(index)
+    first, second = Gallery.load(index), Gallery.load(index)
+    first.add(features=data['features'][:1], ids=['first'])
+    second.add(features=data['features'][:1], ids=['second'])
+    for _ in range(2):
+        first.save(index)  # it has all that it saved itself
+    stranger = Gallery()
+    fill(stranger, 20)
+    for late in (second, stranger, gallery):
+        with pytest.raises(GalleryError, match='saved again meanwhile: .*run again') as error:
+            late.save(index)
+        assert '\n' not in str(error.value)
+    assert 'first' in Gallery.load(index) and len(Gallery.load(index)) == 301
+    again = Gallery.load(index)
+    again.add(features=data['features'][:1], ids=['second'])
+    again.save(index)
+    assert {'first', 'second'} <= Gallery.load(index).known(['first', 'second'])
+    stranger.save(index, overwrite=True)
+    stranger.save(index)
+    assert len(Gallery.load(index)) == 20
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -319,6 +414,21 @@ def test_an_index_holds_no_pickle_and_may_be_moved(tmp_path):
         (dict(features=torch.ones(1, WIDTH).int(), ids=['a']), 'must be floats of shape'),
         (dict(), 'give either images or features'),
         (dict(images=['a.jpg']), 'the gallery has no model'),
+        (dict(images=7), 'images must be paths or uint8 arrays, got int'),
+        (dict(features=['a.jpg'], ids=['a']), 'features must be floats of shape'),
+        *(
+            (dict(features=torch.randn(1, WIDTH), ids=['a'], camera_ids=values), message)
+            for values, message in [
+                ([None], 'camera_ids must be whole, of 64 bits, got None'),
+                (['3'], "camera_ids must be whole, of 64 bits, got '3'"),
+                ([1.5], 'got 1.5'),
+                (torch.tensor([1.5]), 'got 1.5'),
+                ([2**63], 'of 64 bits'),
+            ]
+        ),
+        (dict(features=torch.randn(1, WIDTH), ids=['a'], person_ids=[True]), 'person_ids .* True'),
+        (dict(features=torch.randn(1, WIDTH), ids=['a'], paths=[7]), 'paths must be .* got 7'),
+        (dict(features=torch.randn(1, WIDTH), ids=7), 'ids must be a sequence, got int'),
     ],
 )
 def test_bad_items_are_named_and_nothing_is_added(arguments, message):
@@ -339,6 +449,9 @@ def test_bad_items_are_named_and_nothing_is_added(arguments, message):
         (torch.randn(0, WIDTH), 3, 'must be floats of shape'),
         (np.full((1, WIDTH), np.inf), 3, 'infinite'),
         ('photo.jpg', 3, 'the gallery has no model'),
+        (torch.randn(1, WIDTH), 2.5, 'k must be whole, of 64 bits, got 2.5'),
+        (torch.randn(1, WIDTH), True, 'k must be whole, of 64 bits, got True'),
+        (torch.randn(1, WIDTH), '3', "k must be whole, of 64 bits, got '3'"),
     ],
 )
 def test_bad_queries_are_named(queries, k, message):
@@ -347,6 +460,35 @@ def test_bad_queries_are_named(queries, k, message):
     with pytest.raises(GalleryError, match=message) as error:
         gallery.search(queries, k)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('filters', 'message'),
+    [
+        (dict(cameras=[None]), 'cameras must be whole, of 64 bits, got None'),
+        (dict(cameras='front'), "cameras must be whole, of 64 bits, got 'front'"),
+        (dict(exclude_cameras=1.5), 'exclude_cameras must be whole, of 64 bits, got 1.5'),
+        (dict(person_ids=['7']), "person_ids must be whole, of 64 bits, got '7'"),
+    ],
+)
+def test_bad_filters_are_named(filters, message):
+    gallery = Gallery()
+    fill(gallery)
+    with pytest.raises(GalleryError, match=message):
+        gallery.search(torch.randn(1, WIDTH), 3, **filters)
+
+
+def test_recall_of_nothing_is_refused():
+    gallery = Gallery()
+    fill(gallery)
+    for arguments, message in (
+        (dict(sample=0), 'sample must be at least 1, got 0'),
+        (dict(sample=1.5), 'sample must be whole'),
+        (dict(k=2.5), 'k must be whole'),
+        (dict(k=300), 'k=300 is outside 1..299'),
+    ):
+        with pytest.raises(GalleryError, match=message):
+            gallery.measure_recall(**arguments)
 
 
 def test_an_empty_gallery_says_so(tmp_path):
@@ -371,6 +513,13 @@ def test_an_empty_gallery_says_so(tmp_path):
         (dict(type='exact', device='cuda:99'), "'cuda:99' is not there"),
         (dict(type='faiss_ivfpq', exact_below=9), 'exact_below .* at least 256, got 9'),
         (dict(type='faiss_ivfpq', probes=0), 'probes of faiss_ivfpq must be at least 1, got 0'),
+        (dict(type='faiss_ivfpq', probes='abc'), "probes .* must be of type int, got 'abc'"),
+        (dict(type='faiss_ivfpq', lists=2.5), r'lists .* must be of type int \| None, got 2.5'),
+        (dict(type='faiss_ivfpq', refine=True), 'refine .* must be of type int, got True'),
+        (dict(type='milvus', uri=5), 'uri of milvus must be of type str, got 5'),
+        (dict(type='milvus', uri='a.db', index_params=[1]), 'index_params of milvus must be'),
+        (dict(type=['exact']), 'engine .*exact.* is unknown'),
+        (7, 'an engine is a name or a dict with a type, got 7'),
     ],
 )
 def test_bad_engines_are_named(config, message):
@@ -417,6 +566,9 @@ def test_damaged_indexes_are_named(tmp_path):
     check('is damaged: it names None')
     manifest.write_text(json.dumps({**known, 'features': {'size': 3}}))
     check('is damaged: its manifest')
+    for broken in ('x', None, 7):
+        manifest.write_text(json.dumps({**known, 'engine': broken}))
+        check('is damaged: its manifest')
     manifest.write_text(json.dumps(known)[:50])
     check('gallery.json is damaged')
     (tmp_path / 'full').mkdir()

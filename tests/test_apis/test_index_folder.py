@@ -56,7 +56,7 @@ def test_failures_at_every_step(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             disk = FullDisk(patch, step)
             try:
-                new.save(index)
+                new.save(index, overwrite=True)
                 finished = True
             except GalleryError as error:
                 assert 'the disk is full' in str(error)
@@ -67,9 +67,24 @@ def test_failures_at_every_step(tmp_path, monkeypatch):
             break
     assert outcomes[0] == 260 and outcomes[-1] == 270 and len(outcomes) > 6
     assert outcomes == sorted(outcomes)
-    old.save(index)
+    old.save(index, overwrite=True)
     assert len(Gallery.load(index)) == 260
     assert len(list(index.glob('generation-*'))) == 1  # nothing is left of the failures
+
+
+def test_a_save_that_failed_late_can_be_tried_again(tmp_path, monkeypatch):
+    gallery = small_gallery(20)
+    for step in range(20):
+        with monkeypatch.context() as patch:
+            disk = FullDisk(patch, step)
+            try:
+                gallery.save(tmp_path / 'index')
+            except GalleryError as error:
+                assert 'the disk is full' in str(error)  # and not that the index is another's
+        if disk.calls <= step:
+            break
+    gallery.save(tmp_path / 'index')
+    assert step > 4 and len(Gallery.load(tmp_path / 'index')) == 20
 
 
 def test_a_process_killed_while_it_saves(tmp_path):
@@ -98,7 +113,7 @@ def test_a_process_killed_while_it_saves(tmp_path):
                 for name in ('fsync', 'replace', 'rmdir', 'unlink'):
                     real[name] = getattr(os, name)
                     setattr(os, name, counted(name))
-                new.save(sys.argv[2])
+                new.save(sys.argv[2], overwrite=True)
                 os._exit(0)
             status = os.waitpid(child, 0)[1]
             from fusionreid.apis import Gallery
@@ -130,19 +145,20 @@ def test_two_processes_do_not_save_at_once(tmp_path):
             small_gallery(5).save(index)
         (folder / 'content').touch()
 
-    save_generation(index, {}, save_again)
+    save_generation(index, {}, save_again, set(), overwrite=True)
 
 
 def test_a_reader_that_is_overtaken_reads_the_newer_state(tmp_path):
     index = tmp_path / 'index'
-    save_generation(index, dict(number=1), lambda folder: (folder / 'content').write_text('1'))
+    own: set[str] = set()
+    save_generation(index, dict(number=1), lambda folder: (folder / 'content').write_text('1'), own)
     seen = []
 
     def read(manifest: dict, folder: Path) -> str:
         seen.append(manifest['number'])
         if len(seen) == 1:
             save_generation(
-                index, dict(number=2), lambda folder: (folder / 'content').write_text('2')
+                index, dict(number=2), lambda folder: (folder / 'content').write_text('2'), own
             )
         return (folder / 'content').read_text()
 

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
 from fusionreid.engine.hooks import EpochLengthHook
@@ -21,7 +22,8 @@ def test_the_last_update_of_an_epoch_is_the_mean_of_the_batches_left():
     nn.init.zeros_(model.weight)
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), accumulative_counts=2)
     wrapper.initialize_count_status(model, 0, 6)  # as mmengine counts: 6 in all, 3 updates
-    loop = SimpleNamespace(max_epochs=2, epoch=0, iter=0)
+    loop = object.__new__(EpochBasedTrainLoop)
+    loop._max_epochs, loop._epoch, loop._iter = 2, 0, 0
     weights = []
     for batches in ([1.0, 3.0, 10.0], [5.0, 7.0, 20.0, 40.0]):  # an epoch of 3 and one of 4
         loop.dataloader = batches
@@ -32,20 +34,29 @@ def test_the_last_update_of_an_epoch_is_the_mean_of_the_batches_left():
                 loss = -gradient * model(torch.ones(1, 1)).sum()
             wrapper.update_params(loss)
             weights.append(model.weight.item())
-            loop.iter += 1
-        loop.epoch += 1
+            loop._iter += 1
+        loop._epoch += 1
     assert weights == [0, 2, 12, 12, 18, 18, 48]
+
+
+def test_training_by_iteration_keeps_its_length():
+    loop = object.__new__(IterBasedTrainLoop)
+    loop._max_iters = 60
+    EpochLengthHook().before_train_epoch(SimpleNamespace(train_loop=loop))
+    assert loop.max_iters == 60
 
 
 def runner_of(processes: int, batch_size: int, accumulated: int | None, rule: dict | None):
     wrapper = ConfigDict(optimizer=dict(type='SGD', lr=0.008))
     if accumulated:
         wrapper.accumulative_counts = accumulated
+    loader = dict(batch_size=batch_size)
     return SimpleNamespace(
         auto_scale_lr=rule,
         optim_wrapper=wrapper,
         world_size=processes,
-        cfg=ConfigDict(train_dataloader=dict(batch_size=batch_size)),
+        _resume=False,
+        cfg=ConfigDict(train_dataloader=loader, optim_wrapper=wrapper),
         logger=MMLogger.get_current_instance(),
     )
 
@@ -66,6 +77,14 @@ def test_the_rate_follows_the_images_of_an_update(processes, batch_size, accumul
     scale_learning_rate(runner)
     assert runner.optim_wrapper.optimizer.lr == pytest.approx(expected)
     assert not runner.auto_scale_lr['enable']  # mmengine does not scale once more
+
+
+def test_the_rate_of_a_resumed_run_stays():
+    runner = runner_of(4, 128, None, dict(base_batch_size=128, enable=True))
+    runner._resume = True
+    scale_learning_rate(runner)
+    assert runner.optim_wrapper.optimizer.lr == 0.008
+    assert not runner.auto_scale_lr['enable']
 
 
 def test_the_rate_is_scaled_on_request_alone_and_needs_its_batch():

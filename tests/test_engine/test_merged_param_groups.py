@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from tiny_runs import ROOT, shrink_model
 from torch import nn
 
-from fusionreid.engine.optimizers import merge_param_groups
+from fusionreid.engine.optimizers import ReIDAmpOptimWrapper, merge_param_groups
 from fusionreid.engine.schedulers import WarmupCosineLR
 from fusionreid.errors import ConfigError
 from fusionreid.registry import MODELS
@@ -181,3 +181,25 @@ def test_an_optimizer_without_a_fused_form_is_built_as_torch_builds_it():
     )
     assert [group['weight_decay'] for group in wrapper.optimizer.param_groups] == [1, 0.0]
     assert 'fused' not in wrapper.optimizer.param_groups[0]
+
+
+def test_a_resumed_optimizer_keeps_the_implementation_of_its_own_config():
+    first, second = twins()
+    saved = build(first, True, **SGD, foreach=True)
+    train(first, saved, range(2))
+    ours = build(second, True, **SGD)
+    ours.load_state_dict(saved.state_dict())
+    assert all(group['fused'] and not group['foreach'] for group in ours.optimizer.param_groups)
+
+
+def test_a_state_without_loss_scaling_can_be_loaded_with_it():
+    model = Small()
+    saved = ReIDAmpOptimWrapper('bfloat16', optimizer=torch.optim.SGD(model.parameters(), 0.1))
+    state = saved.state_dict()
+    assert state['loss_scaler'] == {}
+    ours = ReIDAmpOptimWrapper('bfloat16', optimizer=torch.optim.SGD(model.parameters(), 0.1))
+    ours.loss_scaler = torch.amp.GradScaler('cpu', init_scale=64.0)
+    ours.load_state_dict(state)
+    assert ours.loss_scaler.get_scale() == 64
+    ours.load_state_dict(dict(state, loss_scaler=torch.amp.GradScaler('cpu').state_dict()))
+    assert ours.loss_scaler.get_scale() == 65536

@@ -142,6 +142,26 @@ def fused(data, tmp_path_factory) -> tuple[Path, list[str], Path]:
     return config, arguments, run
 
 
+def test_two_processes_compile_whole_graphs_in_bf16(data, tmp_path):
+    config = write_tiny_config(tmp_path, data)
+    options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
+    options += ['train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
+    # The compiled model draws other numbers for drop path.
+    options += ['model.branches.transformer.backbone.drop_path_rate=0.0']
+    fast = ['model.compile.backend=aot_eager', 'model.compile.fullgraph=True']
+    fast += ['model.channels_last=True']
+    losses = []
+    for name, extra in (('eager', []), ('compiled', fast)):
+        run = tmp_path / name
+        arguments = [str(config), '--work-dir', str(run), '--amp', 'bf16']
+        launch('train.py', 2, [*arguments, '--cfg-options', *options, *extra], tmp_path)
+        losses.append([row['loss'] for row in scalars(run) if 'loss' in row])
+        assert [row['reid/mAP'] for row in scalars(run) if 'reid/mAP' in row][-1] > 0
+    assert len(losses[0]) == len(losses[1]) > 2
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=5e-3)
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
 def scalars(run: Path) -> list[dict]:
     lines = [line for file in run.glob('*/vis_data/scalars.json') for line in file.open()]
     return [json.loads(line) for line in lines]
@@ -223,7 +243,7 @@ def test_resuming_on_another_number_of_processes_is_said(fused, tmp_path):
     load_tool('train').main(command)
     (log,) = (path.read_text() for path in resumed.glob('*/*.log'))
     assert 'was written by 2 process(es) and is resumed by 1' in log
-    assert 'now sees 1 x 4 images' in log and 'nothing to do' not in log
+    assert 'now sees 20 images' in log and 'nothing to do' not in log
     rates = [row['lr'] for row in scalars(resumed) if 'lr' in row]
     assert rates[-1] == pytest.approx(1e-3 * 40 / 32 * 0.002)  # not scaled anew
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -181,11 +182,108 @@ def test_what_users_get_wrong_is_one_line(data, index, checkpoint, tmp_path, cap
         'cannot be drawn': [index, query, '-k', 1, '-o', tmp_path / 'a.unknown'],
     }.items():
         assert expected in fails(capsys, search_tool, *arguments)
+    message = fails(capsys, search_tool, index, query, '--query-camera', 0)
+    assert 'cameras are counted from 1, got 0' in message
     nameless = write_image(tmp_path / 'someone.jpg')
     message = fails(capsys, search_tool, index, nameless, '--other-cameras')
     assert 'give it by --query-camera' in message
     search(index, nameless, '--other-cameras', '--query-camera', 2, '-k', 3)
     assert 'camera 2' in capsys.readouterr().out
+
+
+def test_a_camera_that_the_model_does_not_know(data, checkpoint, tmp_path, capsys):
+    index = tmp_path / 'index'
+    arguments = [data / 'query', checkpoint, '-o', index, '--feature', 'transformer']
+    index_tool.main(list(map(str, arguments)))
+    nameless = write_image(tmp_path / 'someone.jpg')
+    message = fails(capsys, search_tool, index, nameless, '--query-camera', 9)
+    assert 'someone.jpg is of camera 9' in message and 'cameras 1 to 6' in message
+    assert '--mean-camera' in message
+    search(index, nameless, '--query-camera', 9, '--other-cameras', '--mean-camera', '-k', 2)
+    printed = capsys.readouterr().out
+    assert 'camera 9' in printed and len(rows(printed)) == 2
+    # The same for images: what is said works.
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / '0001_c9s1_000451_03.jpg').write_bytes(nameless.read_bytes())
+    arguments = [tmp_path / 'images', checkpoint, '-o', tmp_path / 'other']
+    message = fails(capsys, index_tool, *arguments)
+    assert 'camera 9, counted from 1' in message and '--mean-camera' in message
+    index_tool.main([*map(str, arguments), '--mean-camera'])
+
+
+def test_a_query_is_no_answer_to_itself_however_it_is_written(data, index, monkeypatch, capsys):
+    images = data / 'bounding_box_test'
+    image = min(images.glob('0*.jpg'))
+    monkeypatch.chdir(images)
+    for name in (
+        image,
+        image.name,
+        f'../query/../bounding_box_test/{image.name}',
+        f'./{image.name}',
+    ):
+        search(index, name, '-k', 3)
+        answers = [row[-1] for row in rows(capsys.readouterr().out)]
+        assert len(answers) == 3 and image.name not in map(os.path.basename, answers)
+
+
+@pytest.mark.parametrize(
+    ('engine', 'options', 'message'),
+    [
+        ('faiss_ivfpq', ['type=milvus'], 'the engine itself is chosen by another option'),
+        ('faiss_ivfpq', ['probes'], "'probes' is no setting, expected such as probes=64"),
+        ('faiss_ivfpq', ['=3'], "'=3' is no setting"),
+        ('faiss_ivfpq', ['lists=[(3,4]'], 'brackets'),
+        ('faiss_ivfpq', ['probes=abc'], "probes of faiss_ivfpq must be of type int, got 'abc'"),
+        ('faiss_ivfpq', ['probes=64.5'], 'must be of type int, got 64.5'),
+        ('milvus', ['uri=5'], 'uri of milvus must be of type str, got 5'),
+    ],
+)
+def test_engine_options_that_are_none(engine, options, message, data, tmp_path, capsys):
+    arguments = [data / 'query', '-o', tmp_path / 'index', '--config', HISTOGRAM]
+    with pytest.raises(SystemExit) as stop:
+        index_tool.main([*map(str, arguments), '--engine', engine, '--engine-options', *options])
+    assert message in f'{stop.value}\n{capsys.readouterr().err}'
+    assert not (tmp_path / 'index').exists()
+
+
+def test_an_index_that_another_run_has_saved_meanwhile_is_kept(data, tmp_path, monkeypatch, capsys):
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    for folder, number in ((first, 0), (second, 1)):
+        write_image(folder / f'{number}.jpg', number)
+    options = ['-o', str(tmp_path / 'index'), '--config', HISTOGRAM]
+    honest = Gallery.add
+
+    def overtaken(self, *arguments, **settings):
+        monkeypatch.undo()
+        index_tool.main([str(first), *options])
+        return honest(self, *arguments, **settings)
+
+    monkeypatch.setattr(Gallery, 'add', overtaken)
+    message = fails(capsys, index_tool, second, *options)
+    assert 'saved again meanwhile' in message and 'run again' in message
+    index_tool.main([str(second), *options])
+    gallery = Gallery.load(tmp_path / 'index')
+    assert len(gallery) == 2 and str(first / '0.jpg') in gallery
+
+
+def test_a_model_that_gives_nan_stops_in_one_line(data, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / 'images'
+    for number in range(4):
+        write_image(folder / f'{number}.jpg', number)
+    honest = index_tool.FeatureExtractor._run
+
+    def diverged(self, samples):
+        features = honest(self, samples)
+        return features * (torch.nan if str(folder / '2.jpg') in samples_of(samples) else 1)
+
+    def samples_of(samples):
+        return [sample['data_samples'].img_path for sample in samples]
+
+    monkeypatch.setattr(index_tool.FeatureExtractor, '_run', diverged)
+    arguments = [folder, '-o', tmp_path / 'index', '--config', HISTOGRAM, '--batch-size', 2]
+    message = fails(capsys, index_tool, *arguments)
+    assert '2.jpg is zero, or holds a NaN' in message
+    assert len(Gallery.load(tmp_path / 'index')) == 2
 
 
 def test_an_interrupt_keeps_what_was_computed(data, tmp_path, monkeypatch, capsys):
@@ -229,6 +327,22 @@ def test_benchmark_prints_one_json_line_for_each_engine_and_size(monkeypatch, ca
     for record in records:
         assert record['recall_at_10'] == 1 and record['dim'] == 32
         assert record['queries_per_second'] > 0 and record['index_bytes'] > 1000
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--single', '0'], 'must be at least 1, got 0'),
+        (['--queries', '-3'], 'must be at least 1, got -3'),
+        (['--recall-queries', '0'], 'must be at least 1, got 0'),
+        (['--sizes', '10'], '--sizes must be more than 10'),
+        (['--engine-options', 'probes'], 'is no setting'),
+    ],
+)
+def test_benchmark_checks_its_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        load_tool('benchmarks/gallery').main(arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_benchmark_vectors_are_clustered_and_seeded():

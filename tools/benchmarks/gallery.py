@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 from torch import Tensor
 
 from fusionreid.analysis.speed import resident_peak
 from fusionreid.apis import Gallery
+from fusionreid.apis.engine_options import EngineOptions
 from fusionreid.apis.search_engines import ENGINES
 from fusionreid.errors import UserError
 
@@ -84,9 +84,10 @@ def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
         gallery.search(queries, K)
         all_seconds = time.perf_counter() - start
         start = time.perf_counter()
-        for query in queries[: args.single]:
+        singles = queries[: args.single]
+        for query in singles:
             gallery.search(query, K)
-        one_seconds = (time.perf_counter() - start) / args.single
+        one_seconds = (time.perf_counter() - start) / len(singles)
         peak = resident_peak() - before
         start = time.perf_counter()
         gallery.save(Path(folder) / 'index')
@@ -109,12 +110,19 @@ def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
         )
 
 
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
+    return value
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        '--sizes', type=int, nargs='+', default=[10_000, 100_000, 1_000_000], help='vectors'
+        '--sizes', type=positive, nargs='+', default=[10_000, 100_000, 1_000_000], help='vectors'
     )
-    parser.add_argument('--dim', type=int, default=768, help='width of the vectors')
+    parser.add_argument('--dim', type=positive, default=768, help='width of the vectors')
     parser.add_argument(
         '--engines',
         nargs='+',
@@ -125,17 +133,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         '--engine-options',
         nargs='+',
-        action=DictAction,
+        action=EngineOptions,
         help='settings for all chosen engines, e.g. probes=64',
     )
     parser.add_argument('--device', default='cpu', help="device of the engine 'exact'")
-    parser.add_argument('--queries', type=int, default=1000, help='queries of the one large batch')
-    parser.add_argument('--single', type=int, default=20, help='queries that come one at a time')
     parser.add_argument(
-        '--recall-queries', type=int, default=200, help='queries that recall is measured on'
+        '--queries', type=positive, default=1000, help='queries of the one large batch'
+    )
+    parser.add_argument(
+        '--single', type=positive, default=20, help='queries that come one at a time'
+    )
+    parser.add_argument(
+        '--recall-queries', type=positive, default=200, help='queries that recall is measured on'
     )
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args(argv)
+    if min(args.sizes) <= K:
+        parser.error(f'--sizes must be more than {K}, the answers of a query: {min(args.sizes)}')
     fresh = multiprocessing.get_context('spawn')
     try:
         for size in args.sizes:

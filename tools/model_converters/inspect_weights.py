@@ -7,7 +7,7 @@ import sys
 
 from fusionreid.checkpoints import WeightsError
 from fusionreid.checkpoints.inspection import inspect_weights
-from fusionreid.checkpoints.report import format_table
+from fusionreid.text_table import format_table
 
 
 def main(argv: list[str] | None = None) -> None:

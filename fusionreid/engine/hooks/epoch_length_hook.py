@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fusionreid.registry import HOOKS
 
@@ -22,6 +22,8 @@ class EpochLengthHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Recompute the iterations that are still to come and start counting batches anew."""
         loop = runner.train_loop
+        if not isinstance(loop, EpochBasedTrainLoop):
+            return  # by iteration there are no epochs whose lengths could differ
         epochs_left = loop.max_epochs - loop.epoch
         loop._max_iters = loop.iter + epochs_left * len(loop.dataloader)
         wrapper = runner.optim_wrapper

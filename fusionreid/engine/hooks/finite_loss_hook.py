@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from mmengine.dist import all_gather_object, all_reduce, get_rank
+from mmengine.dist import all_gather_object, all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -60,12 +60,14 @@ class FiniteLossHook(Hook):
             for sample in (data_batch or {}).get('data_samples') or []
         ]
         step = f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch {batch_idx + 1})'
-        if ours:
-            runner.logger.error(
-                f'the loss of process {get_rank()} at {step} is not finite; the files of its '
-                'batch:\n' + '\n'.join(files)
-            )
-        reports = all_gather_object(describe(ours, files) if ours else None)
+        found = all_gather_object((describe(ours, files), files) if ours else None)
+        for rank, part in enumerate(found):
+            if part:  # by the first process, the only one with a log file
+                runner.logger.error(
+                    f'the loss of process {rank} at {step} is not finite; the files of its '
+                    'batch:\n' + '\n'.join(part[1])
+                )
+        reports = [part and part[0] for part in found]
         raise NonFiniteLossError(
             f'the loss is not finite at {step}: '
             + '; '.join(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from fusionreid.engine.optimizers.lr_scaling import images_of_an_update
 from fusionreid.registry import HOOKS
 
 
@@ -27,9 +28,8 @@ class ResumeReportHook(Hook):
             f'the checkpoint was written by {saved} process(es) and is resumed by '
             f'{runner.world_size}: weights, optimizer and schedule continue, but from here on '
             'batches, random draws and batch statistics are not those of the uninterrupted run. '
-            f'An update now sees {runner.world_size} x '
-            f'{runner.train_dataloader.batch_size} images; the learning rate stays that of the '
-            'checkpoint'
+            f'An update now sees {images_of_an_update(runner)} images; the learning rate stays '
+            'that of the checkpoint'
         )
 
     def before_train(self, runner: Runner) -> None:

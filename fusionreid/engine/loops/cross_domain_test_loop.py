@@ -12,8 +12,8 @@ from mmengine.runner import Runner, TestLoop
 from fusionreid.datasets import ReIDDataset
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation.metrics.rerank_protocol import RERANKED
-from fusionreid.evaluation.metrics.score_table import format_rows
 from fusionreid.registry import DATASETS, LOOPS
+from fusionreid.text_table import format_table
 
 
 @LOOPS.register_module()
@@ -100,7 +100,7 @@ class CrossDomainTestLoop(TestLoop):
                 rows[-1] += [f'{value:.2f}' for value in headline.values()]
         finally:
             model.use_cameras = uses_cameras
-        print_log('Scores in percent\n' + '\n'.join(format_rows(rows)), logger='current')
+        print_log(f'Scores in percent\n{format_table(rows, rule=True)}', logger='current')
         return metrics
 
     def _is_home(self, dataset: ReIDDataset) -> bool:

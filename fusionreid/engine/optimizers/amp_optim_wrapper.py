@@ -39,3 +39,11 @@ class ReIDAmpOptimWrapper(AmpOptimWrapper):
         self.loss_scaler = torch.amp.GradScaler(device, enabled=False)
         self._scale_update_param = None
         self.cast_dtype = torch.bfloat16
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Load a state; one that was saved without loss scaling leaves the scaler as it is."""
+        state_dict = dict(state_dict)
+        scaler = state_dict.pop('loss_scaler', None)
+        if scaler and self.loss_scaler.is_enabled():
+            self.loss_scaler.load_state_dict(scaler)
+        OptimWrapper.load_state_dict(self, state_dict)

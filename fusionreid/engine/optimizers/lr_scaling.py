@@ -25,15 +25,22 @@ def scale_learning_rate(runner: Runner) -> None:
             'the config does not say for which batch its learning rate is: set '
             'auto_scale_lr.base_batch_size'
         )
-    wrapper = runner.optim_wrapper
-    batch_size = runner.cfg.train_dataloader.batch_size
-    accumulated = wrapper.get('accumulative_counts', 1)
-    total = runner.world_size * batch_size * accumulated
-    base = wrapper['optimizer']['lr']
-    wrapper['optimizer']['lr'] = base * total / rule['base_batch_size']
     runner.auto_scale_lr = dict(rule, enable=False)
+    if runner._resume:
+        runner.logger.info('the learning rate is not scaled: a resumed run goes on with its own')
+        return
+    total = images_of_an_update(runner)
+    optimizer = runner.optim_wrapper['optimizer']
+    base = optimizer['lr']
+    optimizer['lr'] = base * total / rule['base_batch_size']
     runner.logger.info(
-        f'learning rate {base:g} x {total} / {rule["base_batch_size"]} = '
-        f'{wrapper["optimizer"]["lr"]:g}, for {total} images an update: {runner.world_size} '
-        f'process(es) x batches of {batch_size} x {accumulated} accumulated'
+        f'learning rate {base:g} x {total} / {rule["base_batch_size"]} = {optimizer["lr"]:g}, for '
+        f'{total} images an update'
     )
+
+
+def images_of_an_update(runner: Runner) -> int:
+    """Count the images behind one update: processes x batch x accumulated batches."""
+    config = runner.cfg
+    accumulated = config.optim_wrapper.get('accumulative_counts', 1)
+    return runner.world_size * config.train_dataloader.batch_size * accumulated

@@ -125,6 +125,14 @@ def follow_memory_layout(optimizer: Optimizer) -> None:
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
+def keep_implementation(optimizer: Optimizer) -> None:
+    """Take the implementation that this run asks for, not that of the run that was saved."""
+    for group in optimizer.param_groups:
+        for name in ('fused', 'foreach'):
+            if name in group and name in optimizer.defaults:
+                group[name] = optimizer.defaults[name]
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class MergedParamGroups(DefaultOptimWrapperConstructor):
     """mmengine's constructor with one group for all parameters of equal options, and fused updates.
@@ -158,5 +166,6 @@ class MergedParamGroups(DefaultOptimWrapperConstructor):
             self.optimizer_cfg = dict(self.optimizer_cfg, **option)
         wrapper = super().__call__(model)
         wrapper.optimizer.register_load_state_dict_pre_hook(refuse_other_groups)
+        wrapper.optimizer.register_load_state_dict_post_hook(keep_implementation)
         wrapper.optimizer.register_load_state_dict_post_hook(follow_memory_layout)
         return wrapper

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fusionreid.evaluation.feature_set import ALL, FeatureSet
 from fusionreid.evaluation.functional import RankingResult
+from fusionreid.text_table import format_table
 
 
 def describe_protocol(feature_set: FeatureSet, remove_same_camera: bool) -> str:
@@ -41,23 +42,6 @@ def _describe_cameras(cameras: Tensor, remove_same_camera: bool) -> str:
     return f'{text} ({unknown} images of unknown camera kept)' if unknown else text
 
 
-def format_rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay out cells in columns, the first one to the left, with a rule below the head.
-
-    Args:
-        rows: cells by row, the head first.
-
-    Returns:
-        A line for each row, and the rule.
-    """
-    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [cell.rjust(size) for cell, size in zip(others, sizes[1:], strict=True)]
-        lines.append('  '.join([first.ljust(sizes[0]), *cells]))
-    return [lines[0], '-' * len(lines[0]), *lines[1:]]
-
-
 def format_scores(
     feature_set: FeatureSet,
     rankings: Mapping[str, RankingResult],
@@ -81,13 +65,12 @@ def format_scores(
     for name, ranking in rankings.items():
         values = [ranking.mAP, *(float(ranking.cmc[rank - 1]) for rank in topk), ranking.mINP]
         rows.append((name, str(widths[name]), *(f'{100 * value:.2f}' for value in values)))
-    lines = format_rows(rows)
     any_ranking = next(iter(rankings.values()))
     valid, total = any_ranking.num_valid_queries, len(any_ranking.first_match_rank)
     return '\n'.join(
         [
             f'Scores in percent. {describe_protocol(feature_set, remove_same_camera)}',
             f'{valid} of {total} queries have a match; the others are left out',
-            *lines,
+            format_table(rows, rule=True),
         ]
     )

@@ -16,7 +16,8 @@ def generalized_mean(feature_map: Tensor, exponent: Tensor | float, eps: float =
 
     Args:
         feature_map: Map of shape ``(B, C, H, W)``.
-        exponent: The exponent p, at least 1; 1 is average pooling, infinity is maximum pooling.
+        exponent: The exponent p, at least 1; 1 is average pooling, larger ones come closer to
+            maximum pooling.
         eps: Smallest activation that is kept.
 
     Returns:
