@@ -24,7 +24,7 @@ from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
 from .complexity import measure_complexity
-from .speed import PeakMemory, PhaseTimer, matrix_product_rate, synchronize
+from .speed import PRODUCT_SIDES, PeakMemory, PhaseTimer, matrix_product_rate, synchronize
 
 DTYPES = dict(fp32=torch.float32, fp16=torch.float16, bf16=torch.bfloat16)
 GIB = 2**30
@@ -40,7 +40,10 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--batch-size', type=int, help="images per step; the config's otherwise")
     parser.add_argument(
-        '--precision', choices=DTYPES, default='fp32', help='fp32, or mixed with fp16 or bf16'
+        '--precision',
+        choices=DTYPES,
+        help="fp32, or mixed with fp16 or bf16; the config's own for training and fp32 for "
+        'extraction otherwise',
     )
     parser.add_argument('--compile', action='store_true', help='compile the model')
     parser.add_argument('--steps', type=int, default=20, help='steps that are timed')
@@ -78,7 +81,8 @@ class SpeedRun:
             batches.
 
     Raises:
-        ConfigError: If options and config contradict each other or the device is not there.
+        ConfigError: If options and config contradict each other or the device is unknown or not
+            there.
     """
 
     cfg: Config
@@ -89,10 +93,14 @@ class SpeedRun:
         cfg, args = self.cfg, self.args
         init_default_scope(cfg.get('default_scope', 'fusionreid'))
         torch.manual_seed(0)
-        self.device = torch.device(args.device)
+        self.device = find_device(args.device)
+        precision = args.precision
+        if precision is None:
+            trains = self.loader == 'train_dataloader'
+            precision = training_precision(cfg) if trains else 'fp32'
         # As in training, a CPU's half precision is bfloat16.
         on_cpu = self.device.type == 'cpu'
-        self.precision = 'bf16' if on_cpu and args.precision == 'fp16' else args.precision
+        self.precision = 'bf16' if on_cpu and precision == 'fp16' else precision
         self.dtype = DTYPES[self.precision]
         torch.backends.cudnn.benchmark = bool(cfg.get('env_cfg', {}).get('cudnn_benchmark'))
         self.batch_size = args.batch_size or cfg[self.loader].batch_size
@@ -213,6 +221,8 @@ class SpeedRun:
                         # Pairs of images of one person, so that there are positives.
                         person_id=index // 2 % classes,
                         camera_id=index % max(self.model.num_cameras, 1),
+                        role='query',
+                        sample_idx=index,
                         augment_seed=index,
                     )
                 )
@@ -271,8 +281,7 @@ def prepare(args: argparse.Namespace, loader: str) -> SpeedRun:
             raise ConfigError(f'--{name.replace("_", "-")} must be at least 1, got {value}')
     if args.warmup < 0:
         raise ConfigError(f'--warmup must be at least 0, got {args.warmup}')
-    if args.device.startswith('cuda') and not torch.cuda.is_available():
-        raise ConfigError(f'--device {args.device}: there is no GPU here')
+    find_device(args.device)
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
@@ -285,6 +294,46 @@ def prepare(args: argparse.Namespace, loader: str) -> SpeedRun:
             + ' '.join(f'--cfg-options {name}=100' for name in missing[:1])
         )
     return SpeedRun(cfg, args, loader)
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of a name.
+
+    Raises:
+        ConfigError: If it is no CPU or GPU, or not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in PRODUCT_SIDES:
+        raise ConfigError(f'--device {name} is unknown: expected cpu, cuda or, for example, cuda:1')
+    if device.type == 'cuda':
+        count = torch.cuda.device_count()
+        if not count:
+            raise ConfigError(f'--device {name}: there is no GPU here')
+        if (device.index or 0) >= count:
+            raise ConfigError(f'--device {name}: torch sees {count} GPU(s) here, from cuda:0 on')
+    return device
+
+
+def training_precision(cfg: Config) -> str:
+    """Return the precision in which a config trains: ``'fp32'``, ``'fp16'`` or ``'bf16'``.
+
+    Raises:
+        ConfigError: If it is none of them.
+    """
+    wrapper = cfg.get('optim_wrapper') or {}
+    kind = wrapper.get('type', 'OptimWrapper')
+    if not getattr(kind, '__name__', kind).endswith('AmpOptimWrapper'):
+        return 'fp32'
+    dtype = str(wrapper.get('dtype') or 'float16').removeprefix('torch.')
+    for name, known in DTYPES.items():
+        if str(known) == f'torch.{dtype}':
+            return name
+    raise ConfigError(
+        f'optim_wrapper.dtype={dtype} is not measured: give --precision {", ".join(DTYPES)}'
+    )
 
 
 def counts(model: dict) -> dict[str, int | None]:

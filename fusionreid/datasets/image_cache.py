@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import torch
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from fusionreid.errors import ConfigError
@@ -70,6 +71,10 @@ class SharedImageCache:
     def put(self, index: int, image: np.ndarray, original_size: tuple[int, int]) -> None:
         """Keep an image. Two workers may do so at once: they write the same bytes.
 
+        That a reader who sees the size also sees the pixels relies on a processor whose stores
+        become visible in their order, as those of x86 do; one of another kind, such as ARM, does
+        not promise it.
+
         Args:
             index: Position in the cache.
             image: uint8 of shape (H, W, 3).
@@ -95,8 +100,8 @@ def _per_process(free: int | None) -> str:
     text = 'filled while images are first used'
     if free is not None:
         text += f'; {free / GIB:.3g} GiB are free'
-    processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    return text if processes == 1 else f'{text}; each of the {processes} processes here has its own'
+    processes = get_world_size()
+    return text if processes == 1 else f'{text}; each of the {processes} processes has its own'
 
 
 def free_shared_memory() -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -94,15 +95,39 @@ def test_the_seed_gives_the_numbers_of_numpys_own_seeding(
         'fusionreid.datasets.randomness.get_worker_info', lambda: object() if in_worker else None
     )
     np.random.seed([12345 & 0xFFFFFFFF, 7])
-    expected = np.random.rand(5).tolist()
+    expected = np.random.rand(8).tolist()
     np.random.seed(0)
     with seeded_augmentation(7 << 32 | 12345):
-        assert np.random.rand(5).tolist() == expected
+        assert np.random.rand(5).tolist() == expected[:5]
         with seeded_augmentation(1):
             np.random.rand(3)
+        assert np.random.rand(3).tolist() == expected[5:]
     after = np.random.rand(5).tolist()
     np.random.seed(0)
     assert after == np.random.rand(5).tolist()
+
+
+@pytest.mark.parametrize('in_worker', [False, True])
+def test_blocks_inside_a_block_leave_its_numbers_alone(
+    monkeypatch: pytest.MonkeyPatch, in_worker: bool
+) -> None:
+    monkeypatch.setattr(
+        'fusionreid.datasets.randomness.get_worker_info', lambda: object() if in_worker else None
+    )
+
+    def draw(depth: int) -> list[float]:
+        numbers = [random.random(), np.random.rand(), np.random.randn()]
+        if depth:
+            with seeded_augmentation(9 - depth):
+                assert draw(depth - 1)[:3] == alone[9 - depth][:3]
+        return [*numbers, random.random(), np.random.randn(), np.random.rand()]
+
+    alone = {}
+    for seed in range(5, 10):
+        with seeded_augmentation(seed):
+            alone[seed] = draw(0)
+    with seeded_augmentation(5):
+        assert draw(3) == alone[5]
 
 
 def test_a_normal_deviate_drawn_ahead_is_not_lost() -> None:

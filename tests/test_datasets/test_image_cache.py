@@ -121,13 +121,13 @@ def test_size_is_stated_before_anything_is_read(
     monkeypatch.setattr(image_cache, 'print_log', lambda text, logger: messages.append(text))
     # As if they were large: 12 x (32 x 16 x 3 + 8) bytes.
     monkeypatch.setattr(image_cache, 'GIB', 1 << 10)
-    monkeypatch.setenv('LOCAL_WORLD_SIZE', '4')
+    monkeypatch.setattr(image_cache, 'get_world_size', lambda: 4)
     dataset = train_set(market, cache_images=True, lazy_init=True)
     assert messages == []
     dataset.full_init()
     (message,) = messages
     assert 'Market-1501 train takes 18.1 GiB of shared memory (12 images of 32x16)' in message
-    assert 'each of the 4 processes here has its own' in message
+    assert 'each of the 4 processes has its own' in message
     assert dataset._image_cache.filled == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 from tiny_runs import render_tiny
 
 from fusionreid.datasets import ImageDecodeError
@@ -72,6 +72,22 @@ def test_what_may_be_turned_grey_or_huge_is_for_pillow(
     monkeypatch.setattr(loading, '_MAX_PLAIN_PIXELS', 61 * 30 - 1)
     with pytest.raises(ImageDecodeError, match='Pillow was asked'):
         without_pillow(tmp_path / 'huge.jpg', monkeypatch)
+
+
+@pytest.mark.parametrize('marker', [b'\xff\xc0', b'\xff\xda'])
+def test_an_orientation_counts_wherever_it_stands(tmp_path: Path, marker: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    payload = b'Exif\0\0' + exif.tobytes().removeprefix(b'Exif\0\0')
+    segment = b'\xff\xe1' + (len(payload) + 2).to_bytes(2, 'big') + payload
+    path = tmp_path / 'a.jpg'
+    picture().save(path)
+    content = path.read_bytes()
+    start = content.index(marker)  # before the frame header; after it, before the pixels
+    path.write_bytes(content[:start] + segment + content[start:])
+    image = read_image(str(path))
+    assert np.array_equal(image, ImageOps.exif_transpose(Image.open(path)))
+    assert image.shape == (30, 61, 3)
 
 
 @settings(max_examples=150, deadline=None)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from fusionreid.models import IDLoss, plain_computation
+from fusionreid.models.activation_checkpointing import run_checkpointed
 from fusionreid.models.necks import HeterogenousTransmissionModule, LocalRefinementUnit
 from fusionreid.models.necks.attention import CrossAttention, folded_attention
 from fusionreid.models.plain import explicit_attention
@@ -274,6 +275,23 @@ def test_checkpointing_changes_memory_alone(transformer):
         assert torch.equal(value, expected[name]), name  # running statistics included
     assert kept_bytes(model) < 0.6 * kept_bytes(usual)
     assert model.branches.cnn.backbone.layer1[0].norm1.momentum == 0.1
+
+
+@pytest.mark.parametrize('momentum', [0.1, None])
+@pytest.mark.parametrize('convert', [nn.Identity(), nn.SyncBatchNorm.convert_sync_batchnorm])
+def test_checkpointed_batch_norms_count_once(convert, momentum):
+    block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, momentum=momentum), nn.ReLU())
+    block = convert(block)
+    usual = copy.deepcopy(block)
+    images = torch.randn(2, 3, 4, 4)
+    for _ in range(2):
+        run_checkpointed(block, images).square().sum().backward()
+        usual(images).square().sum().backward()
+    assert block[1].num_batches_tracked == 2 and block[1].momentum == momentum
+    for name, value in usual.state_dict().items():
+        assert torch.equal(block.state_dict()[name], value), name
+    for weight, expected in zip(block.parameters(), usual.parameters(), strict=True):
+        assert torch.equal(weight.grad, expected.grad)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])

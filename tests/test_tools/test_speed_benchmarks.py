@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from mmengine.config import Config
 from tiny_runs import load_tool, render_tiny, write_tiny_config
 
 from fusionreid.analysis.speed import PeakMemory, PhaseTimer, matrix_product_rate
-from fusionreid.analysis.speed_runs import median_round
+from fusionreid.analysis.speed_runs import find_device, median_round, training_precision
+from fusionreid.errors import ConfigError, ScoringError
 
 CPU = torch.device('cpu')
 COMMON = {'images_per_s', 'share_of_ceiling', 'peak_gib', 'ms_per_step', 'gflop_per_image'}
@@ -99,12 +101,83 @@ def test_the_plain_optimizer_updates_each_parameter_alone(config: str) -> None:
     assert options(fast) == options(plain)
 
 
+@pytest.mark.parametrize(
+    ('wrapper', 'options', 'precision'),
+    [
+        (dict(type='OptimWrapper'), [], 'fp32'),
+        (dict(type='ReIDAmpOptimWrapper', dtype='bfloat16'), [], 'bf16'),
+        (dict(type='AmpOptimWrapper', dtype='bfloat16'), ['--precision', 'fp32'], 'fp32'),
+        (dict(type='OptimWrapper'), ['--precision', 'bf16'], 'bf16'),
+    ],
+)
+def test_training_is_measured_in_its_own_precision(
+    config: str, wrapper: dict, options: list[str], precision: str
+) -> None:
+    cfg = Config.fromfile(config)
+    cfg.optim_wrapper.update(wrapper)
+    cfg.dump(config)
+    tool = load_tool('benchmarks/train_speed')
+    args = tool.parse_args([config, *TINY, *options])
+    assert tool.prepare(args, 'train_dataloader').precision == precision
+    extraction = tool.prepare(args, 'test_dataloader')
+    assert extraction.precision == (precision if options else 'fp32')
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'precision'), [(None, 'fp16'), ('float16', 'fp16'), (torch.bfloat16, 'bf16')]
+)
+def test_precision_of_mixed_training(dtype: object, precision: str) -> None:
+    wrapper = dict(type='AmpOptimWrapper', dtype=dtype)
+    assert training_precision(Config(dict(optim_wrapper=wrapper))) == precision
+    with pytest.raises(ConfigError, match='float64 is not measured: give --precision'):
+        training_precision(Config(dict(optim_wrapper={**wrapper, 'dtype': 'float64'})))
+
+
+def test_the_optimizer_steps_when_enough_batches_are_accumulated(config: str) -> None:
+    tool = load_tool('benchmarks/train_speed')
+    options = ['--cfg-options', 'optim_wrapper.accumulative_counts=3']
+    speed_run = tool.prepare(tool.parse_args([config, *TINY, *options]), 'train_dataloader')
+    step = tool.build_step(speed_run, plain=False)
+    weight = next(weight for weight in speed_run.model.parameters() if weight.requires_grad)
+    changed = []
+    for _ in range(6):
+        before = weight.detach().clone()
+        step(PhaseTimer(CPU))
+        changed.append(not torch.equal(before, weight))
+    assert changed == [False, False, True] * 2
+
+
+def test_features_are_collected_as_in_testing(config: str) -> None:
+    tool = load_tool('benchmarks/extract_speed')
+    speed_run = tool.prepare(tool.parse_args([config, *TINY]), 'test_dataloader')
+    collectors = []
+
+    class Collector(tool.FeatureCollector):
+        def __init__(self) -> None:
+            super().__init__()
+            collectors.append(self)
+
+    tool.FeatureCollector = Collector
+    tool.build_step(speed_run)(PhaseTimer(CPU))
+    (collector,) = collectors
+    features = collector.gather(4).features
+    assert len(features) == 4 and features.isfinite().all()
+    for weight in speed_run.model.parameters():
+        weight.data.fill_(math.nan)
+    with pytest.raises(ScoringError, match='hold a NaN or infinite value'):
+        tool.build_step(speed_run)(PhaseTimer(CPU))
+
+
 def test_mistakes_are_told_in_one_line(config: str, tmp_path: Path) -> None:
     assert 'there is no config file' in error('train_speed', str(tmp_path / 'gone.py'))
     assert '--steps must be at least 1, got 0' in error('train_speed', config, '--steps', '0')
     assert '--warmup must be at least 0' in error('extract_speed', config, '--warmup', '-1')
     if not torch.cuda.is_available():
         assert 'there is no GPU here' in error('train_speed', config, '--device', 'cuda')
+    for name in ('gpu', 'meta', 'cuda:x'):
+        assert f'--device {name} is unknown: expected cpu, cuda' in error(
+            'extract_speed', config, '--device', name
+        )
     assert 'no multiple of the 2 images per identity' in error(
         'train_speed', config, '--data', '--batch-size', '5'
     )
@@ -151,6 +224,40 @@ def test_data_loader_mistakes(tmp_path: Path) -> None:
     assert 'there is no such folder' in error(
         'dataloader_speed', '--data-root', str(tmp_path / 'gone')
     )
+
+
+def test_devices_beyond_the_last_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    assert find_device('cuda:1') == torch.device('cuda:1')
+    with pytest.raises(ConfigError, match=r'--device cuda:2: torch sees 2 GPU\(s\) here'):
+        find_device('cuda:2')
+
+
+@pytest.mark.parametrize(
+    ('workers', 'batches', 'untimed', 'timed'), [(0, 3, 1, 3), (1, 3, 1, 3), (2, 3, 2, 4)]
+)
+def test_the_clock_starts_when_each_worker_has_given_a_batch(
+    monkeypatch: pytest.MonkeyPatch, workers: int, batches: int, untimed: int, timed: int
+) -> None:
+    tool = load_tool('benchmarks/dataloader_speed')
+    seen = []
+
+    def loader(dataset: object, sampler: object, **settings: int) -> Iterator[list]:
+        for _ in range(len(sampler) // settings['batch_size']):
+            seen.append('batch')
+            yield [torch.zeros(settings['batch_size'])]
+
+    def clock() -> float:
+        seen.append('clock')
+        return float(seen.count('batch'))
+
+    monkeypatch.setattr(tool, 'DataLoader', loader)
+    monkeypatch.setattr(tool.time, 'perf_counter', clock)
+    usage = tool.Usage()
+    tool.run_loader([None] * 5, dict(batch_size=2, num_workers=workers), batches, usage)
+    assert seen == ['batch'] * untimed + ['clock'] + ['batch'] * timed + ['clock']
+    assert (usage.images, usage.timed_images) == (2 * (untimed + timed), 2 * timed)
+    assert usage.wall == timed
 
 
 def test_draws_are_shuffled_and_seeded() -> None:

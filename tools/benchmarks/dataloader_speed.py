@@ -45,7 +45,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
     parser.add_argument('--workers', type=int, help="loader processes; the config's otherwise")
     parser.add_argument('--batch-size', type=int, help="images per batch; the config's otherwise")
-    parser.add_argument('--batches', type=int, default=20, help='batches of each round')
+    parser.add_argument(
+        '--batches',
+        type=int,
+        default=20,
+        help='batches of each round that are timed, rounded up to a multiple of the workers',
+    )
     parser.add_argument('--rounds', type=int, default=2, help='rounds that are timed, after one')
     parser.add_argument(
         '--plain',
@@ -59,8 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='overrides, e.g. train_dataloader.dataset.cache_images=True',
     )
     args = parser.parse_args(argv)
-    # The clock starts with a round's first batch, so there must be another one.
-    for name, least in (('batch_size', 1), ('batches', 2), ('rounds', 1), ('workers', 0)):
+    for name, least in (('batch_size', 1), ('batches', 1), ('rounds', 1), ('workers', 0)):
         value = getattr(args, name)
         if value is not None and value < least:
             parser.error(f'--{name.replace("_", "-")} must be at least {least}, got {value}')
@@ -118,7 +122,8 @@ class Usage:
 
     Args:
         images: Images read.
-        wall: Seconds on the clock, from the first batch on.
+        timed_images: Those of them that were read by the clock.
+        wall: Seconds on the clock, which starts when each worker has given a batch.
         processor: Seconds of processor time of all processes, workers included.
     """
 
@@ -141,17 +146,29 @@ def processor_seconds() -> float:
 
 
 def run_loader(dataset: Dataset, settings: dict[str, Any], batches: int, usage: Usage) -> None:
-    """Read some batches with fresh workers and add what it took."""
+    """Read some batches with fresh workers and add what it took.
+
+    Args:
+        dataset: What to read.
+        settings: Arguments of the loader.
+        batches: Batches to time, rounded up to a multiple of the workers.
+        usage: What to add to.
+    """
+    # Workers give batches in turns and start together: what the others have ready when the first
+    # batch arrives was made before, and in a last turn that is not full some would idle.
+    untimed = max(1, settings['num_workers'])
+    batches = untimed + -(-batches // untimed) * untimed
     draws = SeededDraws(len(dataset), batches * settings['batch_size'])
     before = processor_seconds()
     loader = DataLoader(dataset, sampler=draws, **settings)
-    start = None
-    for batch in loader:
+    start = 0.0
+    for index, batch in enumerate(loader, 1):
         size = len(batch['inputs'] if isinstance(batch, dict) else batch[0])
         usage.images += size
-        if start is not None:
+        if index > untimed:
             usage.timed_images += size
-        start = start or time.perf_counter()
+        elif index == untimed:
+            start = time.perf_counter()
     usage.wall += time.perf_counter() - start
     del loader
     usage.processor += processor_seconds() - before

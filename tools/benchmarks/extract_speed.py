@@ -16,7 +16,8 @@ import torch
 
 from fusionreid.analysis.speed import PhaseTimer
 from fusionreid.analysis.speed_runs import SpeedRun, add_speed_arguments, prepare
-from fusionreid.errors import UserError
+from fusionreid.errors import ScoringError, UserError
+from fusionreid.evaluation.metrics.feature_collector import FeatureCollector
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,20 +26,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build_step(run: SpeedRun) -> Callable[[PhaseTimer], torch.Tensor]:
+def build_step(run: SpeedRun) -> Callable[[PhaseTimer], None]:
     """Make a step of extraction, split into its phases."""
     model = run.model.eval()
+    collector = FeatureCollector()
 
     @torch.no_grad()
-    def step(timer: PhaseTimer) -> torch.Tensor:
+    def step(timer: PhaseTimer) -> None:
         with run.autocast():
             with timer.phase('data'):
                 data = model.data_preprocessor(run.next_batch(), False)
             with timer.phase('forward'):
                 samples = model(**data, mode='predict')
         with timer.phase('collect'):
-            rows = [torch.cat(list(sample.features.values())) for sample in samples]
-            return torch.stack(rows).cpu()
+            try:
+                collector.add([sample.to_dict() for sample in samples])
+            except ValueError as error:
+                raise ScoringError(str(error)) from error
 
     return step
 

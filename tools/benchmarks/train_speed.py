@@ -47,6 +47,8 @@ def build_step(run: SpeedRun, plain: bool) -> Callable[[PhaseTimer], None]:
     """Make a training step, split into its phases."""
     model = run.model.train()
     optimizer = build_optimizer(run, plain)
+    # What another form of the step has accumulated is not this one's.
+    optimizer.zero_grad()
 
     def step(timer: PhaseTimer) -> None:
         with optimizer.optim_context(model):
@@ -57,8 +59,9 @@ def build_step(run: SpeedRun, plain: bool) -> Callable[[PhaseTimer], None]:
         with timer.phase('backward'):
             optimizer.backward(optimizer.scale_loss(loss))
         with timer.phase('optimizer'):
-            optimizer.step()
-            optimizer.zero_grad()
+            if optimizer.should_update():
+                optimizer.step()
+                optimizer.zero_grad()
 
     return step
 

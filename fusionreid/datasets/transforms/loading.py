@@ -65,15 +65,20 @@ def _is_plain_jpeg(content: bytearray) -> bool:
     """
     if content[:2] != b'\xff\xd8':
         return False
-    start = 2
+    plain, start = False, 2
     while start + 9 < len(content) and content[start] == 0xFF:
         marker = content[start + 1]
         if marker in (0xC0, 0xC1, 0xC2):  # frame header: bits, height, width, channels
             bits, channels = content[start + 4], content[start + 9]
             height = int.from_bytes(content[start + 5 : start + 7], 'big')
             width = int.from_bytes(content[start + 7 : start + 9], 'big')
-            return bits == 8 and channels == 3 and 0 < height * width <= _MAX_PLAIN_PIXELS
-        if marker == 0xE1 or not 0xC0 <= marker <= 0xFE:
+            plain = bits == 8 and channels == 3 and 0 < height * width <= _MAX_PLAIN_PIXELS
+            if not plain:
+                return False
+        if marker == 0xDA:  # the pixels; up to here Pillow looks for EXIF
+            return plain
+        # APP1, and what has no length.
+        if marker == 0xE1 or 0xD0 <= marker <= 0xD9 or not 0xC0 <= marker <= 0xFE:
             return False
         start += 2 + int.from_bytes(content[start + 2 : start + 4], 'big')
     return False
