@@ -92,8 +92,11 @@ def test_an_interrupt_ends_the_scripts(tmp_path):
     )
     tool = write_script(
         tmp_path / 'tool.py',
+        'import signal\n'
         'from pathlib import Path\n'
         'from fusionreid.engine.script_runner import ScriptRunner\n'
+        # A shell that runs the tests in the background has it ignored, and children inherit that.
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
         'runner = ScriptRunner()\n'
         f'log = Path({str(tmp_path)!r}, "log")\n'
         f'runner.run_all([lambda: runner.run("waits", [{str(waits)!r}], log)])\n',
