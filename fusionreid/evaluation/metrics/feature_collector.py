@@ -172,8 +172,12 @@ class FeatureCollector:
                 index = row_labels[real, 0]
                 gathered[index.to(device)] = rows[real.to(device)]
                 table[index] = row_labels[real]
-        for indices, names in all_gather_object((labels[:, 0].tolist(), self._paths)):
-            for index, path in zip(indices, names, strict=True):
+        own = '\0'.join(self._paths).encode('utf-8', 'surrogateescape')
+        own = torch.frombuffer(bytearray(own or b'\0'), dtype=torch.uint8)
+        for indices, names in zip(_gather(labels[:, 0]), _gather(own), strict=True):
+            names = names.numpy().tobytes().decode('utf-8', 'surrogateescape').split('\0')
+            # Not strict: a process without images has one empty name.
+            for index, path in zip(indices.tolist(), names, strict=False):
                 paths[index] = path
         absent = (table[:, 0] < 0).nonzero().flatten().tolist()
         if absent:
@@ -205,6 +209,13 @@ class FeatureCollector:
             if list(other.items()) != list(widths.items()):
                 raise ValueError(f'processes have different features: {widths} and {other}')
         return widths, max(count for _, count, _ in known), known[0][2]
+
+
+def _gather(rows: Tensor) -> list[Tensor]:
+    """Rows of all processes, which may differ in number, as tensors on the CPU."""
+    counts = [int(count) for count in all_gather(torch.tensor([len(rows)]))]
+    padded = torch.cat([rows, rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])])
+    return [part[:count].cpu() for part, count in zip(all_gather(padded), counts, strict=True)]
 
 
 def raise_together(problem: str | None) -> None:
