@@ -1,0 +1,48 @@
+"""What runs on a GPU keeps its tensors together: checked without one, on a simulated device."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch.utils import backend_registration
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),
+    reason='this PyTorch cannot register a device that is written in Python',
+)
+SCRIPT = Path(__file__).with_name('simulated_device_checks.py')
+CHECKS = (
+    'the_device_complains',
+    'ranking',
+    'ranking_with_ties_and_labels_on_the_device',
+    'given_distances',
+    'blocks_of_distances',
+    'reranking',
+    'query_expansion_and_search',
+    'verification_and_camera_pairs',
+    'spread_of_scores',
+    'metric_that_leaves_features_on_the_device',
+    'features_and_training',
+    'mirrored_test_images_and_channels_last',
+)
+
+
+@pytest.fixture(scope='module')
+def outcome(tmp_path_factory):
+    file = tmp_path_factory.mktemp('simulated') / 'outcome.json'
+    run = subprocess.run(
+        [sys.executable, str(SCRIPT), str(file)], capture_output=True, text=True, timeout=300
+    )
+    assert file.is_file(), run.stderr[-4000:]
+    return json.loads(file.read_text())
+
+
+def test_every_check_is_listed(outcome):
+    assert list(outcome) == list(CHECKS)
+
+
+@pytest.mark.parametrize('name', CHECKS)
+def test_as_on_the_cpu(outcome, name):
+    assert outcome[name] == ''
