@@ -18,6 +18,7 @@ from fusionreid.evaluation.functional import (
     evaluate_distances,
     evaluate_ranking,
     rank_queries,
+    ranking,
 )
 from fusionreid.evaluation.functional.counting import (
     count_around,
@@ -232,6 +233,18 @@ def test_copies_are_ties_however_the_work_is_cut():
     )
     for limit in (1 << 30, 4 << 20):
         check_against(evaluate_ranking(*data, memory_limit=limit), scores, tolerance=1e-6)
+
+
+@pytest.mark.parametrize('sort_from', [0, 8, 10**9])
+def test_both_ways_of_settling_agree_with_the_loop(monkeypatch, sort_from):
+    # Rounded features are tied again and again, so nearly every match is unsure.
+    query, gallery, *labels = people(num_ids=3, noise=3.0)
+    query, gallery = (3 * query[:, :4]).round(), (3 * gallery[:, :4]).round()
+    monkeypatch.setattr(ranking, 'SORT_FROM', sort_from)
+    distances = exact_distances(query, gallery)
+    scores = loop_oracle(distances.tolist(), *(label.tolist() for label in labels))
+    check_against(evaluate_ranking(query, gallery, *labels), scores)
+    check_against(evaluate_distances(distances, *labels), scores)
 
 
 @pytest.mark.parametrize('spread', [0.0, 1e-7, 1e-6])

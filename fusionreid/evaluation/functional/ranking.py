@@ -26,6 +26,8 @@ from .workers import start_workers, worker_count
 # A match whose place among near-equal distances moves its precision by less than this is not
 # looked at more closely.
 PRECISION_TOLERANCE = 1e-6
+# Unsure matches of one query from which on sorting its row once is faster than counting for each.
+SORT_FROM = 64
 
 
 @dataclass(frozen=True)
@@ -399,6 +401,12 @@ class _Scorer:
         others: Tensor,
     ) -> None:
         """Replace the unsure counts in ``others`` by exact ones, from distances in float64."""
+        many = unsure.sum(1) > SORT_FROM
+        if many.any():
+            self._settle_by_sorting(rows, keys, same, many, others)
+            unsure = unsure & ~many[:, None]
+            if not unsure.any():
+                return
         at, slot = unsure.nonzero(as_tuple=True)
         close = _columns_between(keys, unsure, low, high)
         columns = torch.cat([close, same.columns[at, slot]]).unique()
@@ -419,6 +427,19 @@ class _Scorer:
             before &= (seen >= low[row, entry, None]) & (seen <= high[row, entry, None])
             before &= ids != self.table.query_ids[row_numbers[row], None]
             others[row, entry] = (below[row, entry] + before.sum(1)).double()
+
+    def _settle_by_sorting(
+        self, rows: slice, keys: Tensor, same: SameIdentity, many: Tensor, others: Tensor
+    ) -> None:
+        """Replace all counts of the queries ``many`` (S,) in ``others`` by exact ones."""
+        every = torch.arange(keys.shape[1], device=keys.device)
+        step = max(1, self.spare // (len(every) * 64))
+        for part in many.nonzero().flatten().split(step):
+            number = part + rows.start
+            order = self.source.precise(number, every, keys[part]).sort(dim=1, stable=True).indices
+            is_other = self.table.gallery_ids[order] != self.table.query_ids[number, None]
+            before = torch.empty_like(order).scatter_(1, order, is_other.cumsum(1))
+            others[part] = before.gather(1, same.columns[part]).double()
 
 
 def _columns_between(keys: Tensor, unsure: Tensor, low: Tensor, high: Tensor) -> Tensor:
