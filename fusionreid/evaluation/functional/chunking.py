@@ -6,10 +6,14 @@ import sys
 import time
 from dataclasses import dataclass
 
+import torch
+
+CPU = torch.device('cpu')
 # More rows than these gain nothing: the matrix product is already at full speed, and a group of
-# this size amortises the cost of its tensor operations.
+# this size amortises the cost of its tensor operations. A GPU has to be started for each of them.
 MAX_BLOCK_ROWS = 2048
 MAX_GROUP_ROWS = 64
+MAX_GROUP_ROWS_ON_GPU = 1024
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ def plan_rows(
     per_group_row: int,
     what: str,
     workers: int = 1,
+    device: torch.device = CPU,
 ) -> RowPlan:
     """Choose how many query rows are worked on at once, before any work starts.
 
@@ -40,6 +45,7 @@ def plan_rows(
         per_group_row: further bytes, at worst, for each row of a group.
         what: the task in words, for the error.
         workers: groups that are worked on at the same time, if memory allows.
+        device: where they are worked on.
 
     Returns:
         The plan; each worker has ``spare`` bytes for temporaries that are cut to size.
@@ -57,7 +63,8 @@ def plan_rows(
     # Half for groups, each with some spare room, the rest for the block that they are cut from.
     rows = max(1, free // 2 // (per_group_row + per_block_row))
     workers = max(1, min(workers, rows // 2))
-    group = max(1, min(MAX_GROUP_ROWS, rows // (2 * workers)))
+    most = MAX_GROUP_ROWS if device.type == 'cpu' else MAX_GROUP_ROWS_ON_GPU
+    group = max(1, min(most, rows // (2 * workers)))
     block = (free - workers * 2 * group * per_group_row) // max(per_block_row, 1)
     block = max(1, min(MAX_BLOCK_ROWS, block))
     return RowPlan(

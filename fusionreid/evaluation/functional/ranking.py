@@ -198,6 +198,7 @@ def rank_queries(
         per_group_row=_group_bytes(num_gallery, table.width, size),
         what=f'ranking {num_gallery} gallery features of width {width}',
         workers=worker_count(source.query.device),
+        device=source.query.device,
     )
     _check_max_rank(max_rank)
     scorer = _Scorer(source, table, num_query, max_rank, plan.spare)
@@ -291,6 +292,7 @@ def evaluate_distances(
         per_group_row=num_gallery * size + _group_bytes(num_gallery, table.width, size),
         what=f'ranking {num_gallery} gallery entries',
         workers=worker_count(sample.device),
+        device=sample.device,
     )
     scorer = _Scorer(MatrixKeys(sample.dtype), table, num_query, max_rank, plan.spare)
     meter = Progress('ranking queries', num_query, progress)

@@ -91,6 +91,7 @@ def top_k(
         per_group_row=num_gallery * (size + 64) + k * (width * 24 + 64),
         what=f'searching {num_gallery} gallery features of width {width}',
         workers=worker_count(device),
+        device=device,
     )
     indices = torch.empty(num_query, k, dtype=torch.int64, device=device)
     distances = torch.empty(num_query, k, dtype=source.dtype, device=device)
