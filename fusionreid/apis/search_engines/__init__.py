@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import inspect
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from ..errors import GalleryError
 from .base import Hits, SearchEngine
@@ -33,7 +33,8 @@ def build_engine(engine: str | dict[str, Any]) -> SearchEngine:
         inspect.signature(ENGINES[name]).bind(**settings)
     except TypeError as error:
         raise GalleryError(f'engine {name!r}: {error}') from error
-    hints = get_type_hints(ENGINES[name].__init__)
+    # Not get_type_hints: for a default of None, Python 3.10 wraps it in another kind of union.
+    hints = inspect.get_annotations(ENGINES[name].__init__, eval_str=True)
     for setting, value in settings.items():
         if not _fits(value, hints[setting]):
             wanted = getattr(hints[setting], '__name__', hints[setting])
