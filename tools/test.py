@@ -15,11 +15,13 @@ from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from fusionreid.engine.config_errors import build_errors
 from fusionreid.engine.launch import (
     add_common_arguments,
-    check_file,
+    check_checkpoint,
     leave_process_group,
     load_config,
+    make_work_dir,
     print_once,
 )
 from fusionreid.errors import ConfigError, UserError
@@ -87,7 +89,7 @@ def build_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the command line."""
     cfg = load_config(args)
     if args.checkpoint is not None:
-        check_file(args.checkpoint, 'checkpoint')
+        check_checkpoint(args.checkpoint)
     elif args.saved is None:
         print_once(cfg, 'no checkpoint given: the scores are those of the untrained model')
     cfg.load_from = args.checkpoint
@@ -170,12 +172,20 @@ def score_saved(args: argparse.Namespace) -> dict[str, float]:
     return {f'{metric.prefix}/{name}': score for name, score in scores.items()}
 
 
+def score_model(args: argparse.Namespace) -> dict[str, float]:
+    """Compute features and score them."""
+    cfg = build_config(args)
+    make_work_dir(cfg)
+    return Runner.from_cfg(cfg).test()
+
+
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         if args.out:
             make_folder(args.out)
-        metrics = score_saved(args) if args.saved else Runner.from_cfg(build_config(args)).test()
+        with build_errors():
+            metrics = score_saved(args) if args.saved else score_model(args)
     except UserError as error:
         sys.exit(f'error: {error}')
     if args.out and is_main_process():

@@ -9,12 +9,14 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from fusionreid.checkpoints import find_resumable
+from fusionreid.engine.config_errors import build_errors
 from fusionreid.engine.launch import (
     add_common_arguments,
-    check_file,
+    check_checkpoint,
     fill_in_counts,
     leave_process_group,
     load_config,
+    make_work_dir,
     print_once,
     set_precision,
 )
@@ -72,7 +74,10 @@ def build_config(args: argparse.Namespace) -> Config:
                 cfg, f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1'
             )
         else:
-            check_file(cfg.load_from, 'checkpoint')
+            check_checkpoint(cfg.load_from)
+    elif cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='LoadShareHook')]
     fill_in_counts(cfg)
     return cfg
 
@@ -80,9 +85,12 @@ def build_config(args: argparse.Namespace) -> Config:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
-        runner = Runner.from_cfg(build_config(args))
-        scale_learning_rate(runner)
-        runner.train()
+        cfg = build_config(args)
+        make_work_dir(cfg)
+        with build_errors():
+            runner = Runner.from_cfg(cfg)
+            scale_learning_rate(runner)
+            runner.train()
     except UserError as error:
         sys.exit(f'error: {error}')
     leave_process_group()

@@ -246,13 +246,17 @@ def infer_transformer(
     return dict(type='ReIDVisionTransformer', img_size=size, patch_stride=stride, **found)
 
 
-def infer_neck(state: dict[str, Tensor], units: tuple[str, ...] | None = None) -> dict[str, Any]:
+def infer_neck(
+    state: dict[str, Tensor], units: tuple[str, ...] | None = None, any_heads: bool = False
+) -> dict[str, Any]:
     """Infer the config of the fusion neck.
 
     Args:
         state: State dict of the fusion model under the release's names.
         units: The units of a layer in their order, if known. The order leaves no trace in the
             weights; SEU then MFU is the release's default.
+        any_heads: Whether another number of attention heads than the release's may be meant, which
+            leaves no trace either.
 
     Returns:
         Config of :class:`~fusionreid.models.DualAttentionMutualFusion`.
@@ -261,7 +265,7 @@ def infer_neck(state: dict[str, Tensor], units: tuple[str, ...] | None = None) -
         WeightsError: If the units are not those in the weights, or the width is impossible.
     """
     embed_dims = shape_of(state, 'res_LRU.ptconv.weight', 4)[0]
-    if embed_dims % NECK_HEADS:
+    if embed_dims % NECK_HEADS and not any_heads:
         raise WeightsError(
             f'res_LRU.ptconv.weight has {embed_dims} channels, which the {NECK_HEADS} attention '
             f'heads of the released code do not divide'

@@ -112,7 +112,7 @@ def _describe_model(state: dict[str, Tensor]) -> Facts:
 
 
 def _neck_text(state: dict[str, Tensor]) -> str:
-    neck = infer_neck(state)
+    neck = infer_neck(state, any_heads=True)
     shared = ' and '.join(neck['shared']) or 'nothing'
     return (
         f'd = {neck["embed_dims"]}, L = {neck["num_layers"]}, units {" ".join(neck["units"])}, '

@@ -13,6 +13,7 @@ from .base_reid_dataset import ReIDDataset
 from .errors import DatasetFormatError, DatasetNotFoundError
 from .listing import check_files_exist, read_text
 
+MAX_CAMERAS = 10_000
 COLUMNS = ('path', 'person_id', 'camera_id', 'role')
 
 
@@ -84,7 +85,7 @@ def _read_rows(ann_file: str) -> list[_Row]:
         )
     reader = csv.DictReader(io.StringIO(read_text(ann_file), newline=''))
     try:
-        found = reader.fieldnames or []
+        found = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
         missing = [column for column in COLUMNS if column not in found]
         if missing:
             raise DatasetFormatError(
@@ -117,6 +118,11 @@ def _parse_row(row: dict, where: str, line: int) -> _Row:
             f'{where}: camera_id must be an integer of 0 or more, or -1 for an unknown camera, '
             f'but is {cells["camera_id"]!r}'
         )
+    if camera_id >= MAX_CAMERAS:
+        raise DatasetFormatError(
+            f'{where}: camera_id {camera_id} is too large: number the cameras from 0 on, the '
+            f'model has an embedding for each number up to the largest'
+        )
     return _Row(line, cells['path'], cells['person_id'], camera_id, cells['role'])
 
 
@@ -126,10 +132,10 @@ def _number_people(rows: list[_Row], ann_file: str) -> tuple[dict[str, int], dic
     if any(number is None for number in numbers.values()):
         return {person: n for n, person in enumerate(people)}, dict(enumerate(people))
     for row in rows:
-        if numbers[row.person] < 0:
+        if not 0 <= numbers[row.person] < 1 << 63:
             raise DatasetFormatError(
-                f'{ann_file}, line {row.line}: person_id must be 0 or more, but is {row.person}; '
-                f'leave out images of nobody in particular'
+                f'{ann_file}, line {row.line}: person_id must be 0 or more and below 2^63, but is '
+                f'{row.person}; leave out images of nobody in particular'
             )
     return numbers, {}
 

@@ -153,6 +153,8 @@ def _read_list(list_file: str, folder: str) -> list[ReIDRecord]:
         records.append(
             ReIDRecord(os.path.join(folder, path), int(fields[1]), int(name_fields[2]) - 1)
         )
+    if not records:
+        raise DatasetFormatError(f"{list_file} is empty: expected a line 'path id' for each image")
     check_files_exist((record.img_path for record in records), list_file)
     return records
 

@@ -7,11 +7,14 @@ import os
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch import distributed
 
+from fusionreid.checkpoints import read_state_dict
 from fusionreid.errors import ConfigError
 from fusionreid.registry import DATASETS
+
+from .config_errors import OptionAction, merge_options, read_config
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Where each launcher tells a process its rank, before there is a process group to ask.
@@ -31,7 +34,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = T
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         help='overrides, e.g. model.head.num_classes=100 train_cfg.max_epochs=60',
     )
     parser.add_argument(
@@ -44,12 +47,13 @@ def load_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the arguments of :func:`add_common_arguments`.
 
     Raises:
-        ConfigError: If there is no such file, or launcher and config do not fit the machine.
+        ConfigError: If there is no such file, it is no valid config, the options do not fit it, or
+            launcher and config do not fit the machine.
     """
     check_file(args.config, 'config')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        merge_options(cfg, args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -59,6 +63,10 @@ def load_config(args: argparse.Namespace) -> Config:
             cfg[name].dataset.data_root = args.data_root
         if cfg.get(name) and not torch.accelerator.is_available():
             cfg[name].pin_memory = False  # torch warns that there is nothing to lock pages for
+        if cfg.get(name) and cfg[name].get('num_workers') == 0:
+            # Settings of workers, which torch refuses where there are none.
+            cfg[name].persistent_workers = False
+            cfg[name].pop('prefetch_factor', None)
     check_parallelism(cfg, args.launcher)
     set_launcher(cfg, args.launcher, args.local_rank)
     return cfg
@@ -113,6 +121,29 @@ def check_file(path: str, kind: str) -> None:
         raise ConfigError(f'there is no {kind} file {path!r} ({Path(path).absolute()})')
 
 
+def check_checkpoint(path: str) -> None:
+    """Raise unless the path or URL is a readable file with a state dict.
+
+    Raises:
+        ConfigError: If there is no such file.
+        WeightsError: If it cannot be fetched, is damaged, holds code, or no weights.
+    """
+    check_file(path, 'checkpoint')
+    read_state_dict(path)
+
+
+def make_work_dir(cfg: Config) -> None:
+    """Make the folder of logs and checkpoints.
+
+    Raises:
+        ConfigError: If it cannot be made.
+    """
+    try:
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'--work-dir {cfg.work_dir} cannot be made: {error.strerror}') from error
+
+
 def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     """Prepare for one process or several, with NCCL where there are GPUs and gloo where not.
 
@@ -154,9 +185,11 @@ def leave_process_group() -> None:
     """End the communication with the other processes, where there is any.
 
     A process that leaves this to the interpreter's exit can be aborted there, after all of its
-    work, by a thread that still listens.
+    work, by a thread that still listens, or still frees what it has sent. So all wait for each
+    other once more, which ends such work, before they leave.
     """
     if distributed.is_initialized():
+        distributed.barrier()
         distributed.destroy_process_group()
 
 

@@ -65,7 +65,9 @@ def test_same_people_in_train_and_query_are_pointed_out(tmp_path: Path) -> None:
         ('x.jpg,1,0,val', "line 6: role must be one of train, query, gallery, but is 'val'"),
         ('x.jpg,1,-2,train', "line 6: camera_id must be an integer .* but is '-2'"),
         ('x.jpg,1,c1,train', "line 6: camera_id must be an integer .* but is 'c1'"),
-        ('x.jpg,-1,0,train', 'line 6: person_id must be 0 or more, but is -1'),
+        ('x.jpg,-1,0,train', 'line 6: person_id must be 0 or more .* is -1'),
+        (f'x.jpg,{1 << 64},0,train', 'line 6: person_id must be .* below 2.63, but is 18446744'),
+        ('x.jpg,1,4294967296,train', 'line 6: camera_id 4294967296 is too large'),
         ('x.jpg,,0,train', 'line 6: no person_id'),
         ('x.jpg,1', 'line 6: no camera_id, role'),
         ('x.jpg,1,0,train,extra', 'line 6: more cells than columns'),
@@ -75,6 +77,11 @@ def test_same_people_in_train_and_query_are_pointed_out(tmp_path: Path) -> None:
 def test_bad_rows(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(DatasetFormatError, match=f'people.csv, {message}'):
         read(write_csv(tmp_path, [*ROWS, row]))
+
+
+def test_spaces_in_the_header(tmp_path: Path) -> None:
+    spaced = write_csv(tmp_path, ROWS, header='path, person_id, camera_id, role')
+    assert len(read(spaced)) > 0
 
 
 def test_missing_columns(tmp_path: Path) -> None:

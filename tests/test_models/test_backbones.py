@@ -104,6 +104,12 @@ def test_guess_grid():
     assert guess_grid(196, (16, 8)) == (14, 14)
     assert guess_grid(210, (31, 10)) == (21, 10)
     assert guess_grid(310, (21, 10)) == (31, 10)
+    # The published sizes, whatever they are resized to.
+    assert guess_grid(210, (24, 8)) == guess_grid(210, (14, 14)) == (21, 10)
+    assert guess_grid(128, (8, 4)) == (16, 8) and guess_grid(192, (16, 8)) == (24, 8)
+    # Other sizes: the same shape, larger or smaller.
+    assert guess_grid(32, (16, 8)) == (8, 4) and guess_grid(512, (16, 8)) == (32, 16)
+    assert guess_grid(96, (24, 8)) in ((16, 6), (24, 4))
 
 
 def test_position_embedding_is_resized_bilinearly():

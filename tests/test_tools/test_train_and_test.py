@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -377,6 +378,146 @@ def test_mistakes_on_the_command_line_end_in_one_line(
     monkeypatch.delenv('WORLD_SIZE', raising=False)
     with pytest.raises(SystemExit, match=f'error: .*{message}'):
         tool.main([*arguments, '--work-dir', str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('modle.head.num_classes=3', "nothing is called 'modle', did you mean 'model'"),
+        ('model.head.num_clases=8', "unexpected keyword argument 'num_clases'"),
+        ('model.neck.type=Foo', "type='Foo': Foo is not in the .*registry"),
+        ('model.neck.num_heads=5', 'embed_dims=24 is not divisible by num_heads=5'),
+        ('train_cfg.max_epoch=2', "unexpected keyword argument 'max_epoch'"),
+        ('optim_wrapper.optimizer.type=SGDD', "type='SGDD': there is no such optimizer"),
+        ('param_scheduler.warmup_epochs=3', r'not in \[0, 2\].* set param_scheduler.warmup_epochs'),
+        ('model.head.num_classes.a=3', 'do not fit the config'),
+        ('default_hooks.checkpoint.save_best=reid/mapp', 'there is no such score'),
+        ('val_evaluator.features=[cnn,nope]', "feature 'nope' is to be scored"),
+        ('val_evaluator.remove_same_camera=no', "must be True or False, got 'no'"),
+    ],
+)
+def test_mistyped_settings_end_in_one_line(option, message, data, tmp_path):
+    config = write_tiny_config(tmp_path, data)
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+        train.main([str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option])
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_options_are_of_the_form_key_value(capsys):
+    with pytest.raises(SystemExit):
+        train.parse_args(['configs/r50_market1501.py', '--cfg-options', 'foo'])
+    assert "'foo' is not of the form KEY=VALUE" in capsys.readouterr().err
+
+
+def test_bad_configs_and_work_dirs_end_in_one_line(data, tmp_path):
+    (tmp_path / 'broken.py').write_text('model = dict(\n')
+    (tmp_path / 'orphan.py').write_text("_base_ = './nobody.py'\n")
+    for name in ('broken', 'orphan'):
+        with pytest.raises(SystemExit, match=f'error: .*{name}.py is no valid config'):
+            train.main([str(tmp_path / f'{name}.py')])
+    config = write_tiny_config(tmp_path, data)
+    with pytest.raises(SystemExit, match='error: --work-dir .*broken.py.* cannot be made'):
+        train.main([str(config), '--work-dir', str(tmp_path / 'broken.py')])
+
+
+def test_damaged_checkpoints_end_in_one_line(straight, tmp_path):
+    config, work_dir = straight
+    (tmp_path / 'torn.pth').write_bytes((work_dir / 'epoch_2.pth').read_bytes()[:50_000])
+    (tmp_path / 'empty.pth').touch()
+    torch.save([1, 2], tmp_path / 'list.pth')
+    for name in ('torn', 'empty', 'list'):
+        file = str(tmp_path / f'{name}.pth')
+        rest = ['--work-dir', str(tmp_path / 'run')]
+        for call in (
+            lambda: test.main([str(config), file, *rest]),  # noqa: B023 - called at once
+            lambda: train.main([str(config), *rest, '--resume', file]),  # noqa: B023
+            lambda: train.main([str(config), *rest, '--cfg-options', f'load_from={file}']),  # noqa: B023
+        ):
+            with pytest.raises(SystemExit, match=f'^error: .*{name}.pth'):
+                call()
+
+
+def test_weights_alone_are_not_resumed(straight, tmp_path):
+    config, work_dir = straight
+    torch.save(weights(work_dir / 'epoch_1.pth'), tmp_path / 'plain.pth')
+    best = next(work_dir.glob('best_*.pth'))
+    for file, lacks in ((best, 'optimizer'), (tmp_path / 'plain.pth', 'meta')):
+        with pytest.raises(SystemExit, match=f'cannot be resumed, it lacks .*{lacks}.*load_from='):
+            train.main([str(config), '--work-dir', str(tmp_path), '--resume', str(file)])
+
+
+def test_training_starts_from_weights_that_are_the_models(straight, tmp_path):
+    config, work_dir = straight
+    options = ['--no-validate', '--cfg-options', 'train_cfg.max_epochs=1']
+    options += ['param_scheduler.warmup_epochs=0']
+    arguments = [str(config), '--work-dir', str(tmp_path / 'run'), *options]
+    torch.save({'conv1.weight': torch.zeros(8, 3, 7, 7)}, tmp_path / 'other.pth')
+    with pytest.raises(SystemExit, match='other.pth holds 0% of the model, at least 90%'):
+        train.main([*arguments, f'load_from={tmp_path / "other.pth"}'])
+    # Without its heads, as for other people.
+    state = weights(work_dir / 'epoch_2.pth')
+    state = {name: value for name, value in state.items() if not name.startswith('heads.')}
+    torch.save(state, tmp_path / 'trunk.pth')
+    train.main([*arguments, f'load_from={tmp_path / "trunk.pth"}'])
+    assert (tmp_path / 'run' / 'epoch_1.pth').exists()
+
+
+def test_a_longer_schedule_is_not_resumed_silently(straight, tmp_path):
+    config, work_dir = straight
+    checkpoint = str(work_dir / 'epoch_2.pth')
+    train.main(
+        [str(config), '--work-dir', str(tmp_path), '--resume', checkpoint, '--no-validate']
+        + ['--cfg-options', 'train_cfg.max_epochs=3']
+    )
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'the schedule of the checkpoint ends at 2, that of this config at 3' in log
+
+
+def test_no_query_with_a_match_is_found_before_training(data, tmp_path):
+    listing = ['path,person_id,camera_id,role']
+    for role, folder in (('train', 'bounding_box_train'), ('query', 'query')):
+        for path in sorted((data / folder).glob('*.jpg')):
+            listing.append(f'{path},{path.name[:4]},0,{role}')
+    for path in sorted((data / 'bounding_box_test').glob('0*.jpg')):
+        listing.append(f'{path},{path.name[:4]},0,gallery')
+    csv = str(tmp_path / 'people.csv')
+    Path(csv).write_text('\n'.join(listing))
+    config = write_tiny_config(
+        tmp_path,
+        data,
+        extra="model['branches']['transformer']['backbone']['num_cameras'] = 1\n"
+        'for loader in (train_dataloader, val_dataloader):\n'
+        f"    loader['dataset'].update(type='CsvDataset', ann_file={csv!r}, num_cameras=1)\n",
+    )
+    with pytest.raises(SystemExit, match='has a match .*val_evaluator.remove_same_camera=False'):
+        train.main([str(config), '--work-dir', str(tmp_path / 'run')])
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_workers_name_a_broken_image_in_one_line(data, tmp_path):
+    broken = tmp_path / 'broken'
+    shutil.copytree(data, broken)
+    image = sorted((broken / 'bounding_box_train').glob('*.jpg'))[0]
+    image.write_bytes(b'no image')
+    config = write_tiny_config(tmp_path, broken)
+    with pytest.raises(SystemExit) as stop:
+        train.main(
+            [str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options']
+            + ['train_dataloader.num_workers=1']
+        )
+    message = str(stop.value)
+    assert message.startswith(f"error: image '{image}' cannot be decoded: it is no image")
+    assert '\n' not in message
+
+
+def test_loaders_without_workers(straight, tmp_path):
+    config = 'configs/fusionreid_vittiny_r18_synthetic.py'
+    options = ['test_dataloader.num_workers=0', 'test_dataloader.prefetch_factor=2']
+    cfg = test.build_config(
+        test.parse_args([config, '--cfg-options', *options, '--work-dir', str(tmp_path)])
+    )
+    assert not cfg.test_dataloader.persistent_workers
+    assert 'prefetch_factor' not in cfg.test_dataloader
 
 
 def test_a_mistyped_feature_is_found_before_the_images_are_read(straight, tmp_path):

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.io import decode_jpeg
 
 from fusionreid.registry import TRANSFORMS
@@ -52,6 +52,11 @@ def read_image(path: str) -> np.ndarray:
             return np.array(_to_rgb(image))
     except FileNotFoundError:
         raise ImageDecodeError(f"image '{path}' does not exist (any more)") from None
+    except UnidentifiedImageError:
+        raise ImageDecodeError(
+            f"image '{path}' cannot be decoded: it is no image of the kinds {', '.join(_FORMATS)}. "
+            f'Replace the file, or remove it from the data set.'
+        ) from None
     except Exception as error:  # decoders raise SyntaxError, struct.error, OSError and others
         raise ImageDecodeError(
             f"image '{path}' cannot be decoded ({type(error).__name__}: {error}). Replace the "

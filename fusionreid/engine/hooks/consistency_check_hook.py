@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -10,6 +12,7 @@ from torch.utils.data import DataLoader
 from fusionreid.datasets.samplers import PKSampler
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation.feature_set import ALL
+from fusionreid.evaluation.metrics import ReIDMetric
 from fusionreid.registry import HOOKS
 
 
@@ -43,6 +46,11 @@ class ConsistencyCheckHook(Hook):
                 f'{sampler.ids_per_batch} x '
                 f'{sampler.instances_per_id}: set train_dataloader.batch_size={sampler.batch_size}'
             )
+        if runner.val_loop is not None:
+            # After hours of training it would be late to find that nothing can be scored.
+            self.before_val(runner)
+            self._check_matches(runner.val_dataloader, runner.val_evaluator)
+            self._check_best(runner)
 
     def before_val(self, runner: Runner) -> None:
         """Check the cameras of the validation set and the features to be scored."""
@@ -69,6 +77,49 @@ class ConsistencyCheckHook(Hook):
             'to score a model on cameras it was not trained with, set model.use_cameras=False, '
             'which takes the mean camera embedding'
         )
+
+    @staticmethod
+    def _check_best(runner: Runner) -> None:
+        """Check that the score by which the best checkpoint is chosen will be there."""
+        metrics = runner.val_evaluator.metrics
+        if not all(isinstance(metric, ReIDMetric) for metric in metrics):
+            return
+        known = {'mAP', 'mINP', *(f'rank{k}' for metric in metrics for k in metric.topk)}
+        for hook in runner.hooks:
+            wanted = getattr(hook, 'save_best', None) or []
+            for name in [wanted] if isinstance(wanted, str) else wanted:
+                if name != 'auto' and re.split('[/.]', name)[-1] not in known:
+                    raise ConfigError(
+                        f'default_hooks.checkpoint.save_best={name}: there is no such score, '
+                        f'choose one such as {metrics[0].prefix}/mAP of {", ".join(sorted(known))}'
+                    )
+
+    @staticmethod
+    def _check_matches(loader: DataLoader, evaluator: Evaluator) -> None:
+        """Check that a query has a match at all, for the metrics that remove same cameras."""
+        if not any(getattr(metric, 'remove_same_camera', False) for metric in evaluator.metrics):
+            return
+        seen: dict[int, set[int]] = {}
+        unknown: set[int] = set()
+        queries = []
+        for item in map(loader.dataset.get_data_info, range(len(loader.dataset))):
+            person, camera, role = (item.get(key) for key in ('person_id', 'camera_id', 'role'))
+            if role == 'query':
+                queries.append((person, camera))
+            elif role == 'gallery':
+                seen.setdefault(person, set()).add(camera)
+                if camera < 0:
+                    unknown.add(person)
+        for person, camera in queries:
+            cameras = seen.get(person, set())
+            if person in unknown or cameras - {camera} or (camera < 0 and cameras):
+                return
+        if queries:
+            raise ConfigError(
+                f'none of the {len(queries)} queries of the validation set has a match in the '
+                'gallery from another camera: with one camera, or none, set '
+                'val_evaluator.remove_same_camera=False'
+            )
 
     def _check_features(self, runner: Runner, evaluator: Evaluator) -> None:
         known = self._unwrapped(runner).feature_widths

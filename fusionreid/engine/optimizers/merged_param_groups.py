@@ -162,6 +162,11 @@ class MergedParamGroups(DefaultOptimWrapperConstructor):
             with OPTIMIZERS.switch_scope_and_registry(None) as registry:
                 kind = self.optimizer_cfg['type']
                 kind = registry.get(kind) if isinstance(kind, str) else kind
+            if kind is None:
+                raise ConfigError(
+                    f'optim_wrapper.optimizer.type={self.optimizer_cfg["type"]!r}: there is no '
+                    'such optimizer'
+                )
             option = fused_option(kind, model.parameters())
             self.optimizer_cfg = dict(self.optimizer_cfg, **option)
         wrapper = super().__call__(model)

@@ -5,6 +5,7 @@ import math
 from mmengine.optim import _ParamScheduler
 from torch.optim import Optimizer
 
+from fusionreid.errors import ConfigError
 from fusionreid.registry import PARAM_SCHEDULERS
 
 
@@ -44,7 +45,7 @@ class WarmupCosineLR(_ParamScheduler):
         verbose: Whether every change is printed. Defaults to False.
 
     Raises:
-        ValueError: If the warm-up is longer than the training.
+        ConfigError: If the warm-up is longer than the training.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class WarmupCosineLR(_ParamScheduler):
         verbose: bool = False,
     ) -> None:
         if not 0 <= warmup_epochs <= end:
-            raise ValueError(
-                f'warmup_epochs={warmup_epochs} is not in [0, {end}], the epochs of the training'
+            raise ConfigError(
+                f'warmup_epochs={warmup_epochs} is not in [0, {end}], the epochs of the training: '
+                'set param_scheduler.warmup_epochs'
             )
         self.shape = (end, warmup_epochs, warmup_factor, final_factor)
         super().__init__(optimizer, 'lr', end=end, last_step=last_step, verbose=verbose)

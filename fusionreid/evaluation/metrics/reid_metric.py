@@ -92,6 +92,10 @@ class ReIDMetric(BaseMetric):
         self.topk = tuple(topk)
         if not self.topk or min(self.topk) < 1:
             raise ValueError(f'topk must be ranks from 1 on, got {topk!r}')
+        if not isinstance(remove_same_camera, bool):
+            raise ValueError(
+                f'remove_same_camera must be True or False, got {remove_same_camera!r}'
+            )
         self.remove_same_camera = remove_same_camera
         self.rerank = None if rerank is None else RerankProtocol.from_config(rerank)
         self.memory_limit = memory_limit

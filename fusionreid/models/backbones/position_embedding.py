@@ -5,6 +5,9 @@ import math
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor
 
+# Grids of the published input sizes and strides: 256x128 and 384x128, each at 16 and 12.
+PUBLISHED_GRIDS = {128: (16, 8), 210: (21, 10), 192: (24, 8), 310: (31, 10)}
+
 
 def guess_grid(num_patches: int, like: tuple[int, int]) -> tuple[int, int]:
     """Guess the grid of a position embedding from its length.
@@ -16,16 +19,16 @@ def guess_grid(num_patches: int, like: tuple[int, int]) -> tuple[int, int]:
 
     Returns:
         ``like`` if the lengths agree, else a square grid if the length is a square (ImageNet
-        checkpoints are), else one with as many columns as ``like`` (256x128 and 384x128 differ in
-        rows alone), else the factorisation whose aspect ratio is nearest to that of ``like``.
+        checkpoints are), else that of a published input size, else the factorisation whose
+        aspect ratio is nearest to that of ``like``.
     """
     if num_patches == like[0] * like[1]:
         return like
     side = math.isqrt(num_patches)
     if side * side == num_patches:
         return side, side
-    if num_patches % like[1] == 0:
-        return num_patches // like[1], like[1]
+    if num_patches in PUBLISHED_GRIDS:
+        return PUBLISHED_GRIDS[num_patches]
     ratio = math.log(like[0] / like[1])
     rows = min(
         (rows for rows in range(1, num_patches + 1) if num_patches % rows == 0),
