@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from fusionreid.engine.config_errors import OptionAction, merge_options, read_config
 from fusionreid.engine.launch import check_file
 from fusionreid.errors import ConfigError
 from fusionreid.models import plain_computation
@@ -65,7 +66,7 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         help="overrides, e.g. model.channels_last=True 'input_size=(384,128)'",
     )
 
@@ -282,9 +283,9 @@ def prepare(args: argparse.Namespace, loader: str) -> SpeedRun:
     if args.warmup < 0:
         raise ConfigError(f'--warmup must be at least 0, got {args.warmup}')
     find_device(args.device)
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        merge_options(cfg, args.cfg_options)
     if args.compile:
         cfg.model.compile = True
     missing = [name for name, value in counts(cfg.model).items() if value is None]

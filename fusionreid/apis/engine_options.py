@@ -3,10 +3,10 @@ from __future__ import annotations
 from argparse import ArgumentError, ArgumentParser, Namespace
 from typing import Any
 
-from mmengine.config import DictAction
+from fusionreid.engine.config_errors import OptionAction
 
 
-class EngineOptions(DictAction):
+class EngineOptions(OptionAction):
     """Settings of an engine on the command line, such as ``probes=64 refine=4``."""
 
     def __call__(
@@ -16,13 +16,6 @@ class EngineOptions(DictAction):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        for value in values:
-            name, equals, _ = value.partition('=')
-            if not name or not equals:
-                raise ArgumentError(self, f'{value!r} is no setting, expected such as probes=64')
-            if name == 'type':
-                raise ArgumentError(self, 'the engine itself is chosen by another option')
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except AssertionError as error:
-            raise ArgumentError(self, str(error)) from error
+        if any(value.partition('=')[0] == 'type' for value in values):
+            raise ArgumentError(self, 'the engine itself is chosen by another option')
+        super().__call__(parser, namespace, values, option_string)

@@ -32,7 +32,7 @@ OTHER_KEYS = (
 
 
 class OptionAction(DictAction):
-    """mmengine's ``--cfg-options``, which names an option without ``=``."""
+    """mmengine's ``KEY=VALUE ...``, which names what is not of that form."""
 
     def __call__(
         self,
@@ -43,9 +43,12 @@ class OptionAction(DictAction):
     ) -> None:
         """Read the options; the arguments are argparse's."""
         for text in values:
-            if '=' not in text:
-                parser.error(f'argument {option_string}: {text!r} is not of the form KEY=VALUE')
-        super().__call__(parser, namespace, values, option_string)
+            if not all(text.partition('=')[:2]):
+                raise argparse.ArgumentError(self, f'{text!r} is not of the form KEY=VALUE')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:  # brackets that do not match
+            raise argparse.ArgumentError(self, str(error)) from error
 
 
 def read_config(path: str) -> Config:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from fusionreid.analysis import (
@@ -27,6 +27,7 @@ from fusionreid.analysis import (
     headline_scores,
     markdown_table,
 )
+from fusionreid.engine.config_errors import OptionAction, merge_options, read_config
 from fusionreid.engine.launch import LOADERS, check_file, fill_in_counts
 from fusionreid.engine.script_runner import ScriptError, ScriptRunner, say, training_progress
 from fusionreid.errors import ConfigError, UserError
@@ -82,7 +83,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help=f'models to train, of {", ".join(VARIANTS)} (default: all)',
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='overrides, for all models'
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help='overrides, for all models',
     )
     args = parser.parse_args(argv)
     for name in ('seeds', 'variants'):
@@ -101,8 +106,8 @@ def build_config(variant: str, args: argparse.Namespace) -> Config:
         ConfigError: If the config does not fuse a CNN and a transformer, or trains without epochs.
     """
     check_file(args.config, 'config')
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config)
+    merge_options(cfg, args.cfg_options)
     branches = [name for name, branch in cfg.model.get('branches', {}).items() if branch]
     if branches != ['cnn', 'transformer'] or not cfg.model.get('neck'):
         raise ConfigError(f'{args.config} must fuse branches named cnn and transformer by a neck')

@@ -14,10 +14,13 @@ import sys
 from pathlib import Path
 
 import mmengine
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from fusionreid.analysis import Complexity, build_on_meta, markdown_table, measure_complexity
+from fusionreid.engine.config_errors import OptionAction, build_errors, merge_options, read_config
+from fusionreid.engine.launch import check_file
+from fusionreid.errors import ConfigError, UserError
 from fusionreid.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -38,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--paper', action='store_true', help='print our figures beside the published ones'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, help='overrides')
     args = parser.parse_args(argv)
     if (args.config is None) == (not args.paper):
         parser.error('give either a config or --paper')
@@ -56,7 +59,12 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
 
     Returns:
         Complexity by part, ``total`` last.
+
+    Raises:
+        ConfigError: If the config has no model.
     """
+    if not cfg.get('model', {}).get('branches'):
+        raise ConfigError(f'{cfg.filename} has no model with branches')
     init_default_scope(cfg.get('default_scope', 'fusionreid'))
     for branch in cfg.model.branches.values():
         if input_size and branch and 'img_size' in branch.backbone:
@@ -126,11 +134,13 @@ def main(argv: list[str] | None = None) -> int:
         print(table)
         return 0 if all_agree else 1
     try:
-        cfg = Config.fromfile(args.config)
+        check_file(args.config, 'config')
+        cfg = read_config(args.config)
         if args.cfg_options:
-            cfg.merge_from_dict(args.cfg_options)
-        parts = measure_config(cfg, tuple(args.input_size) if args.input_size else None)
-    except (OSError, ValueError) as error:
+            merge_options(cfg, args.cfg_options)
+        with build_errors():
+            parts = measure_config(cfg, tuple(args.input_size) if args.input_size else None)
+    except (UserError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     figures = {part: as_figures(complexity) for part, complexity in parts.items()}

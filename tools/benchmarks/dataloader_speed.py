@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import FUNCTIONS, init_default_scope
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -30,6 +30,7 @@ from torchvision import transforms
 
 from fusionreid.datasets.samplers import SampleIndex
 from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
+from fusionreid.engine.config_errors import OptionAction, merge_options, read_config
 from fusionreid.engine.launch import check_file
 from fusionreid.errors import ConfigError, UserError
 from fusionreid.registry import DATASETS
@@ -60,7 +61,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         help='overrides, e.g. train_dataloader.dataset.cache_images=True',
     )
     args = parser.parse_args(argv)
@@ -219,9 +220,9 @@ def find_step(pipeline: list[dict], key: str, default: Any) -> Any:
 def measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Run the benchmark and return what it prints."""
     check_file(args.config, 'config')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        merge_options(cfg, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'fusionreid'))
     # What a core can do: torch's threads would take the other cores for the same image.
     torch.set_num_threads(1)
