@@ -253,8 +253,8 @@ def infer_neck(
 
     Args:
         state: State dict of the fusion model under the release's names.
-        units: The units of a layer in their order, if known. The order leaves no trace in the
-            weights; SEU then MFU is the release's default.
+        units: The units that a layer uses, in their order, if known. That leaves no trace in the
+            weights; all that are there, SEU then MFU, are the release's default.
         any_heads: Whether another number of attention heads than the release's may be meant, which
             leaves no trace either.
 
@@ -262,7 +262,7 @@ def infer_neck(
         Config of :class:`~fusionreid.models.DualAttentionMutualFusion`.
 
     Raises:
-        WeightsError: If the units are not those in the weights, or the width is impossible.
+        WeightsError: If one of the units is not in the weights, or the width is impossible.
     """
     embed_dims = shape_of(state, 'res_LRU.ptconv.weight', 4)[0]
     if embed_dims % NECK_HEADS and not any_heads:
@@ -277,10 +277,11 @@ def infer_neck(
         if set(names) & owners
     }
     units = units or tuple(present) or ('seu', 'mfu')
-    if present and set(units) != set(present):
+    if present and not set(units) <= set(present):
         raise WeightsError(
             f'the weights have the units {" ".join(present)}, --units says {" ".join(units)}'
         )
+    present = {unit: names for unit, names in present.items() if unit in units}
     shared = tuple(unit for unit, names in present.items() if names & {'SEU', 'MFU'})
     return dict(
         type='DualAttentionMutualFusion',

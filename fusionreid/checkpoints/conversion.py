@@ -18,7 +18,7 @@ from .architecture import (
     infer_model,
 )
 from .errors import WeightsError
-from .naming import fusion_rules, rename, reverse
+from .naming import MFU_OWNERS, SEU_OWNERS, fusion_rules, rename, reverse
 from .original import (
     convert_original_state,
     normalize_original_names,
@@ -45,7 +45,8 @@ class Conversion:
         model: Config of the model.
         state_dict: Its weights; they fit the config exactly.
         unused: Weights that the model has no place for, under the release's names: the ImageNet
-            classifier, and the BNNecks of a state dict whose classifiers were removed.
+            classifier, the BNNecks of a state dict whose classifiers were removed, and units that
+            are said not to be used.
     """
 
     model: dict[str, Any]
@@ -80,7 +81,8 @@ def convert_original(
         state: State dict of the authors' released code, with or without ``module.``.
         size: Image height and width; None takes the published size that fits.
         stride: Patch stride of the ViT; None takes the stride that fits.
-        units: Units of an HTM in their order; None takes those present, SEU first.
+        units: Units that an HTM uses, in their order; None takes those present, SEU first. Weights
+            of others are set aside.
         num_cameras: Cameras that the model should have; None takes what is there.
 
     Returns:
@@ -98,6 +100,12 @@ def convert_original(
             name: value for name, value in converted.items() if not name.startswith('heads.')
         }
     model = infer_model(original, size, stride, units)
+    for unit, owners in (('seu', SEU_OWNERS), ('mfu', MFU_OWNERS)):
+        if units and unit not in units:
+            idle = re.compile(rf'HTM\.blocks\.\d+\.({"|".join(owners)})\.')
+            unused.update({name: value for name, value in original.items() if idle.match(name)})
+            ours = re.compile(rf'neck\.layers\.\d+\.{unit}\.')
+            converted = {name: value for name, value in converted.items() if not ours.match(name)}
     check_strict(model, converted)
     check_cameras(model, num_cameras)
     return Conversion(model, converted, unused)

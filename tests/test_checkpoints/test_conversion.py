@@ -190,13 +190,25 @@ def resized(name: str, *shape: int) -> dict[str, torch.Tensor]:
         (small_original(), dict(stride=12), r'128 patches, but 256x128 at stride 12 has 21x10'),
         (small_original(), dict(size=(64, 64), stride=16), r'64x64 at stride 16 has 4x4 = 16'),
         (small_original(), dict(size=(8, 8), stride=16), r'128 patches'),
-        (small_original(), dict(units=('mfu',)), 'the units seu mfu, --units says mfu'),
+        (small_original(units=('mfu',)), dict(units=('seu',)), 'the units mfu, --units says seu'),
         (dict(gap_r=torch.ones(1)), {}, '1 of 1 names are not weights of the released'),
     ],
 )
 def test_what_does_not_fit_is_named(state, options, message):
     with pytest.raises(WeightsError, match=message):
         convert_original(state, **options)
+
+
+@pytest.mark.parametrize('unit', ['seu', 'mfu'])
+def test_a_unit_that_is_not_used_is_set_aside(unit):
+    state = export_original_state(build_random(fusion_model()).state_dict())
+    conversion = convert_original(state, units=(unit,))
+    alone = convert_original(
+        {name: value for name, value in state.items() if name not in conversion.unused}
+    )
+    assert conversion.model == alone.model and conversion.model['neck']['units'] == (unit,)
+    assert conversion.state_dict.keys() == alone.state_dict.keys()
+    assert_same(export_original_state(conversion.state_dict, conversion.unused), state)
 
 
 def test_options_without_a_use_are_refused():

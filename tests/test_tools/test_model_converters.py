@@ -83,7 +83,6 @@ def test_a_trained_model_is_exported_by_its_config(folder, capsys):
         (('--stride', 12), '128 patches, but 256x128 at stride 12 has 21x10'),
         (('--input-size', 384, 128), '128 patches, but 384x128 at stride 12'),
         (('--num-cameras', 15), 'of 3 cameras, --num-cameras says 15'),
-        (('--units', 'mfu'), 'the units seu mfu, --units says mfu'),
     ],
 )
 def test_options_that_contradict_the_weights(folder, options, message):

@@ -16,6 +16,8 @@ from fusionreid.checkpoints import (
 from fusionreid.checkpoints.atomic_backend import open_atomic
 from fusionreid.checkpoints.report import part_table
 
+LISTED = 8
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -92,7 +94,9 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f'error: {error}')
     print(part_table(conversion.state_dict))
     if conversion.unused:
-        print(f'without use, kept aside: {", ".join(conversion.unused)}')
+        names = list(conversion.unused)
+        more = f', ... ({len(names)} in all)' if len(names) > LISTED else ''
+        print(f'without use, kept aside: {", ".join(names[:LISTED])}{more}')
     print(f'wrote {" and ".join(filter(None, (args.dst, args.config)))}')
 
 
