@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -35,7 +35,7 @@ class _Backend(backend_registration._DummyBackendModule):
 backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
 DEVICE = torch.device(NAME, 0)
 # ``torch.tensor`` with a device goes past every mode and asks for these two.
-_LIBRARY = torch.library.Library('aten', 'IMPL')
+_LIBRARY = library.Library('aten', 'IMPL')
 
 
 def _empty_strided(size: list[int], stride: list[int], *, dtype: Any = None, **_: Any) -> Tensor:

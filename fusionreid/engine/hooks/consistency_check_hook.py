@@ -100,7 +100,6 @@ class ConsistencyCheckHook(Hook):
         if not any(getattr(metric, 'remove_same_camera', False) for metric in evaluator.metrics):
             return
         seen: dict[int, set[int]] = {}
-        unknown: set[int] = set()
         queries = []
         for item in map(loader.dataset.get_data_info, range(len(loader.dataset))):
             person, camera, role = (item.get(key) for key in ('person_id', 'camera_id', 'role'))
@@ -108,11 +107,10 @@ class ConsistencyCheckHook(Hook):
                 queries.append((person, camera))
             elif role == 'gallery':
                 seen.setdefault(person, set()).add(camera)
-                if camera < 0:
-                    unknown.add(person)
         for person, camera in queries:
             cameras = seen.get(person, set())
-            if person in unknown or cameras - {camera} or (camera < 0 and cameras):
+            # An unknown camera, -1, is never the same.
+            if cameras - {camera} or (cameras and camera < 0):
                 return
         if queries:
             raise ConfigError(
