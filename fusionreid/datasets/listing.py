@@ -111,16 +111,25 @@ def check_files_exist(paths: Iterable[str], listed_in: str) -> None:
         total += 1
         folder, name = os.path.split(os.path.abspath(path))
         if folder not in content:
-            content[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            content[folder] = _file_names(folder)
         if name not in content[folder]:
             missing.append(path)
     if missing:
-        first = ''.join(f'\n  {path}' for path in missing[:5])
+        first = ''.join(
+            f'\n  {path}' + (' (a folder)' if os.path.isdir(path) else '') for path in missing[:5]
+        )
         more = '\n  ...' if len(missing) > 5 else ''
         raise DatasetNotFoundError(
-            f"{len(missing)} of the {total} images listed in '{listed_in}' do not exist:"
+            f"{len(missing)} of the {total} images listed in '{listed_in}' do not exist as files:"
             f'{first}{more}\nUnpack the data set completely, or correct the list.'
         )
+
+
+def _file_names(folder: str) -> set[str]:
+    if not os.path.isdir(folder):
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file()}
 
 
 def read_text(path: str) -> str:

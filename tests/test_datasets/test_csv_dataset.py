@@ -105,6 +105,18 @@ def test_missing_table_images_and_role(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_folder_and_a_broken_link_are_no_images(tmp_path: Path) -> None:
+    root = write_csv(tmp_path, ROWS)
+    (root / 'a.jpg').unlink()
+    (root / 'a.jpg').mkdir()
+    (root / 'b.jpg').unlink()
+    (root / 'b.jpg').symlink_to(root / 'gone.jpg')
+    with pytest.raises(
+        DatasetNotFoundError, match=r'(?s)2 of the 4 images .*b\.jpg\n.*a\.jpg \(a folder\)'
+    ):
+        read(root)
+
+
 def test_camera_out_of_range(tmp_path: Path) -> None:
     message = 'a.jpg.* is of camera 2, but people has 2 cameras, numbered 0 to 1, or -1 for unknown'
     with pytest.raises(DatasetFormatError, match=message):
