@@ -35,7 +35,7 @@ from fusionreid.engine.launch import check_file
 from fusionreid.errors import ConfigError, UserError
 from fusionreid.registry import DATASETS
 
-BASE_CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/reid_256x128.py'
+BASE_CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/reid.py'
 SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 

@@ -1,5 +1,5 @@
 # Own images listed in a table with the columns path,person_id,camera_id,role.
-_base_ = './reid_256x128.py'
+_base_ = './reid.py'
 
 dataset_type = 'CsvDataset'
 data_root = 'data/custom'

@@ -1,5 +1,5 @@
 # Own images in Market-1501's layout and naming.
-_base_ = './reid_256x128.py'
+_base_ = './reid.py'
 
 dataset_type = 'MarketStyleDataset'
 data_root = 'data/custom'

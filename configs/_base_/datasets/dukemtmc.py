@@ -1,4 +1,4 @@
-_base_ = './reid_256x128.py'
+_base_ = './reid.py'
 
 dataset_type = 'DukeMTMCReID'
 data_root = 'data/dukemtmc-reid'

@@ -1,4 +1,4 @@
-_base_ = './reid_256x128.py'
+_base_ = './reid.py'
 
 dataset_type = 'MSMT17'
 data_root = 'data/msmt17'

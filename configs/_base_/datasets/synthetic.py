@@ -1,5 +1,5 @@
 # Rendered people in Market-1501's layout (tools/dataset_converters/render_synthetic.py).
-_base_ = './reid_256x128.py'
+_base_ = './reid.py'
 
 input_size = (128, 64)  # height, width
 dataset_type = 'MarketStyleDataset'

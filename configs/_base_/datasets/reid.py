@@ -1,4 +1,4 @@
-# What all data sets share at 256x128: pipelines, batches and scoring.
+# What all data sets share: pipelines at 256x128, batches and scoring.
 # A derived config for another input size changes `scale` in both pipelines, see docs/datasets.md.
 input_size = (256, 128)  # height, width
 
