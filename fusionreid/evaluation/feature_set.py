@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +15,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from fusionreid.atomic_file import atomic_path
+from fusionreid.atomic_file import atomic_path, open_atomic
+from fusionreid.tensor_file import save_tensors
 
 ALL = 'all'
 ROLES = ('query', 'gallery')
 FEATURES_FILE = 'features.safetensors'
 COLUMNS = ('path', 'person_id', 'camera_id', 'role')
+TABLE_NAME = re.compile(r'samples-[0-9a-f]{12}\.csv')
 
 
 @dataclass
@@ -132,6 +132,9 @@ class FeatureSet:
 
         Returns:
             The directory.
+
+        Raises:
+            OSError: a file cannot be written; what was saved before is still there.
         """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -149,14 +152,12 @@ class FeatureSet:
             'protocol': json.dumps(self.protocol),
             'samples': table,
         }
-        with atomic_path(directory / table) as partial:
-            partial.write_bytes(content)
         with atomic_path(directory / FEATURES_FILE) as partial:
-            save_file({'features': self.features.cpu().contiguous()}, partial, metadata)
-            # safetensors hides its files from everyone else.
-            shutil.copymode(directory / table, partial)
-        for old in directory.glob('samples-*.csv'):
-            if old.name != table:
+            save_tensors(partial, {'features': self.features}, metadata)
+            with open_atomic(directory / table) as file:
+                file.write(content)
+        for old in directory.iterdir():
+            if TABLE_NAME.fullmatch(old.name) and old.name != table:
                 old.unlink()
         return directory
 
@@ -178,7 +179,7 @@ class FeatureSet:
         except SafetensorError as error:
             raise ValueError(f'{path} is damaged or not a safetensors file: {error}') from error
         known = metadata.get('format') == 'fusionreid-features-1'
-        if not known or not re.fullmatch(r'samples-\w+\.csv', metadata.get('samples', '')):
+        if not known or not TABLE_NAME.fullmatch(metadata.get('samples', '')):
             raise ValueError(f'{path} was not written by FeatureSet.save')
         table = path.parent / metadata['samples']
         content = table.read_bytes()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from full_disk import full_disk
 
 from fusionreid.apis import Gallery, GalleryError, index_folder
 from fusionreid.apis.index_folder import load_generation, save_generation
@@ -72,6 +73,34 @@ def test_failures_at_every_step(tmp_path, monkeypatch):
     assert len(list(index.glob('generation-*'))) == 1  # nothing is left of the failures
 
 
+@pytest.mark.parametrize(
+    ('engine', 'limit', 'file'),
+    [
+        ('exact', 1_000, ''),
+        ('exact', 9_000, 'features.safetensors'),
+        (IVFPQ, 10_000, 'File too large'),
+    ],
+)
+def test_a_disk_that_is_really_full(tmp_path, engine, limit, file):
+    small_gallery(20, engine).save(tmp_path / 'index')
+    with full_disk(limit):
+        with pytest.raises(GalleryError, match=f'index cannot be saved: .*{file}'):
+            small_gallery(300, engine).save(tmp_path / 'index', overwrite=True)
+    assert len(Gallery.load(tmp_path / 'index')) == 20
+    assert len(list((tmp_path / 'index').glob('generation-*'))) == 1
+
+
+def test_folders_of_somebody_else_stay(tmp_path):
+    theirs = tmp_path / 'taken' / 'generation-1'
+    theirs.mkdir(parents=True)
+    with pytest.raises(GalleryError, match='no index and not empty .it holds generation-1'):
+        small_gallery(20).save(tmp_path / 'taken')
+    small_gallery(20).save(tmp_path / 'index')
+    theirs = theirs.rename(tmp_path / 'index' / 'generation-1')
+    small_gallery(30).save(tmp_path / 'index', overwrite=True)
+    assert theirs.is_dir() and len(Gallery.load(tmp_path / 'index')) == 30
+
+
 def test_a_save_that_failed_late_can_be_tried_again(tmp_path, monkeypatch):
     gallery = small_gallery(20)
     for step in range(20):
@@ -93,7 +122,7 @@ def test_a_process_killed_while_it_saves(tmp_path):
     small_gallery(20).save(index)
     script = textwrap.dedent("""
         import os, pathlib, shutil, signal, sys
-        sys.path.insert(0, sys.argv[1])
+        sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
         from test_index_folder import small_gallery
         new = small_gallery(30)
         real, rounds = {}, int(sys.argv[3])

@@ -3,6 +3,7 @@ import os
 
 import pytest
 import torch
+from full_disk import full_disk
 from safetensors.torch import save_file
 
 from fusionreid.evaluation import FeatureSet
@@ -80,10 +81,24 @@ def test_an_interrupted_save_leaves_the_earlier_one(tmp_path, monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('fusionreid.evaluation.feature_set.save_file', fail)
+    monkeypatch.setattr('fusionreid.tensor_file.save_file', fail)
     with pytest.raises(KeyboardInterrupt):
         make(8).save(tmp_path)
     assert torch.equal(FeatureSet.load(tmp_path).features, first.features)
+
+
+def test_a_full_disk_leaves_the_earlier_one(tmp_path):
+    first = make()
+    first.save(tmp_path)
+    (tmp_path / 'samples-mine.csv').write_text('not ours')
+    before = sorted(path.name for path in tmp_path.iterdir())
+    large = make(features=torch.randn(6, 50_000), widths={'cnn': 50_000}, protocol={})
+    with full_disk(100_000), pytest.raises(OSError, match='cannot be written.*large'):
+        large.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert torch.equal(FeatureSet.load(tmp_path).features, first.features)
+    make(8).save(tmp_path)
+    assert (tmp_path / 'samples-mine.csv').read_text() == 'not ours'
 
 
 def test_bad_files_are_named(tmp_path):

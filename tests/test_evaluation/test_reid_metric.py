@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_disk import full_disk
 from mmengine.evaluator import Evaluator
 from torch.nn.functional import normalize
 
@@ -188,7 +189,10 @@ def test_features_that_cannot_be_saved_are_scored_all_the_same(tmp_path):
         patch.setattr(reid_metric, 'print_log', lambda text, **_: logged.append(text))
         with pytest.raises(ScoringError, match='cannot be saved in .*taken'):
             score(ReIDMetric(out_dir=str(tmp_path / 'taken')), make_samples())
-    assert 'Scores in percent' in logged[0]
+        with full_disk(100), pytest.raises(ScoringError, match='cannot be saved in .*large'):
+            score(ReIDMetric(out_dir=str(tmp_path / 'full')), make_samples())
+    assert sum('Scores in percent' in text for text in logged) == 2
+    assert list((tmp_path / 'full').iterdir()) == []
 
 
 def test_scoring_copies_the_features_only_once():
@@ -339,7 +343,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
         subprocess.Popen(
             [sys.executable, script, str(rank), tmp_path / 'store', __file__, tmp_path],
             cwd=root,
-            env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'},
+            env={**os.environ, 'PYTHONPATH': f'{root}:{root / "tests"}', 'OMP_NUM_THREADS': '1'},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )

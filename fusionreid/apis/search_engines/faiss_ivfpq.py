@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
+
+from fusionreid.tensor_file import save_tensors
 
 from ..errors import GalleryError
 from .exact import exact_nearest
-from .local import BLOCK_ROWS, LocalEngine, sync
+from .local import BLOCK_ROWS, LocalEngine, sync, write_durably
 from .optional import import_optional
 from .refine import refine_rows
 
@@ -150,10 +152,10 @@ class FaissIVFPQEngine(LocalEngine):
             return
         self._update_index()
         state = dict(keys=torch.from_numpy(self._keys), trained_on=torch.tensor([self._trained_on]))
-        save_file(state, folder / KEYS_FILE)
-        self._faiss.write_index(self._index, str(folder / INDEX_FILE))
-        for name in (KEYS_FILE, INDEX_FILE):
-            sync(folder / name)
+        save_tensors(folder / KEYS_FILE, state)
+        sync(folder / KEYS_FILE)
+        # Not FAISS's own writing, which takes a file that the disk refused for a whole one.
+        write_durably(folder / INDEX_FILE, self._faiss.serialize_index(self._index))
 
     def read(self, folder: Path, width: int, label: str) -> None:
         super().read(folder, width, label)

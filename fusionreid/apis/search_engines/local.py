@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import os
-import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from fusionreid.tensor_file import save_tensors
 
 from ..device import usable_device
 from ..errors import GalleryError
@@ -126,9 +126,7 @@ class LocalEngine(SearchEngine):
         # The checksum ties the two files together.
         checksum = hashlib.sha256(content).hexdigest()
         path = folder / FEATURES_FILE
-        save_file({'features': self.features.cpu().contiguous()}, path, {'items': checksum})
-        # safetensors hides its files from everyone else.
-        shutil.copymode(folder / ITEMS_FILE, path)
+        save_tensors(path, {'features': self.features}, {'items': checksum})
         sync(path)
 
     def read(self, folder: Path, width: int, label: str) -> None:
@@ -156,7 +154,7 @@ class LocalEngine(SearchEngine):
         self.table.append(Items(ids, paths, list(map(int, people)), list(map(int, cameras))))
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | np.ndarray) -> None:
     """Write a file and wait until it is on the disk."""
     with open(path, 'wb') as file:
         file.write(content)
