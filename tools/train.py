@@ -64,22 +64,33 @@ def build_config(args: argparse.Namespace) -> Config:
         cfg.default_hooks.checkpoint.save_best = None
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
-    if args.resume:
-        checkpoint = find_resumable(cfg.work_dir) if args.resume == 'auto' else args.resume
-        cfg.resume = checkpoint is not None
-        cfg.load_from = str(checkpoint) if checkpoint else None
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
-        if checkpoint is None:
-            print_once(
-                cfg, f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1'
-            )
-        else:
-            check_checkpoint(cfg.load_from)
-    elif cfg.get('load_from'):
+    resume = args.resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))
+    if resume:
+        choose_resumed(cfg, resume)
+    if cfg.get('load_from'):
         check_checkpoint(cfg.load_from)
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='LoadShareHook')]
+        check = 'StrictLoadHook' if cfg.get('resume') else 'LoadShareHook'
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=check)]
     fill_in_counts(cfg)
     return cfg
+
+
+def choose_resumed(cfg: Config, wanted: str) -> None:
+    """Continue from a checkpoint; without one, start as the config says.
+
+    Args:
+        cfg: The config, changed in place.
+        wanted: A checkpoint, or ``'auto'`` for the newest readable one in the work dir.
+    """
+    checkpoint = find_resumable(cfg.work_dir) if wanted == 'auto' else wanted
+    cfg.resume = checkpoint is not None
+    if checkpoint is not None:
+        cfg.load_from = str(checkpoint)
+        return
+    start = f' from the weights of {cfg.load_from}' if cfg.get('load_from') else ''
+    print_once(
+        cfg, f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1{start}'
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

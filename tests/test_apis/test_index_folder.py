@@ -83,9 +83,9 @@ def test_failures_at_every_step(tmp_path, monkeypatch):
 )
 def test_a_disk_that_is_really_full(tmp_path, engine, limit, file):
     small_gallery(20, engine).save(tmp_path / 'index')
-    with full_disk(limit):
-        with pytest.raises(GalleryError, match=f'index cannot be saved: .*{file}'):
-            small_gallery(300, engine).save(tmp_path / 'index', overwrite=True)
+    message = f'index cannot be saved: .*{file}'
+    with full_disk(limit), pytest.raises(GalleryError, match=message):
+        small_gallery(300, engine).save(tmp_path / 'index', overwrite=True)
     assert len(Gallery.load(tmp_path / 'index')) == 20
     assert len(list((tmp_path / 'index').glob('generation-*'))) == 1
 

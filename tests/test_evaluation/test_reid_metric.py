@@ -195,6 +195,16 @@ def test_features_that_cannot_be_saved_are_scored_all_the_same(tmp_path):
     assert list((tmp_path / 'full').iterdir()) == []
 
 
+@pytest.mark.parametrize('features', [None, 'cnn', ['all', 'cnn'], ['transformer', 'cnn']])
+@pytest.mark.parametrize('rerank', [None, dict(k1=6, k2=3)])
+def test_the_names_of_the_scores_are_known_before(features, rerank):
+    for widths in ((('cnn', 8), ('transformer', 6)), (('cnn', 8),)):
+        if features in (None, 'cnn') or len(widths) == 2:
+            metric = ReIDMetric(features=features, rerank=rerank, topk=(1, 3), prefix='street')
+            scores = score(metric, make_samples(widths=widths))
+            assert metric.score_names([name for name, _ in widths]) == list(scores)
+
+
 def test_scoring_copies_the_features_only_once():
     samples = make_samples(400, widths=(('cnn', 4096),), num_query=20)
     features = torch.stack([sample.features['cnn'] for sample in samples])

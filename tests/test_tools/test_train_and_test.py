@@ -192,12 +192,25 @@ def test_a_truncated_checkpoint_is_passed_over(straight, tmp_path):
 
 
 def test_resume_in_an_empty_folder_starts_at_the_beginning(straight, tmp_path, capsys):
-    config, _ = straight
-    cfg = train.build_config(
-        train.parse_args([str(config), '--work-dir', str(tmp_path), '--resume'])
-    )
+    config, work_dir = straight
+    arguments = [str(config), '--work-dir', str(tmp_path)]
+    cfg = train.build_config(train.parse_args([*arguments, '--resume']))
     assert not cfg.resume and cfg.load_from is None
     assert 'no readable checkpoint' in capsys.readouterr().out
+    start = str(work_dir / 'epoch_1.pth')
+    arguments += ['--cfg-options', f'load_from={start}']
+    cfg = train.build_config(train.parse_args([*arguments, '--resume']))
+    assert not cfg.resume and cfg.load_from == start
+    assert {'type': 'LoadShareHook'} in cfg.custom_hooks
+    assert f'at epoch 1 from the weights of {start}' in capsys.readouterr().out
+    # As the runs of others are resumed, too.
+    shutil.copy(work_dir / 'epoch_2.pth', tmp_path)
+    for options in (['--resume'], ['--cfg-options', 'resume=True']):
+        cfg = train.build_config(train.parse_args([*arguments[:3], *options]))
+        assert cfg.resume and cfg.load_from == str(tmp_path / 'epoch_2.pth')
+        assert {'type': 'StrictLoadHook'} in cfg.custom_hooks
+    cfg = train.build_config(train.parse_args([*arguments, '--resume']))
+    assert cfg.resume and cfg.load_from == str(tmp_path / 'epoch_2.pth')
 
 
 def test_mixed_precision_ema_and_no_validation(data, tmp_path):
@@ -391,7 +404,9 @@ def test_mistakes_on_the_command_line_end_in_one_line(
         ('optim_wrapper.optimizer.type=SGDD', "type='SGDD': there is no such optimizer"),
         ('param_scheduler.warmup_epochs=3', r'not in \[0, 2\].* set param_scheduler.warmup_epochs'),
         ('model.head.num_classes.a=3', 'do not fit the config'),
-        ('default_hooks.checkpoint.save_best=reid/mapp', 'there is no such score'),
+        ('default_hooks.checkpoint.save_best=reid/mapp', 'no such score, choose one of reid/mAP'),
+        ('default_hooks.checkpoint.save_best=mAP', 'there is no such score'),
+        ('default_hooks.checkpoint.save_best=reid/nosuch.mAP', 'there is no such score'),
         ('val_evaluator.features=[cnn,nope]', "feature 'nope' is to be scored"),
         ('val_evaluator.remove_same_camera=no', "must be True or False, got 'no'"),
     ],

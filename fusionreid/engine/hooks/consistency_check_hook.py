@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -78,20 +76,20 @@ class ConsistencyCheckHook(Hook):
             'which takes the mean camera embedding'
         )
 
-    @staticmethod
-    def _check_best(runner: Runner) -> None:
+    def _check_best(self, runner: Runner) -> None:
         """Check that the score by which the best checkpoint is chosen will be there."""
         metrics = runner.val_evaluator.metrics
         if not all(isinstance(metric, ReIDMetric) for metric in metrics):
             return
-        known = {'mAP', 'mINP', *(f'rank{k}' for metric in metrics for k in metric.topk)}
+        features = list(self._unwrapped(runner).feature_widths)
+        known = [name for metric in metrics for name in metric.score_names(features)]
         for hook in runner.hooks:
             wanted = getattr(hook, 'save_best', None) or []
             for name in [wanted] if isinstance(wanted, str) else wanted:
-                if name != 'auto' and re.split('[/.]', name)[-1] not in known:
+                if name != 'auto' and name not in known:
                     raise ConfigError(
                         f'default_hooks.checkpoint.save_best={name}: there is no such score, '
-                        f'choose one such as {metrics[0].prefix}/mAP of {", ".join(sorted(known))}'
+                        f'choose one of {", ".join(known)}'
                     )
 
     @staticmethod

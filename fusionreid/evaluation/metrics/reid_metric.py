@@ -141,6 +141,22 @@ class ReIDMetric(BaseMetric):
             raise_together(problem)
         return {f'{self.prefix}/{name}': score for name, score in scores.items()}
 
+    def score_names(self, model_features: Sequence[str]) -> list[str]:
+        """Names of all scores, prefix included, that a model's features will get.
+
+        Args:
+            model_features: names of the features that the model gives.
+        """
+        kinds = [''] if self.rerank is None else ['', f'{RERANKED}.']
+        labels = [label for label, _ in _labelled(self._choose(model_features))]
+        numbers = ['mAP', *(f'rank{rank}' for rank in self.topk), 'mINP']
+        return [
+            f'{self.prefix}/{label}{kind}{number}'
+            for kind in kinds
+            for label in labels
+            for number in numbers
+        ]
+
     def _check_rerank(self) -> None:
         """Refuse, before the first image, more neighbours than the data set has images."""
         counts = (self.dataset_meta or {}).get('counts') or {}
@@ -183,7 +199,7 @@ class ReIDMetric(BaseMetric):
                     f'the test set has no {role} image among its {len(results)}: evaluate a split '
                     'of queries and gallery images'
                 )
-        names = self._names(results)
+        names = self._choose(results.names)
         rankings = {name: self._rank(results, name, query, gallery) for name in names}
         self._log(results, rankings)
         scores = self._scores(rankings, '')
@@ -194,14 +210,15 @@ class ReIDMetric(BaseMetric):
             scores.update(self._scores(reranked, f'{RERANKED}.'))
         return scores
 
-    def _names(self, feature_set: FeatureSet) -> list[str]:
+    def _choose(self, given: Sequence[str]) -> list[str]:
+        """The features to score, of those that the model gives."""
         if self.features is None:
-            return [*feature_set.names, *([ALL] if len(feature_set.names) > 1 else [])]
-        unknown = set(self.features) - {ALL, *feature_set.names}
+            return [*given, *([ALL] if len(given) > 1 else [])]
+        unknown = set(self.features) - {ALL, *given}
         if unknown:
             raise ValueError(
                 f'features {sorted(unknown)} are to be scored, but the model gives '
-                f'{", ".join(feature_set.names)}'
+                f'{", ".join(given)}'
             )
         return list(self.features)
 
@@ -213,12 +230,9 @@ class ReIDMetric(BaseMetric):
 
     def _scores(self, rankings: Mapping[str, RankingResult], kind: str) -> dict[str, float]:
         """Scores in percent: the headline under plain names, then each feature's."""
-        names = list(rankings)
-        headline = ALL if ALL in names else names[0]
         scores: dict[str, float] = {}
-        for name in (headline, *(name for name in names if len(names) > 1 and name != ALL)):
-            start = f'{name}.{kind}' if scores else kind
-            ranking = rankings[name]
+        for label, name in _labelled(list(rankings)):
+            start, ranking = label + kind, rankings[name]
             scores[f'{start}mAP'] = 100 * ranking.mAP
             for rank in self.topk:
                 scores[f'{start}rank{rank}'] = 100 * float(ranking.cmc[rank - 1])
@@ -322,6 +336,13 @@ class ReIDMetric(BaseMetric):
             for total in measured:
                 all_reduce(total)
         return [RankingResult.from_queries(*each, max_rank=self._max_rank) for each in results]
+
+
+def _labelled(names: Sequence[str]) -> list[tuple[str, str]]:
+    """What the scores of features begin with, and the feature: the headline, then each one."""
+    headline = ALL if ALL in names else names[0]
+    each = [name for name in names if len(names) > 1 and name != ALL]
+    return [('', headline), *((f'{name}.', name) for name in each)]
 
 
 def _unit_rows(features: Tensor, rows: Tensor) -> Tensor:
