@@ -66,6 +66,16 @@ def test_does_not_depend_on_memory(dtype):
     torch.testing.assert_close(whole.distances.double(), distances, atol=1e-6, rtol=0)
 
 
+def test_wide_features_and_a_large_k_need_little_memory():
+    """The whole of a gallery in order, in a fraction of the memory of its copy."""
+    features = torch.randn(1210, 6000)
+    query, gallery = features[:10], features[10:]
+    found = top_k(query, gallery, 1200, memory_limit=30 << 20)
+    indices, distances = full_sort(query, gallery, 1200)
+    assert torch.equal(found.indices, indices)
+    torch.testing.assert_close(found.distances.double(), distances, atol=1e-4, rtol=0)
+
+
 def test_a_copy_of_the_query_is_at_distance_zero():
     gallery = normalize(torch.randn(50, 768))
     found = top_k(gallery[7:9], gallery, 1)

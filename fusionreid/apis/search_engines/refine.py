@@ -22,12 +22,13 @@ def refine_rows(features: Tensor, queries: Tensor, rows: Tensor, k: int) -> tupl
     # Sorted by row first: the second sort keeps the order of equal distances.
     rows = rows.sort(dim=1).values
     distances = torch.empty(rows.shape, dtype=torch.float64)
-    step = max(1, BLOCK_BYTES // (8 * rows.shape[1] * features.shape[1]))
-    for start in range(0, len(rows), step):
-        part = rows[start : start + step]
-        found = features[part.clamp_min(0)].double()
-        found.sub_(queries[start : start + step, None].double())
-        distances[start : start + step] = torch.linalg.vector_norm(found, dim=2)
+    flat = rows.flatten()
+    step = max(1, BLOCK_BYTES // (24 * features.shape[1]))
+    for start in range(0, len(flat), step):
+        part = torch.arange(start, min(start + step, len(flat)))
+        found = features[flat[part].clamp_min(0)].double()
+        found.sub_(queries[part // rows.shape[1]])
+        distances.view(-1)[part] = torch.linalg.vector_norm(found, dim=1)
     distances.masked_fill_(rows < 0, torch.inf)
     nearest = distances.sort(dim=1, stable=True)
     order = nearest.indices[:, :k]

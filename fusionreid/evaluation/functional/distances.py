@@ -62,21 +62,21 @@ class FeatureKeys:
                 f'beyond what {self.dtype} can square: L2-normalise them first'
             )
         self.half = (self.gallery_norms.square() / 2).to(self.dtype)
-        self._tile = max(1, TILE_BYTES // (12 * query.shape[1]))
+        self.tile_rows = max(1, TILE_BYTES // (12 * query.shape[1]))
 
     @property
     def tile_bytes(self) -> int:
         """Bytes of the temporaries of one tile of converted gallery features."""
-        return min(self._tile, len(self.gallery)) * 12 * self.query.shape[1]
+        return min(self.tile_rows, len(self.gallery)) * 12 * self.query.shape[1]
 
     def block(self, rows: slice, out: Tensor) -> Tensor:
         """Write ``q.g`` of the queries ``rows`` into ``out`` (R, g), for :meth:`finish`."""
         query = self.query[rows].to(self.dtype)
         if self.gallery.dtype == self.dtype:
             return torch.mm(query, self.gallery.T, out=out)
-        for start in range(0, len(self.gallery), self._tile):
-            tile = self.gallery[start : start + self._tile].to(self.dtype)
-            out[:, start : start + self._tile] = query @ tile.T
+        for start in range(0, len(self.gallery), self.tile_rows):
+            tile = self.gallery[start : start + self.tile_rows].to(self.dtype)
+            out[:, start : start + self.tile_rows] = query @ tile.T
         return out
 
     def finish(self, products: Tensor) -> Tensor:
@@ -104,8 +104,8 @@ class FeatureKeys:
         query = self.query[rows].double() - self.center
         squares = torch.empty(len(rows), len(columns), dtype=torch.float64, device=query.device)
         norms = torch.linalg.vector_norm(query, dim=1, keepdim=True)
-        for start in range(0, len(columns), self._tile):
-            tile = self.gallery[columns[start : start + self._tile]].double().sub_(self.center)
+        for start in range(0, len(columns), self.tile_rows):
+            tile = self.gallery[columns[start : start + self.tile_rows]].double().sub_(self.center)
             part = squares[:, start : start + len(tile)]
             torch.mm(query, tile.T, out=part)
             part.mul_(-2).add_(torch.linalg.vector_norm(tile, dim=1).square_())
@@ -142,7 +142,9 @@ class FeatureKeys:
         error = (keys.double() - exact).abs()
         norms = self.gallery_norms[columns]
         scale = norms * (own + norms / 2)
-        found = float((error / scale.clamp_min(torch.finfo(self.dtype).tiny)).max())
+        # A feature of zeros has exact products, and no scale.
+        error = torch.where(norms > 0, error / scale.clamp_min(torch.finfo(self.dtype).tiny), 0)
+        found = float(error.max())
         floor = 2 * torch.finfo(self.dtype).eps
         return min(max(ERROR_MARGIN * found, floor), 1.0)
 

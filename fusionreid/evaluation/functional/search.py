@@ -88,7 +88,7 @@ def top_k(
         memory_limit,
         fixed=num_gallery * (size + 40) + num_query * 40 + source.tile_bytes + sample_bytes(1),
         per_block_row=(num_gallery + width) * size,
-        per_group_row=num_gallery * (size + 64) + k * (width * 24 + 64),
+        per_group_row=num_gallery * (size + 64) + k * 64 + min(k, source.tile_rows) * width * 12,
         what=f'searching {num_gallery} gallery features of width {width}',
         workers=worker_count(device),
         device=device,
@@ -156,7 +156,10 @@ def _nearest(
     distances = torch.empty_like(value)
     for row, number in enumerate(numbers.tolist()):
         # By differences, so that the distance to a copy of the query is exactly 0.
-        near = source.gallery[indices[row]].double() - source.query[number].double()
-        distances[row] = torch.linalg.vector_norm(near, dim=1)
+        own = source.query[number].double()
+        for start in range(0, k, source.tile_rows):
+            some = slice(start, start + source.tile_rows)
+            near = source.gallery[indices[row, some]].double().sub_(own)
+            distances[row, some] = torch.linalg.vector_norm(near, dim=1)
     distances = torch.where(found, distances, torch.inf).to(source.dtype)
     return torch.where(found, indices, -1), distances
