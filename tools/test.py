@@ -148,7 +148,7 @@ def score_on(cfg: Config, datasets: list[str]) -> None:
         cfg.test_cfg,
         type='CrossDomainTestLoop',
         datasets=pairs,
-        home=cfg.train_dataloader.dataset,
+        home=cfg.train_dataloader.dataset if cfg.get('train_dataloader') else None,
     )
 
 

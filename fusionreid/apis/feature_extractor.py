@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from fusionreid.checkpoints.errors import WeightsError
 from fusionreid.checkpoints.fit import describe_misfit
 from fusionreid.checkpoints.weight_file import find_state_dict, read_weight_file
+from fusionreid.cores import usable_cores
 from fusionreid.datasets.errors import ImageDecodeError
-from fusionreid.engine.script_runner import usable_cores
+from fusionreid.engine.config_errors import build_errors, read_config
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 
@@ -72,6 +73,7 @@ class FeatureExtractor:
     Raises:
         GalleryError: If there is no config, or the feature, the device or the batch size cannot
             be.
+        ConfigError: If the config file is no valid one.
         WeightsError: If the weights cannot be read or do not fit the model.
     """
 
@@ -97,7 +99,7 @@ class FeatureExtractor:
         if use_cameras is not None:
             model['use_cameras'] = use_cameras
         pipeline = _find_pipeline(settings)
-        with DefaultScope.overwrite_default_scope(SCOPE):
+        with DefaultScope.overwrite_default_scope(SCOPE), build_errors():
             self.model = MODELS.build(copy.deepcopy(model))
             self.pipeline = [TRANSFORMS.build(dict(step)) for step in pipeline]
         loader = dict(dataset=dict(pipeline=pipeline))
@@ -275,7 +277,7 @@ def _find_config(checkpoint: Any, content: Any, config: str | Path | None) -> di
     if config is not None and not (isinstance(config, str) and '\n' in config):
         if not Path(config).is_file():
             raise GalleryError(f'there is no config file {str(config)!r}')
-        full = Config.fromfile(config).to_dict()
+        full = read_config(str(config)).to_dict()
         return {name: full[name] for name in SETTINGS if full.get(name)}
     if config is not None:
         return parse_plain_config(config, SETTINGS, 'the index')

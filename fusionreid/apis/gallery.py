@@ -291,6 +291,8 @@ class Gallery:
         else:
             images = _as_list(queries)
             rows = self.extractor.extract(images, query_camera_ids, channel_order)
+        if not len(rows):
+            raise GalleryError('there is no query: give at least one image or feature')
         return GallerySearchResult.from_hits(self.engine.search(rows, k, wanted), k)
 
     def measure_recall(self, k: int = 10, sample: int = 1000, seed: int = 0) -> float:
@@ -440,11 +442,10 @@ class Gallery:
         for name, column in given.items():
             if column is None:
                 continue
-            if not hasattr(column, '__len__'):
+            if isinstance(column, str) or not hasattr(column, '__len__'):
                 raise GalleryError(f'{name} must be a sequence, got {type(column).__name__}')
-            size = 1 if isinstance(column, str) else len(column)
-            if size != count or isinstance(column, str):
-                raise GalleryError(f'got {size} {name} for {count} items')
+            if len(column) != count:
+                raise GalleryError(f'got {len(column)} {name} for {count} items')
         texts = [''] * count if paths is None else [_as_path(path) for path in paths]
         names = texts if ids is None else [str(item_id) for item_id in ids]
         unknown = [UNKNOWN] * count

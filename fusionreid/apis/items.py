@@ -39,7 +39,9 @@ def as_integers(values: Any, name: str) -> list[int]:
     Raises:
         GalleryError: If something is none.
     """
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    # A tensor of one number without dimensions calls itself iterable.
+    several = isinstance(values, Iterable) and getattr(values, 'ndim', 1) > 0
+    if isinstance(values, str) or not several:
         raise GalleryError(f'{name} must be several numbers, got {values!r}')
     # Much faster than one by one out of a tensor.
     plain = values.tolist() if hasattr(values, 'tolist') else values
@@ -104,7 +106,8 @@ class GalleryFilter:
             given = getattr(self, column.name)
             if given is None:
                 continue
-            one = isinstance(given, (str, int, np.integer)) or not isinstance(given, Iterable)
+            several = isinstance(given, Iterable) and getattr(given, 'ndim', 1) > 0
+            one = isinstance(given, str) or not several
             values = [given] if one else given
             if column.name in ('ids', 'exclude_ids'):
                 values = map(str, values)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from fusionreid.checkpoints.config_text import plain_value
+
 from .errors import GalleryError
 
 # MMEngine imports whatever a dotted type names; only these packages may be meant.
@@ -31,13 +33,13 @@ def parse_plain_config(text: str, names: tuple[str, ...], source: str) -> dict[s
     try:
         body = ast.parse(text).body
         settings = {
-            node.targets[0].id: _value(node.value)
+            node.targets[0].id: plain_value(node.value)
             for node in body
             if isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Name)
             and node.targets[0].id in names
         }
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, TypeError, ValueError, RecursionError) as error:
         raise GalleryError(
             f'the config in {source} is not made of plain values ({error}): give the config file '
             f'itself'
@@ -49,23 +51,6 @@ def parse_plain_config(text: str, names: tuple[str, ...], source: str) -> dict[s
                 f'trust it, give the config file itself'
             )
     return settings
-
-
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call):
-        plain = isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args
-        if not plain or any(keyword.arg is None for keyword in node.keywords):
-            raise ValueError(f'line {node.lineno} calls something')
-        return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        values = [_value(item) for item in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    if isinstance(node, ast.Dict):
-        return {
-            ast.literal_eval(key): _value(value)
-            for key, value in zip(node.keys, node.values, strict=True)
-        }
-    return ast.literal_eval(node)
 
 
 def _types(value: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from .architecture import (
     build_without_weights,
     infer_model,
 )
+from .config_text import plain_value
 from .errors import WeightsError
 from .naming import MFU_OWNERS, SEU_OWNERS, fusion_rules, rename, reverse
 from .original import (
@@ -175,7 +176,7 @@ def read_model_config(text: str) -> dict[str, Any] | None:
         tree = ast.parse(text)
         for node in tree.body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', None) == 'model':
-                model = _literal(node.value)
+                model = plain_value(node.value)
                 # Not more than what the checks below look at.
                 backbones = [cfg['backbone'] for cfg in model['branches'].values() if cfg]
                 parts = [*backbones, model.get('neck') or {}]
@@ -183,21 +184,6 @@ def read_model_config(text: str) -> dict[str, Any] | None:
     except (SyntaxError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return None
-
-
-def _literal(node: ast.expr) -> Any:
-    # ast.literal_eval, and calls of dict() with keywords besides.
-    if isinstance(node, ast.Call):
-        if getattr(node.func, 'id', None) != 'dict' or node.args:
-            raise ValueError('not a literal')
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict):
-        items = zip(node.keys, node.values, strict=True)
-        return {ast.literal_eval(key): _literal(value) for key, value in items}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        values = [_literal(item) for item in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    return ast.literal_eval(node)
 
 
 def check_exportable(model: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Lock
 
+from fusionreid.cores import usable_cores
+
 SHOWN_OF_A_FAILURE = 15
 # Small models gain nothing from more.
 MAX_THREADS = 4
@@ -18,13 +20,6 @@ MAX_THREADS = 4
 
 class ScriptError(RuntimeError):
     """A script failed, or was ended because another one did."""
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class ScriptRunner:

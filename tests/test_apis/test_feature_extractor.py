@@ -18,6 +18,7 @@ from fusionreid.apis import FeatureExtractor, Gallery, GalleryError
 from fusionreid.checkpoints import WeightsError
 from fusionreid.datasets.errors import ImageDecodeError
 from fusionreid.datasets.transforms.loading import read_image
+from fusionreid.errors import ConfigError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.registry import MODELS
 
@@ -119,6 +120,16 @@ def test_the_config_is_found_in_the_checkpoint_beside_it_or_named(trained, tmp_p
     torch.testing.assert_close(again.extract(paths), expected)
     with pytest.raises(GalleryError, match="no config file 'nothing.py'"):
         FeatureExtractor(bare, 'nothing.py')
+    for text, message in (
+        ('model = dict(', r'broken.py is no valid config .*SyntaxError'),
+        (
+            Path(config).read_text() + "model['neck'] = dict(type='Nope')",
+            "type='Nope': Nope is not",
+        ),
+    ):
+        (tmp_path / 'broken.py').write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            FeatureExtractor(bare, tmp_path / 'broken.py')
 
 
 def test_weights_with_the_config_of_the_model_alone(trained, tmp_path):
@@ -151,6 +162,7 @@ def test_weights_with_the_config_of_the_model_alone(trained, tmp_path):
         ("model = dict(type='subprocess.getoutput', cmd='touch {flag}')", 'subprocess.getoutput'),
         ("model = dict(branches=dict(a=dict(type='os.system')))", 'os.system'),
         ('model = dict(', 'not made of plain values'),
+        ('model = {{[1]: 2}}', 'not made of plain values'),
         ("import os\nopen('{flag}', 'w')\nx = 1", 'has no model'),
     ],
 )

@@ -367,6 +367,9 @@ def test_every_negative_number_is_unknown():
     assert found.camera_ids.tolist() == [[-1, 0, -1]] and found.person_ids.tolist() == [[-1, -1, 5]]
     assert gallery.search(torch.ones(3), 3, cameras=[-1]).counts.tolist() == [2]
     assert gallery.search(torch.ones(3), 3, exclude_cameras=-9).counts.tolist() == [1]
+    one = torch.tensor(-1)  # a number without dimensions
+    assert gallery.search(torch.ones(3), 3, cameras=one).counts.tolist() == [2]
+    assert gallery.search(torch.ones(3), 3, cameras=one.numpy()).counts.tolist() == [2]
     assert gallery.search(torch.ones(3), 3, person_ids=torch.tensor([-2])).counts.tolist() == [2]
 
 
@@ -401,7 +404,7 @@ def test_an_index_of_others_is_not_replaced(tmp_path):
     [
         (dict(features=torch.randn(2, 5), ids=['a', 'b']), r'width 5, the gallery .* width 16'),
         (dict(features=torch.randn(2, WIDTH), ids=['a']), 'got 1 ids for 2 items'),
-        (dict(features=torch.randn(2, WIDTH), ids='ab'), 'got 1 ids for 2 items'),
+        (dict(features=torch.randn(2, WIDTH), ids='ab'), 'ids must be a sequence, got str'),
         (dict(features=torch.randn(2, WIDTH)), 'item 0 has neither an id nor a path'),
         (dict(features=torch.randn(2, WIDTH), ids=['a', 'a']), "'a' is given twice"),
         (dict(features=torch.randn(2, WIDTH), ids=['a', ' ']), "' ' is in the gallery already"),

@@ -27,7 +27,7 @@ def test_output_is_kept_and_progress_is_shown(tmp_path, capfd):
     runner = ScriptRunner(jobs=2)
     runner.run('title', [script, 7], log, lambda line: re.sub('^(?!step).*', '', line).strip())
     assert capfd.readouterr().out == '  title: step 7\n'
-    threads = max(1, os.cpu_count() // 2)
+    threads = min(4, max(1, len(os.sched_getaffinity(0)) // 2))
     assert log.read_text().splitlines() == ['step 7', 'other', f'{threads} passive']
 
 

@@ -2,11 +2,13 @@ import re
 
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
-from tiny_runs import load_tool
+from tiny_runs import load_tool, render_tiny, write_tiny_config
 
 from fusionreid.analysis import compare_features, headline_scores
 from fusionreid.evaluation import FeatureSet
+from fusionreid.registry import MODELS
 
 tool = load_tool('analysis_tools/compare_features')
 
@@ -80,6 +82,20 @@ def test_a_folder_without_features_ends_in_one_line(tmp_path, capsys):
     assert tool.main([str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert error.startswith('error: no saved features') and error.count('\n') == 1
+
+
+def test_a_checkpoint_on_data_of_one_camera(tmp_path):
+    data = render_tiny(tmp_path / 'data')
+    config = write_tiny_config(tmp_path, data, 'r18_synthetic')
+    net = MODELS.build(Config.fromfile(config).model)
+    torch.save(dict(state_dict=net.state_dict()), tmp_path / 'weights.pth')
+    for path in data.glob('*/*.jpg'):
+        path.rename(path.with_name(re.sub(r'_c\ds\d_', '_c1s1_', path.name)))
+    out = tmp_path / 'out'
+    assert tool.main([str(config), str(tmp_path / 'weights.pth'), '-o', str(out)]) == 1
+    command = [str(config), str(tmp_path / 'weights.pth'), '-o', str(out), '--keep-same-camera']
+    assert tool.main(command) == 0
+    assert 'same-camera matches kept' in (out / 'feature_scores.md').read_text()
 
 
 def test_a_test_that_fails_is_shown(tmp_path, capfd):

@@ -122,6 +122,14 @@ def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
     assert table[2].split()[3] == 'known' and table[3].split()[3] == 'mean'
 
 
+def test_a_model_that_was_never_trained_has_no_home(data, tmp_path):
+    out = str(tmp_path / 'out')
+    command = ['configs/color_histogram_synthetic.py', '--work-dir', out, '--out', out]
+    test.main([*command, '--datasets', f'streets:MarketStyleDataset={data}'])
+    metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    assert 0 < metrics['streets/reid/mAP'] < 100
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

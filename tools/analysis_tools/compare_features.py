@@ -71,8 +71,11 @@ def save_features(args: argparse.Namespace) -> None:
     command = [TEST, args.source, args.checkpoint, '--work-dir', args.out, '--out', args.out]
     if args.data_root:
         command += ['--data-root', args.data_root]
-    if args.cfg_options:
-        command += ['--cfg-options', *args.cfg_options]
+    options = list(args.cfg_options or [])
+    if args.keep_same_camera:
+        options.append('test_evaluator.remove_same_camera=False')
+    if options:
+        command += ['--cfg-options', *options]
     ScriptRunner().run('test', command, args.out / 'test.log', testing_progress)
 
 

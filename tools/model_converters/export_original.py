@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from torch import Tensor
 
 from fusionreid.checkpoints import (
@@ -19,6 +18,8 @@ from fusionreid.checkpoints import (
 from fusionreid.checkpoints.conversion import check_exportable, check_strict, read_model_config
 from fusionreid.checkpoints.report import part_table
 from fusionreid.checkpoints.weight_file import find_state_dict
+from fusionreid.engine.config_errors import read_config
+from fusionreid.errors import ConfigError, UserError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,10 +37,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def model_config(content: dict, path: str | None) -> dict[str, Any] | None:
     """Find the config of the model: from a file, else from the checkpoint, else None."""
     if path:
-        try:
-            return Config.fromfile(path).model.to_dict()
-        except (OSError, AttributeError, SyntaxError) as error:
-            raise WeightsError(f'{path}: not a config of a model ({error})') from error
+        model = read_config(path).get('model')
+        if not isinstance(model, dict):
+            raise ConfigError(f'{path} has no model')
+        return model.to_dict()
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     return read_model_config(text) if isinstance(text, str) else None
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         state, checked = export(args)
-    except WeightsError as error:
+    except UserError as error:
         sys.exit(f'error: {error}')
     print(part_table(state))
     if not checked:

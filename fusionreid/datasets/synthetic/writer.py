@@ -13,6 +13,8 @@ from pathlib import Path
 
 import cv2
 
+from fusionreid.cores import usable_cores
+
 from .identity import sample_identities
 from .layout import MAX_CAMERAS, Plan, PlannedImage, plan_data_set
 from .render import World, prepare_places, render_image
@@ -114,13 +116,6 @@ def _run(world: World, root: Path, groups: list[list[PlannedImage]], workers: in
             raise
 
 
-def _num_cores() -> int:
-    # a container may be allowed fewer cores than the machine has
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _already_rendered(out: Path, wanted: dict) -> bool:
     """Whether ``out`` holds this very render; raises if it holds anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -191,7 +186,7 @@ def render_data_set(
     world = World(config.seed, config.height, config.width, people, bystanders)
     total, done = len(plan.images), 0
     groups = _groups(plan.images)
-    workers = min(workers or _num_cores(), len(groups))
+    workers = min(workers or usable_cores(), len(groups))
     partial_out = out.absolute().parent / f'.{out.name}.rendering-{os.getpid()}'
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # threads started before a fork would hang in the children

@@ -48,7 +48,6 @@ class CrossDomainTestLoop(TestLoop):
     ) -> None:
         if not datasets:
             raise ConfigError('a cross-domain test needs at least one data set')
-        self._home = home
         self._evaluator_config = copy.deepcopy(dict(evaluator))
         self._home = DATASETS.build(dict(home, pipeline=[], lazy_init=True)) if home else None
         loaders = []
