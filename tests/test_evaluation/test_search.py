@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from fusionreid.evaluation.functional import top_k
+from fusionreid.evaluation.functional import evaluate_distances, evaluate_ranking, top_k
 
 
 def full_sort(query, gallery, k, removed=None):
@@ -74,6 +74,23 @@ def test_wide_features_and_a_large_k_need_little_memory():
     indices, distances = full_sort(query, gallery, 1200)
     assert torch.equal(found.indices, indices)
     torch.testing.assert_close(found.distances.double(), distances, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('step', [1e-7, 3e-7, 1e-6, 1e-4, 1e-3])
+def test_near_copies_stand_in_the_order_of_their_distances(dtype, step):
+    query, direction, others = normalize(torch.randn(16, 64, dtype=torch.float64)).split([1, 1, 14])
+    steps = torch.tensor([[3.0], [1.0], [0.0], [2.0]]) * step
+    gallery = torch.cat([query + steps * direction, others]).to(dtype)
+    query = query.to(dtype)
+    found = top_k(query, gallery, 6)
+    assert found.indices[0, :4].tolist() == [2, 1, 3, 0]
+    assert found.distances[0, 0] == 0 and (found.distances.diff() >= 0).all()
+    exact = torch.linalg.vector_norm(query.double() - gallery.double(), dim=1)
+    ids, cameras = torch.tensor([1, 1, 2, 1] + [2] * 14), torch.arange(18)
+    ranked = evaluate_ranking(query, gallery, [1], ids, [99], cameras)
+    expected = evaluate_distances(exact[None], [1], ids, [99], cameras)
+    assert ranked.mAP == pytest.approx(expected.mAP) and ranked.mAP < 0.8
 
 
 def test_a_copy_of_the_query_is_at_distance_zero():

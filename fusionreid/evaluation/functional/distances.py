@@ -16,6 +16,9 @@ from .validation import check_pair, feature_norms
 # rounding of float64 and far below that of float32, so that ties come out the same whatever the
 # order of summation.
 TIE_RESOLUTION = 2.0**-40
+# Squared distances below this share of their scale lose digits when they are expanded into norms
+# and a product.
+NEAR_SHARE = 2.0**-12
 CENTER_ROWS = 1024
 # Factor between the largest rounding error found on a sample of a block and the one allowed for.
 ERROR_MARGIN = 8.0
@@ -97,9 +100,9 @@ class FeatureKeys:
     def precise(self, rows: Tensor, columns: Tensor, keys: Tensor) -> Tensor:
         """Squared distances in float64 of queries ``rows`` (S,) to entries ``columns`` (C,).
 
-        They are rounded to ``TIE_RESOLUTION``, relative to ``(|q| + distance)^2``, so that equal
-        distances are equal numbers. ``keys``, the rows' keys in working precision, are not needed
-        here.
+        They are rounded to ``TIE_RESOLUTION``, relative to ``(|q| + distance)^2``, or to
+        themselves where they are much smaller, so that equal distances are equal numbers.
+        ``keys``, the rows' keys in working precision, are not needed here.
         """
         query = self.query[rows].double() - self.center
         squares = torch.empty(len(rows), len(columns), dtype=torch.float64, device=query.device)
@@ -111,10 +114,14 @@ class FeatureKeys:
             part.mul_(-2).add_(torch.linalg.vector_norm(tile, dim=1).square_())
         squares.add_(norms.square()).clamp_min_(0)
         scale = (norms + squares.sqrt()).square_()
-        # A power of two, so that dividing and multiplying by it is exact.
-        exponent = torch.frexp(scale.clamp_min_(torch.finfo(torch.float64).tiny)).exponent
-        quantum = torch.ldexp(torch.full_like(scale, TIE_RESOLUTION), exponent)
-        return squares.div_(quantum).round_().mul_(quantum)
+        _round(squares, scale)
+        # Where the scale is 0, query and entry are both the center.
+        near = torch.nonzero((squares < NEAR_SHARE * scale) & (scale > 0))
+        for row, column in (part.T for part in near.split(self.tile_rows)):
+            difference = self.gallery[columns[column]].double()
+            exact = difference.sub_(self.query[rows[row]].double()).square_().sum(1)
+            squares[row, column] = _round(exact, exact.clone())
+        return squares
 
     def sample(self, rows: slice) -> Tensor:
         """A few queries spread over ``rows`` that stand for the accuracy of a block, (S,)."""
@@ -161,6 +168,14 @@ class FeatureKeys:
         width = 2 * relative_error * reach * (norms + reach / 2)
         # Products below the smallest normal number may be flushed to zero.
         return width + 4 * self.query.shape[1] * torch.finfo(self.dtype).tiny
+
+
+def _round(squares: Tensor, scale: Tensor) -> Tensor:
+    """Round to ``TIE_RESOLUTION`` of the scale, in place; both are float64 of one shape."""
+    # A power of two, so that dividing and multiplying by it is exact.
+    exponent = torch.frexp(scale.clamp_min(torch.finfo(torch.float64).tiny)).exponent
+    quantum = torch.ldexp(torch.full_like(scale, TIE_RESOLUTION), exponent)
+    return squares.div_(quantum).round_().mul_(quantum)
 
 
 class MatrixKeys:

@@ -161,5 +161,7 @@ def _nearest(
             some = slice(start, start + source.tile_rows)
             near = source.gallery[indices[row, some]].double().sub_(own)
             distances[row, some] = torch.linalg.vector_norm(near, dim=1)
+    # What is a tie but for rounding stands in gallery order; the numbers shall not say otherwise.
+    distances = distances.cummax(dim=1).values
     distances = torch.where(found, distances, torch.inf).to(source.dtype)
     return torch.where(found, indices, -1), distances
