@@ -1,5 +1,5 @@
-# Your own people: give --cfg-options model.head.num_classes=<training identities>
-# model.branches.transformer.backbone.num_cameras=<cameras>, see docs/datasets.md.
+# Your own people, see docs/datasets.md. The numbers of identities and cameras are counted from the
+# training set; the config saved in the work dir has them.
 _base_ = [
     './_base_/models/fusionreid_vitb_r50.py',
     './_base_/datasets/custom_csv.py',

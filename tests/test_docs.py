@@ -33,8 +33,9 @@ def test_options_exist(page: Path):
             sources += (ROOT / 'tools' / LAUNCHERS[path.name]).read_text()
         if path.name == 'quickstart.sh':
             sources += (ROOT / 'tools' / 'quickstart.py').read_text()
-        for shared in ('engine/launch.py', 'analysis/speed_runs.py'):
-            sources += (ROOT / 'fusionreid' / shared).read_text()
+        for shared in ('engine.launch', 'analysis.speed_runs'):
+            if f'fusionreid.{shared} ' in sources:  # where a script's shared options are
+                sources += (ROOT / 'fusionreid' / f'{shared.replace(".", "/")}.py').read_text()
         for option in re.findall(r'(?<=\s)--[a-z][\w-]*', rest.split('#')[0]):
             assert f"'{option}'" in sources, f'{script} has no {option}'
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from fusionreid.apis import AddReport, FeatureExtractor, Gallery, GalleryError
 from fusionreid.apis.engine_options import EngineOptions
 from fusionreid.apis.image_folder import find_images, read_name
-from fusionreid.apis.index_folder import MANIFEST
+from fusionreid.apis.index_folder import MANIFEST, check_target
 from fusionreid.apis.search_engines import ENGINES
 from fusionreid.errors import UserError
 
@@ -75,6 +75,8 @@ def index(args: argparse.Namespace) -> AddReport:
         batch_size=args.batch_size,
     )
     gallery = open_gallery(args, extractor)
+    # Before hours of work, not after them.
+    check_target(args.out)
     known = gallery.known(paths)
     new = [path for path in paths if path not in known]
     names = [read_name(path) for path in new]

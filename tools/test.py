@@ -94,6 +94,11 @@ def build_config(args: argparse.Namespace) -> Config:
         print_once(cfg, 'no checkpoint given: the scores are those of the untrained model')
     cfg.load_from = args.checkpoint
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
+    if not cfg.get('model') or not cfg.get('test_evaluator') or not cfg.get('test_dataloader'):
+        raise ConfigError(
+            f'{args.config} lacks a model, a test set or a metric: take one that has all, '
+            'such as configs/fusionreid_vitb_r50_market1501.py'
+        )
     if args.flip:
         cfg.model.flip_test = True
     set_scoring(cfg.test_evaluator, args)

@@ -288,11 +288,11 @@ def prepare(args: argparse.Namespace, loader: str) -> SpeedRun:
         merge_options(cfg, args.cfg_options)
     if args.compile:
         cfg.model.compile = True
-    missing = [name for name, value in counts(cfg.model).items() if value is None]
+    missing = open_counts(cfg.model)
     if missing:
         raise ConfigError(
             f'the config leaves {" and ".join(missing)} to the training set: give '
-            + ' '.join(f'--cfg-options {name}=100' for name in missing[:1])
+            + ' '.join(['--cfg-options', *(f'{name}=100' for name in missing)])
         )
     return SpeedRun(cfg, args, loader)
 
@@ -337,14 +337,14 @@ def training_precision(cfg: Config) -> str:
     )
 
 
-def counts(model: dict) -> dict[str, int | None]:
-    """Return the counts of identities and cameras in a model's config, by name."""
-    found = {}
+def open_counts(model: dict) -> list[str]:
+    """Return the settings of a model's config that leave a count to the training set, by name."""
+    found = []
     if (model.get('head') or {}).get('num_classes', 0) is None:
-        found['model.head.num_classes'] = None
+        found.append('model.head.num_classes')
     for name, branch in model.branches.items():
         if branch and branch.backbone.get('num_cameras', 0) is None:
-            found[f'model.branches.{name}.backbone.num_cameras'] = None
+            found.append(f'model.branches.{name}.backbone.num_cameras')
     return found
 
 

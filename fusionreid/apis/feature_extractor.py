@@ -32,7 +32,7 @@ from .plain_config import parse_plain_config
 
 Image = str | Path | np.ndarray
 LOADERS = ('test_dataloader', 'val_dataloader')
-SETTINGS = ('model', *LOADERS)
+SETTINGS = ('model', 'input_size', *LOADERS)
 CHANNEL_ORDERS = ('rgb', 'bgr')
 # How far a normalised feature may be from length 1; a NaN, or a zero, is farther away.
 LENGTH_TOLERANCE = 1e-2
@@ -306,17 +306,15 @@ def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:
                     f'{pipeline[0]}'
                 )
             return pipeline
-    # The config of converted weights holds the model alone, but the model knows its input size.
-    for branch in settings['model'].get('branches', {}).values():
-        size = (branch or {}).get('backbone', {}).get('img_size')
-        if size:
-            scale = tuple(size)[::-1]
-            resize = dict(type='AntialiasedResize', scale=scale, interpolation='bilinear')
-            return [dict(type='LoadReIDImage'), resize, dict(type='PackReIDInputs')]
-    raise GalleryError(
-        'the config has neither a test pipeline nor an img_size: give the config file with '
-        'the data set (--config)'
-    )
+    # The config of converted weights has no data set.
+    size = settings.get('input_size')
+    if not size:
+        raise GalleryError(
+            'the config has neither a test pipeline nor an input_size: give the config file with '
+            'the data set (--config)'
+        )
+    resize = dict(type='AntialiasedResize', scale=tuple(size)[::-1], interpolation='bilinear')
+    return [dict(type='LoadReIDImage'), resize, dict(type='PackReIDInputs')]
 
 
 def _load_weights(model: nn.Module, content: Any, checkpoint: Any) -> None:

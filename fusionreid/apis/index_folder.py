@@ -51,15 +51,8 @@ def save_generation(
             saved meanwhile, or cannot be written to.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise GalleryError(f'{folder} is a file: an index is a folder')
-    if folder.is_dir() and not (folder / MANIFEST).exists() and _strangers(folder):
-        raise GalleryError(
-            f'{folder} is no index and not empty (it holds {_strangers(folder)[0]}): choose '
-            f'another folder'
-        )
+    check_target(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
             current = _current(folder)
             if not overwrite and current not in (None, *own):
@@ -88,6 +81,28 @@ def save_generation(
                     shutil.rmtree(old, ignore_errors=True)
             for partial in folder.glob(f'{MANIFEST}.*.part'):
                 partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise GalleryError(f'{folder} cannot be saved: {error}') from error
+
+
+def check_target(folder: str | Path) -> None:
+    """Make a folder that an index can be saved in, or see that it is one.
+
+    Raises:
+        GalleryError: If it holds something else, or cannot be written to.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise GalleryError(f'{folder} is a file: an index is a folder')
+    if folder.is_dir() and not (folder / MANIFEST).exists() and _strangers(folder):
+        raise GalleryError(
+            f'{folder} is no index and not empty (it holds {_strangers(folder)[0]}): choose '
+            f'another folder'
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / LOCK, 'a'):
+            pass
     except OSError as error:
         raise GalleryError(f'{folder} cannot be saved: {error}') from error
 

@@ -324,8 +324,8 @@ def infer_model(
     transformer = select(state, 'transformer.base.')
     if transformer:
         branches['transformer'] = dict(backbone=infer_transformer(transformer, size, stride))
-    elif size or stride:
-        raise WeightsError('there is no transformer whose --input-size or --stride matters')
+    elif stride:
+        raise WeightsError('there is no transformer whose --stride matters')
     if not branches:
         raise WeightsError('there is neither a CNN (resnet.base.*) nor a transformer')
     has_neck = any(name.startswith('res_LRU.') for name in state)

@@ -35,6 +35,7 @@ RELEASED_SETTINGS = (
     ('neck', 'num_heads', NECK_HEADS, NECK_HEADS),
     ('neck', 'mlp_ratio', 4.0, 4.0),
 )
+PUBLISHED_SIZE = (256, 128)
 _BNNECK = re.compile(r'(?:(?:resnet|transformer)\.bottleneck|bottleneck_[1-4])\.\w+')
 
 
@@ -45,6 +46,7 @@ class Conversion:
     Attributes:
         model: Config of the model.
         state_dict: Its weights; they fit the config exactly.
+        input_size: Height and width of its images.
         unused: Weights that the model has no place for, under the release's names: the ImageNet
             classifier, the BNNecks of a state dict whose classifiers were removed, and units that
             are said not to be used.
@@ -52,12 +54,14 @@ class Conversion:
 
     model: dict[str, Any]
     state_dict: dict[str, Tensor]
+    input_size: tuple[int, int]
     unused: dict[str, Tensor]
 
     @property
     def config_text(self) -> str:
         """A complete config file of the model."""
-        return Config(dict(default_scope='fusionreid', model=self.model)).pretty_text
+        settings = dict(default_scope='fusionreid', input_size=self.input_size, model=self.model)
+        return Config(settings).pretty_text
 
     @property
     def checkpoint(self) -> dict[str, Any]:
@@ -109,7 +113,10 @@ def convert_original(
             converted = {name: value for name, value in converted.items() if not ours.match(name)}
     check_strict(model, converted)
     check_cameras(model, num_cameras)
-    return Conversion(model, converted, unused)
+    transformer = model['branches'].get('transformer')
+    # Nothing in a CNN shows the size of its images.
+    input_size = transformer['backbone']['img_size'] if transformer else size or PUBLISHED_SIZE
+    return Conversion(model, converted, tuple(input_size), unused)
 
 
 def check_strict(model: dict[str, Any], state: dict[str, Tensor]) -> None:

@@ -22,7 +22,7 @@ from .errors import WeightsError
 from .naming import T2T_RULES, VIT_RULES, Rules, fusion_rules, rename, reverse
 from .original import normalize_original_names, unused_original_weights
 from .report import count_parameters
-from .weight_file import SkippedObject, find_state_dict, read_weight_file
+from .weight_file import SkippedObject, find_state_dict, first_not_finite, read_weight_file
 
 Facts = list[tuple[str, str]]
 
@@ -61,6 +61,9 @@ def inspect_weights(path: str | Path) -> Facts:
     types = sorted({str(value.dtype).removeprefix('torch.') for value in state.values()})
     facts.append(('tensors', f'{len(state)} of {", ".join(types)}'))
     facts.append(('parameters', f'{count_parameters(state):,}'))
+    bad = first_not_finite(state)
+    if bad is not None:
+        facts.append(('damaged', f'{bad} holds a NaN or infinite value'))
     return facts + describe_state(state)
 
 

@@ -18,14 +18,15 @@ def find_resumable(work_dir: str | Path) -> Path | None:
         work_dir: The run's folder, with files ``epoch_<n>.pth`` or ``iter_<n>.pth``.
 
     Returns:
-        The readable checkpoint with the highest number, or None if there is none.
+        The readable checkpoint with the highest number, or None if there is none. Where a folder
+        has both kinds, those by epoch come first.
     """
-    numbered = {
-        int(match[1]): path
+    numbered = [
+        (match[1] == 'epoch', int(match[2]), path)
         for path in Path(work_dir).glob('*.pth')
-        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
-    }
-    for _, path in sorted(numbered.items(), reverse=True):
+        if (match := re.fullmatch(r'(epoch|iter)_(\d+)\.pth', path.name))
+    ]
+    for *_, path in sorted(numbered, reverse=True):
         try:
             torch.load(path, map_location='cpu', weights_only=True, mmap=True)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the one before it is tried

@@ -18,13 +18,15 @@ from fusionreid.registry import WEIGHT_INITIALIZERS
 
 from .errors import WeightsError
 from .naming import T2T_RULES, VIT_RULES, rename, reverse
-from .weight_file import find_state_dict, read_weight_file
+from .weight_file import check_finite, find_state_dict, read_weight_file
 
 # Made for one data set, so they never come from another.
 ALWAYS_FRESH = re.compile(r'(?:.*\.)?sie\.weight|(?:.*\.)?heads\..*')
 LEAST_SHARE = 0.9  # of a module's parameters that a file must have
 # What every project adds in its own way, and what is computed rather than learned.
 _CLASSIFIER = re.compile(r'(?:.*\.)?(?:head|heads|fc|classifier)\.\w.*')
+# Layers of other networks with the same blocks: CLIP's and DINOv2's.
+_FOREIGN = re.compile(r'norm_pre\..*|reg_token|register_tokens')
 _COMPUTED = ('num_batches_tracked', 'relative_position_index', 'attn_mask')
 
 
@@ -199,10 +201,16 @@ def _apply(
     match.misfits += [
         f'{name} has no place'
         for name in _below(match.ignored, prefix)
-        if name.split('.')[0] in inner
-        and not _CLASSIFIER.fullmatch(name)
-        and not ALWAYS_FRESH.fullmatch(name)
+        if _FOREIGN.fullmatch(name)
+        or (
+            name.split('.')[0] in inner
+            and not _CLASSIFIER.fullmatch(name)
+            and not ALWAYS_FRESH.fullmatch(name)
+        )
     ]
+    # Without them a batch norm is none; they are no parameters, which are counted below.
+    statistics = ('running_mean', 'running_var')
+    match.misfits += [f'{name} is missing' for name in match.missing if name.endswith(statistics)]
     parameters = {name: value.numel() for name, value in module.named_parameters()}
     needed = {name: size for name, size in parameters.items() if not ALWAYS_FRESH.fullmatch(name)}
     found = sum(
@@ -245,7 +253,7 @@ def _resize(
     if not _is_position(name) or grid is None or value.dim() != 3:
         return None
     source = guess_grid(value.shape[1] - 1, tuple(grid))
-    if min(source) == 1:
+    if min(source) <= 1:
         raise WeightsError(
             f'{name} has {value.shape[1]} positions: expected a class token and a grid'
         )
@@ -281,6 +289,7 @@ class Pretrained:
         kind = type(module).__name__
         try:
             state, wrapper = find_state_dict(read_weight_file(self.checkpoint))
+            check_finite(state)
             match = match_weights(module, state, self.prefix)
         except WeightsError as error:
             text = str(error)

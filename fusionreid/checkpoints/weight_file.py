@@ -152,13 +152,37 @@ def find_state_dict(content: Any) -> tuple[dict[str, Tensor], str]:
     return dict(state), wrapper
 
 
+def first_not_finite(state: dict[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with a NaN or infinite value; None if there is none."""
+    return next((name for name, value in state.items() if not value.isfinite().all()), None)
+
+
+def check_finite(state: dict[str, Tensor]) -> None:
+    """Refuse weights that no model can compute with.
+
+    Raises:
+        WeightsError: Naming the first tensor with a NaN or infinite value.
+    """
+    name = first_not_finite(state)
+    if name is not None:
+        raise WeightsError(
+            f'{name} holds a NaN or infinite value: the training diverged, or the file is damaged'
+        )
+
+
 def read_state_dict(source: str | Path) -> dict[str, Tensor]:
-    """Read the state dict of a file; see :func:`read_weight_file` and :func:`find_state_dict`."""
+    """Read the state dict of a file; see :func:`read_weight_file` and :func:`find_state_dict`.
+
+    Raises:
+        WeightsError: As these do, and for values that are not finite.
+    """
     content = read_weight_file(source)
     try:
-        return find_state_dict(content)[0]
+        state = find_state_dict(content)[0]
+        check_finite(state)
     except WeightsError as error:
         raise WeightsError(f'{source}: {error}') from error
+    return state
 
 
 def write_weight_file(content: dict, path: str | Path) -> None:

@@ -74,7 +74,7 @@ class MSMT17(ReIDDataset):
             sources[role] = f"{' and '.join(paths)} and the folder '{folder}'"
             if all(map(os.path.isfile, paths)) and os.path.isdir(folder):
                 records[role] = sorted(r for path in paths for r in _read_list(path, folder))
-                _check_unique(records[role], sources[role])
+                _check_unique(records[role], ' and '.join(paths))
         official_train = {
             'identities': 1041,
             'images': _OFFICIAL_TRAIN_IMAGES[self.train_split],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -102,6 +103,13 @@ class FeatureSet:
                 raise KeyError(f'no feature {name!r}; the set holds {", ".join(columns)}')
         picked = [columns[name] for name in names]
         return picked[0] if len(picked) == 1 else torch.cat(picked, dim=1)
+
+    def only(self, names: Sequence[str]) -> FeatureSet:
+        """The set with some of its features, in the order of ``names``; see :meth:`select`."""
+        if ALL in names:
+            return self
+        widths = {name: self.widths.get(name, 0) for name in names}
+        return dataclasses.replace(self, features=self.select(names), widths=widths)
 
     def rows(self, role: str) -> Tensor:
         """Row numbers of the photos of one role, (n,) int64, ascending."""

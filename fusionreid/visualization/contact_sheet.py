@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fusionreid.datasets.transforms import read_image
+
 _NAME = re.compile(
     r'(?P<person>-?\d+)_(?:c(?P<camera>\d+)(?:s\d+)?_|\d+_(?P<msmt_camera>\d+)_).*\.(?:jpe?g|png)$',
     re.IGNORECASE,
@@ -128,10 +130,7 @@ def draw_contact_sheet(
 
 
 def _read(path: str, height: int) -> np.ndarray:
-    data = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise ValueError(f'cannot decode the image {path}')
+    image = np.ascontiguousarray(read_image(path)[..., ::-1])  # OpenCV's order of channels
     width = max(1, round(image.shape[1] * height / image.shape[0]))
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
 

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
+from fusionreid.datasets.transforms import read_image
+
 # Okabe-Ito colours, distinct for colour-blind readers too; every answer also carries a symbol.
 QUERY_COLOR = (0, 114, 178)
 RIGHT_COLOR = (0, 158, 115)
@@ -143,7 +145,7 @@ def draw_rank_lists(
                 continue
             answer_id, answer_camera = int(gallery_ids[index]), int(gallery_cameras[index])
             right = answer_id == query_id
-            if right and answer_camera == query_camera != -1:
+            if right and answer_camera == query_camera >= 0:
                 raise ValueError(
                     f'{gallery_paths[index]} has the identity ({answer_id}) and the camera '
                     f'({answer_camera}) of its query {query_paths[row]}; '
@@ -226,11 +228,7 @@ def _draw_picture(
     canvas: Image.Image, path: str | Path, corner: tuple[int, int], color: tuple[int, int, int]
 ) -> None:
     """Pastes an image, at its own aspect ratio, into a frame whose upper left is ``corner``."""
-    try:
-        with Image.open(path) as file:
-            picture = file.convert('RGB')
-    except OSError as error:
-        raise ValueError(f'cannot read the image {path}: {error}') from error
+    picture = Image.fromarray(read_image(str(path)))
     scale = min(PICTURE_WIDTH / picture.width, PICTURE_HEIGHT / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.LANCZOS)

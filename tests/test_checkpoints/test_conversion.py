@@ -137,6 +137,15 @@ def small_original(**neck) -> dict[str, torch.Tensor]:
     return export_original_state(build_without_weights(fusion_model(**neck)).state_dict())
 
 
+def test_a_cnn_alone_has_the_published_size_or_the_one_that_is_said():
+    cnn = fusion_model()
+    del cnn['branches']['transformer'], cnn['neck']
+    state = export_original_state(build_random(cnn).state_dict())
+    assert convert_original(state).input_size == (256, 128)
+    again = convert_original(state, size=(384, 128))
+    assert Config.fromstring(again.config_text, '.py').input_size == (384, 128)
+
+
 def test_building_leaves_the_default_scope_alone():
     with DefaultScope.overwrite_default_scope('mmengine'):
         convert_original(small_original())
@@ -214,7 +223,7 @@ def test_a_unit_that_is_not_used_is_set_aside(unit):
 def test_options_without_a_use_are_refused():
     cnn = export_original_state(build_without_weights(fusion_model(transformer=None)).state_dict())
     t2t = export_original_state(build_without_weights(fusion_model(None, SMALL_T2T)).state_dict())
-    with pytest.raises(WeightsError, match='no transformer whose --input-size'):
+    with pytest.raises(WeightsError, match='no transformer whose --stride'):
         convert_original(cnn, stride=12)
     with pytest.raises(WeightsError, match='no fusion neck whose --units'):
         convert_original(cnn, units=('seu',))

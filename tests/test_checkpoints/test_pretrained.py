@@ -246,6 +246,8 @@ MORE = {
     'blocks.2.attn.qkv.weight': torch.ones(1),
     'patch_embed.conv.0.weight': torch.ones(1),
     'blocks.0.ls1.gamma': torch.ones(1),
+    'norm_pre.weight': torch.ones(1),  # CLIP
+    'reg_token': torch.ones(1),  # DINOv2
 }
 
 
@@ -254,6 +256,23 @@ def test_more_than_the_backbone_has_is_another_network(name, tmp_path):
     path = save(tmp_path / 'other.pth', {**SMALL_STATE, name: MORE[name]})
     with pytest.raises(WeightsError, match=f'another network than .*: {name} has no place'):
         start(SMALL_VIT, path)
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path):
+    state = {name: value.clone() for name, value in SMALL_STATE.items()}
+    state['blocks.1.mlp.fc1.weight'][3, 5] = torch.nan
+    path = save(tmp_path / 'nan.pth', state)
+    with pytest.raises(WeightsError, match=r'nan.pth: blocks.1.mlp.fc1.weight holds a NaN'):
+        start(SMALL_VIT, path)
+
+
+def test_a_batch_norm_needs_its_statistics(tmp_path):
+    resnet = dict(type='ReIDResNet', depth=18)
+    state = torchvision.models.resnet18().state_dict()
+    gone = [name for name in state if not name.endswith(('running_mean', 'running_var'))]
+    path = save(tmp_path / 'r18.pth', {name: state[name] for name in gone})
+    with pytest.raises(WeightsError, match='another network than .*: bn1.running_mean is missing'):
+        start(resnet, path)
 
 
 def test_another_shape_is_another_network(tmp_path):

@@ -96,7 +96,7 @@ def test_does_not_depend_on_memory_or_threads():
         ({'gallery_cameras': [1]}, ValueError, r'gallery_cameras have shape \(1,\)'),
         ({'query_ids': torch.zeros(60)}, TypeError, 'query_ids must be integers'),
         ({'query_ids': torch.full((60,), 99)}, ValueError, 'none of the 60 queries has a match'),
-        ({'max_rank': 0}, ValueError, '^max_rank must be at least 1, got 0'),
+        ({'max_rank': 0}, ValueError, '^max_rank must be a whole number from 1 on, got 0'),
         ({'memory_limit': 30_000}, ValueError, 'bytes of the limit: memory_limit=.*too small'),
     ],
 )

@@ -41,6 +41,16 @@ def test_select_and_split():
         features.rows('train')
 
 
+def test_some_of_the_features():
+    features = make()
+    both = features.only(['transformer', 'cnn'])
+    assert both.widths == {'transformer': 2, 'cnn': 3} and both.img_paths == features.img_paths
+    assert torch.equal(both.select('cnn'), features.select('cnn'))
+    assert features.only(['cnn', 'all']) is features
+    with pytest.raises(KeyError, match="no feature 'text'"):
+        features.only(['text'])
+
+
 def test_save_and_load(tmp_path):
     features = make()
     features.save(tmp_path / 'deep' / 'folder')

@@ -92,7 +92,7 @@ def test_narrow_features():
         ({'alpha': float('nan')}, ValueError, 'alpha=nan must be'),
         ({'alpha': float('inf')}, ValueError, 'alpha=inf must be'),
         ({'memory_limit': 1000}, ValueError, r'memory_limit=1000 bytes .* more than \d+ bytes'),
-        ({'memory_limit': 60_000}, ValueError, r'beside \d+ bytes for .*, memory_limit='),
+        ({'memory_limit': 60_000}, ValueError, r'=60000 bytes is too .* left, memory_limit='),
         ({'gallery_features': torch.zeros(0, 16)}, ValueError, 'no gallery features'),
         ({'gallery_features': torch.zeros(200, 3)}, ValueError, 'width 16 .* 3'),
         ({'query_features': torch.full((2, 16), float('nan'))}, ValueError, 'holds a NaN'),

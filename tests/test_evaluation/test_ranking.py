@@ -345,6 +345,15 @@ def test_integer_and_infinite_distances():
     check_against(evaluate_distances(far, *data[2:]), scores)
 
 
+def test_arrays_may_lie_backwards_in_memory():
+    data = people()
+    distances = exact_distances(*data[:2])
+    expected = evaluate_distances(distances, *data[2:])
+    backwards = distances.flip(0).numpy()[::-1]
+    assert backwards.strides[0] < 0
+    assert_same(expected, evaluate_distances(backwards, *data[2:]))
+
+
 @pytest.mark.parametrize('metric', ['euclidean', 'cosine'])
 def test_distance_blocks(metric):
     query, gallery, *_ = people()
@@ -395,7 +404,11 @@ def test_both_ways_of_counting_agree():
         ({'query_ids': torch.full((40,), 99)}, ValueError, 'none of the 40 queries has a match'),
         ({'gallery_cameras': torch.zeros(3).long()}, ValueError, 'gallery_cameras have shape'),
         ({'memory_limit': 10_000}, ValueError, 'memory_limit=10000 bytes is too small.*at least'),
-        ({'max_rank': 0}, ValueError, 'max_rank must be at least 1'),
+        ({'memory_limit': 1e9}, TypeError, 'memory_limit must be a whole number of bytes'),
+        ({'max_rank': 0}, ValueError, 'max_rank must be a whole number from 1 on, got 0'),
+        ({'max_rank': 5.0}, ValueError, 'max_rank must be a whole number from 1 on, got 5.0'),
+        ({'query_ids': None}, ValueError, '^query_ids are needed$'),
+        ({'query_ids': ['a'] * 40}, TypeError, 'query_ids must be integers, got .*a'),
         ({'query_features': torch.full((40, 24), 1e30)}, ValueError, 'L2-normalise'),
     ],
 )

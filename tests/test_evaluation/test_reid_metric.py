@@ -162,6 +162,13 @@ def test_saved_features_score_the_same(tmp_path):
     assert {f'reid/{name}': value for name, value in again.items()} == scores
 
 
+def test_only_what_is_scored_is_saved(tmp_path):
+    score(ReIDMetric(features=['transformer'], out_dir=str(tmp_path)), make_samples())
+    assert FeatureSet.load(tmp_path).widths == {'transformer': 6}
+    score(ReIDMetric(features=['all', 'cnn'], out_dir=str(tmp_path)), make_samples())
+    assert FeatureSet.load(tmp_path).widths == {'cnn': 8, 'transformer': 6}
+
+
 def test_reranked_scores_stand_beside_the_plain_ones():
     samples = make_samples()
     plain = score(ReIDMetric(), samples)

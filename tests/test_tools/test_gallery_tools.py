@@ -68,6 +68,16 @@ def rows(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if re.match(r' *\d+ ', line)]
 
 
+def test_a_folder_that_cannot_hold_an_index_is_refused_before_any_work(data, tmp_path, capsys):
+    (tmp_path / 'taken').mkdir()
+    (tmp_path / 'taken' / 'mine.txt').touch()
+    (tmp_path / 'file').touch()
+    for out, message in (('taken', 'no index and not empty'), ('file', 'is a file')):
+        arguments = (data / 'query', '-o', tmp_path / out, '--config', HISTOGRAM)
+        assert message in fails(capsys, index_tool, *arguments)
+        assert 'images' not in capsys.readouterr().out  # nothing was begun
+
+
 def test_the_right_people_are_found_and_drawn(data, index, tmp_path, capsys):
     queries = sorted((data / 'query').glob('*.jpg'))[:6]
     out = tmp_path / 'pictures' / 'result.png'

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_a_trained_model_is_exported_by_its_config(folder, capsys):
     with pytest.raises(SystemExit, match='none.py is no valid config'):
         export(folder / 'trained.pth', folder / 'no.pth', '--config', folder / 'none.py')
     (folder / 'none.py').write_text('x = 1')
-    with pytest.raises(SystemExit, match='none.py has no model'):
+    with pytest.raises(SystemExit, match='none.py has no model with branches'):
         export(folder / 'trained.pth', folder / 'no.pth', '--config', folder / 'none.py')
     with pytest.raises(SystemExit, match='different files'):
         export(folder / 'trained.pth', folder / 'trained.pth')
@@ -132,11 +133,15 @@ def test_bad_files_end_in_one_line_and_a_code(folder):
     torch.save({'state_dict': Harmful()}, folder / 'harmful.pth')
     torch.save({'backbone.conv1.weight': torch.ones(1)}, folder / 'detector.pth')
     torch.save({'meta': {}, 'state_dict': {'backbone.a': torch.ones(1)}}, folder / 'mm.pth')
+    diverged = torch.load(folder / 'released.pth', weights_only=True)
+    diverged['res_LRU.ptconv.weight'] = diverged['res_LRU.ptconv.weight'] * torch.inf
+    torch.save(diverged, folder / 'nan.pth')
     for name, message in (
         ('truncated.pth', 'damaged'),
         ('harmful.pth', 'would run posix.mkdir'),
         ('detector.pth', 'not weights of the released FusionReID code: backbone.conv1.weight'),
         ('mm.pth', 'not weights of the released FusionReID code: backbone.a'),
+        ('nan.pth', 'nan.pth: res_LRU.ptconv.weight holds a NaN or infinite value'),
     ):
         with pytest.raises(SystemExit, match=message) as error:
             convert(folder / name, folder / 'ours.pth')
@@ -144,6 +149,32 @@ def test_bad_files_end_in_one_line_and_a_code(folder):
     with pytest.raises(SystemExit, match='does not have: backbone.a'):
         export(folder / 'mm.pth', folder / 'out.pth')
     assert not {'ran', 'ours.pth', 'out.pth'} & {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--units', 'seu', 'mfu', 'seu'], '--units seu mfu seu names a unit twice'),
+        (['--input-size', '0', '128'], 'sizes and strides are positive'),
+        (['--stride', '0'], 'sizes and strides are positive'),
+        (['--num-cameras', '-1'], 'a number of cameras is not negative'),
+    ],
+)
+def test_options_that_cannot_be(options, message, folder, capsys):
+    with pytest.raises(SystemExit):
+        convert(folder / 'released.pth', folder / 'no.pth', *options)
+    assert message in capsys.readouterr().err
+
+
+def test_tools_take_the_config_of_a_conversion_or_say_what_it_lacks(folder, tmp_path, capsys):
+    config, weights = folder / 'ours.py', folder / 'ours.pth'
+    convert(folder / 'released.pth', weights, '--config', config)
+    capsys.readouterr()
+    assert load_tool('analysis_tools/get_complexity').main([str(config)]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures['input_size'] == [256, 128]
+    with pytest.raises(SystemExit, match='ours.py lacks a model, a test set or a metric'):
+        load_tool('test').main([str(config), str(weights), '--work-dir', str(tmp_path)])
 
 
 def test_from_the_shell(folder):

@@ -105,6 +105,23 @@ def test_pictures_keep_their_aspect_ratio(data, tmp_path):
     assert picture.getpixel((column, middle - 70)) != (1, 2, 3)
 
 
+def test_pictures_show_what_the_model_sees(data, tmp_path):
+    """Grey of 16 bits is scaled, and images are turned upright."""
+    grey = np.full((100, 50), 80 * 257, np.uint16)
+    Image.fromarray(grey).save(tmp_path / 'grey.png')
+    lying = Image.new('RGB', (100, 50), (200, 0, 0))
+    lying.paste((0, 0, 200), (50, 0, 100, 50))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    lying.save(tmp_path / 'lying.png', exif=exif)
+    column = QUERY_LEFT + FRAME_WIDTH // 2
+    picture = draw_rank_lists(**data | dict(query_paths=[tmp_path / 'grey.png'] * 2))
+    assert picture.getpixel((column, TOP + FRAME_HEIGHT // 2)) == (80, 80, 80)
+    picture = draw_rank_lists(**data | dict(query_paths=[tmp_path / 'lying.png'] * 2))
+    assert picture.getpixel((column, TOP + FRAME_HEIGHT // 4)) == (200, 0, 0)
+    assert picture.getpixel((column, TOP + 3 * FRAME_HEIGHT // 4)) == (0, 0, 200)
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -120,7 +137,7 @@ def test_pictures_keep_their_aspect_ratio(data, tmp_path):
         (dict(indices=np.array([[0, 1, -2], [0, 1, 2]])), 'from -2 to 2'),
         (dict(average_precision=[0.5]), 'average_precision must have 2 values, got 1'),
         (dict(gallery_cameras=[0, 0, 2, 0, -1]), r'g0.png has the identity \(1\) and the camera'),
-        (dict(query_paths=['missing.png'] * 2), 'cannot read the image missing.png'),
+        (dict(query_paths=['missing.png'] * 2), "image 'missing.png' does not exist"),
     ],
 )
 def test_input_that_does_not_fit_is_refused(data, change, message):

@@ -61,7 +61,7 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
         Complexity by part, ``total`` last.
 
     Raises:
-        ConfigError: If the config has no model.
+        ConfigError: If the config has no model, or no size.
     """
     if not cfg.get('model', {}).get('branches'):
         raise ConfigError(f'{cfg.filename} has no model with branches')
@@ -69,12 +69,19 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
     for branch in cfg.model.branches.values():
         if input_size and branch and 'img_size' in branch.backbone:
             branch.backbone.img_size = input_size
-    size = input_size or tuple(cfg.input_size)
+    size = find_size(cfg, input_size)
     try:
         return measure_complexity(build_on_meta(cfg.model), size)
     except RuntimeError:
         # Some networks compute while they are built, e.g. timm's hybrids of CNN and transformer.
         return measure_complexity(MODELS.build(cfg.model), size)
+
+
+def find_size(cfg: Config, input_size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size that is asked for, else the config's own."""
+    if not input_size and not cfg.get('input_size'):
+        raise ConfigError(f'{cfg.filename} has no input_size: give --input-size H W')
+    return tuple(input_size or cfg.input_size)
 
 
 def as_figures(complexity: Complexity) -> dict[str, float]:
@@ -148,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     rows += [[part, *(f'{value:.3f}' for value in row.values())] for part, row in figures.items()]
     print(markdown_table(rows))
     total = figures.pop('total')
-    size = list(args.input_size or cfg.input_size)
+    size = list(find_size(cfg, args.input_size))
     print(json.dumps(dict(config=Path(args.config).stem, input_size=size, **total, parts=figures)))
     return 0
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from fusionreid.atomic_file import open_atomic
 from fusionreid.checkpoints import (
     Conversion,
     WeightsError,
@@ -13,7 +14,6 @@ from fusionreid.checkpoints import (
     read_state_dict,
     write_weight_file,
 )
-from fusionreid.checkpoints.atomic_backend import open_atomic
 from fusionreid.checkpoints.report import part_table
 
 LISTED = 8
@@ -48,9 +48,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--num-cameras', type=int, help='cameras of the data set, to check the weights against'
     )
     args = parser.parse_args(argv)
-    numbers = [*(args.input_size or []), args.stride, args.num_cameras]
-    if any(number is not None and number < 0 for number in numbers) or args.stride == 0:
-        parser.error('sizes, strides and numbers of cameras are positive')
+    sizes = [*(args.input_size or []), 1 if args.stride is None else args.stride]
+    if min(sizes) < 1 or (args.num_cameras or 0) < 0:
+        parser.error('sizes and strides are positive, a number of cameras is not negative')
+    if len(set(args.units or ())) < len(args.units or ()):
+        parser.error(f'--units {" ".join(args.units)} names a unit twice')
     return args
 
 

@@ -38,8 +38,8 @@ def model_config(content: dict, path: str | None) -> dict[str, Any] | None:
     """Find the config of the model: from a file, else from the checkpoint, else None."""
     if path:
         model = read_config(path).get('model')
-        if not isinstance(model, dict):
-            raise ConfigError(f'{path} has no model')
+        if not isinstance(model, dict) or not isinstance(model.get('branches'), dict):
+            raise ConfigError(f'{path} has no model with branches')
         return model.to_dict()
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None

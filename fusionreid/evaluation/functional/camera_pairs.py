@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .chunking import Progress
 from .ranking import RankingResult, rank_queries
-from .validation import as_labels, check_pair, feature_norms
+from .validation import as_labels, check_max_rank, check_pair, feature_norms
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ def evaluate_camera_pairs(
     gallery_cameras = _cameras(gallery_cameras, len(gallery_features), 'gallery_cameras', device)
     query_ids = as_labels(query_ids, num_query, 'query_ids', device)
     gallery_ids = as_labels(gallery_ids, len(gallery_features), 'gallery_ids', device)
-    if max_rank < 1:
-        raise ValueError(f'max_rank must be at least 1, got {max_rank}')
+    check_max_rank(max_rank)
     from_cameras, row_of = query_cameras.unique(return_inverse=True)
     to_cameras, sizes = gallery_cameras.unique(return_counts=True)
     shape = (len(from_cameras), len(to_cameras))

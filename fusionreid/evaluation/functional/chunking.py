@@ -51,8 +51,11 @@ def plan_rows(
         The plan; each worker has ``spare`` bytes for temporaries that are cut to size.
 
     Raises:
+        TypeError: the limit is no whole number.
         ValueError: not even one row fits.
     """
+    if not isinstance(memory_limit, int):
+        raise TypeError(f'memory_limit must be a whole number of bytes, got {memory_limit!r}')
     least = fixed + per_block_row + 2 * per_group_row
     if memory_limit < least:
         raise ValueError(

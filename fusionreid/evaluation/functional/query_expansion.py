@@ -80,7 +80,10 @@ def average_query_expansion(
     try:
         found = top_k(query, gallery, k, memory_limit=memory_limit - used, progress=progress)
     except ValueError as error:
-        raise ValueError(f'beside {used} bytes for normalised features, {error}') from error
+        raise ValueError(
+            f'memory_limit={memory_limit} bytes is too small for expanding {num_query} queries: '
+            f'{used} bytes are for the normalised features, and of what is left, {error}'
+        ) from error
     expanded = torch.empty_like(query)
     for start in range(0, num_query, step):
         part = slice(start, start + step)

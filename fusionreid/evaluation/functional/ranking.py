@@ -20,7 +20,7 @@ from .chunking import Progress, plan_rows
 from .counting import count_around, true_positions
 from .distances import FeatureKeys, MatrixKeys, sample_bytes
 from .matches import MatchTable, SameIdentity
-from .validation import as_labels
+from .validation import as_labels, check_max_rank
 from .workers import start_workers, worker_count
 
 # A match whose place among near-equal distances moves its precision by less than this is not
@@ -200,7 +200,7 @@ def rank_queries(
         workers=worker_count(source.query.device),
         device=source.query.device,
     )
-    _check_max_rank(max_rank)
+    check_max_rank(max_rank)
     scorer = _Scorer(source, table, num_query, max_rank, plan.spare)
     meter = Progress('ranking queries', num_query, progress)
     out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
@@ -262,7 +262,7 @@ def evaluate_distances(
     num_query, num_gallery = len(query_ids), len(gallery_ids)
     if num_query == 0 or num_gallery == 0:
         raise ValueError(f'{num_query} queries and {num_gallery} gallery entries: nothing to rank')
-    _check_max_rank(max_rank)
+    check_max_rank(max_rank)
     is_matrix = hasattr(distances, 'shape')
     if is_matrix and tuple(distances.shape) != (num_query, num_gallery):
         raise ValueError(
@@ -502,7 +502,11 @@ def _checked_blocks(blocks: Iterable[Any], num_query: int, num_gallery: int) -> 
 
 def _own_copy(block: Any) -> Tensor:
     """A contiguous float32 or float64 copy that may be written to."""
-    copy = block.clone() if isinstance(block, Tensor) else torch.tensor(block)
+    if isinstance(block, Tensor):
+        copy = block.clone()
+    else:
+        # Rows of an array may stand in any order in memory, backwards too.
+        copy = torch.as_tensor(block.copy() if hasattr(block, '__array__') else block)
     narrow = copy.dtype in (torch.float16, torch.bfloat16, torch.float32)
     return copy.to(torch.float32 if narrow else torch.float64).contiguous()
 
@@ -512,8 +516,3 @@ def _group_bytes(num_gallery: int, width: int, size: int) -> int:
     # call, positions, rows, bands and float64 keys. Per entry of the query's identity: tables,
     # bands and counts.
     return num_gallery * (size + 64) + max(width, 1) * 160
-
-
-def _check_max_rank(max_rank: int) -> None:
-    if max_rank < 1:
-        raise ValueError(f'max_rank must be at least 1, got {max_rank}')

@@ -69,6 +69,16 @@ def check_pair(query_features: Tensor, gallery_features: Tensor) -> None:
         )
 
 
+def check_max_rank(max_rank: int) -> None:
+    """Check the length of a CMC curve.
+
+    Raises:
+        ValueError: it is no whole number from 1 on.
+    """
+    if not isinstance(max_rank, int) or max_rank < 1:
+        raise ValueError(f'max_rank must be a whole number from 1 on, got {max_rank!r}')
+
+
 def as_labels(
     labels: Tensor | Sequence[int] | Any, count: int, name: str, device: torch.device
 ) -> Tensor:
@@ -88,11 +98,15 @@ def as_labels(
         ValueError: wrong length or number of dimensions.
     """
     if labels is None:
-        raise ValueError(
-            f'{name} are needed to remove same-camera matches; for a data set without cameras '
-            'pass remove_same_camera=False'
+        hint = (
+            ' to remove same-camera matches; for a data set without cameras pass '
+            'remove_same_camera=False'
         )
-    labels = torch.as_tensor(labels)
+        raise ValueError(f'{name} are needed{hint if "camera" in name else ""}')
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f'{name} must be integers, got {labels!r:.60}') from error
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f'{name} must be integers, got {labels.dtype}')
     if labels.shape != (count,):

@@ -58,7 +58,8 @@ class ReIDMetric(BaseMetric):
             ones). None does not re-rank.
         memory_limit: bytes that ranking may use on top of the features.
         rerank_memory_limit: bytes that re-ranking may use on top of the features.
-        out_dir: save the features there (see :class:`FeatureSet`) before they are scored.
+        out_dir: save the scored features there (see :class:`FeatureSet`) before they are scored;
+            with ``'all'`` those are all.
         collect_device: ``'cpu'``, or ``'gpu'`` to leave the features on the model's device and
             rank there.
         prefix: first part of the scores' names.
@@ -169,7 +170,7 @@ class ReIDMetric(BaseMetric):
         if self.out_dir is None or not is_main():
             return None
         try:
-            feature_set.save(self.out_dir)
+            feature_set.only(self._choose(feature_set.names)).save(self.out_dir)
         except OSError as error:
             return f'the features cannot be saved in {self.out_dir}: {error}'
         print_log(f'features saved in {self.out_dir}', logger='current')
@@ -199,6 +200,8 @@ class ReIDMetric(BaseMetric):
                     f'the test set has no {role} image among its {len(results)}: evaluate a split '
                     'of queries and gallery images'
                 )
+        if self.rerank is not None:
+            self.rerank.check_size(len(query) + len(gallery))
         names = self._choose(results.names)
         rankings = {name: self._rank(results, name, query, gallery) for name in names}
         self._log(results, rankings)
