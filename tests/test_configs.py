@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from tiny_runs import ROOT, shrink_model
 
-from fusionreid.analysis import build_on_meta
+from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 

@@ -1,10 +1,9 @@
-from .complexity import Complexity, build_on_meta, count_parameters, measure_complexity
+from .complexity import Complexity, count_parameters, measure_complexity
 from .feature_comparison import compare_features, headline_scores, weigh_features
 from .markdown_table import markdown_table
 
 __all__ = [
     'Complexity',
-    'build_on_meta',
     'compare_features',
     'count_parameters',
     'headline_scores',

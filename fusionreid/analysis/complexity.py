@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fusionreid.models import FusionReID, plain_computation
 from fusionreid.models.backbones.side_information import SideInformationEmbedding
-from fusionreid.registry import MODELS
 
 TOTAL = 'total'
 # Convolutions and linear layers, as PyTorch dispatches them; all else that its counter knows are
@@ -139,46 +136,3 @@ def _operations(counts: dict) -> tuple[int, int]:
         flops for operation, flops in counts.items() if operation.__name__ in LAYER_OPERATIONS
     )
     return of_layers // 2, sum(counts.values())
-
-
-def build_on_meta(model: dict) -> nn.Module:
-    """Build a model on the meta device: shapes without memory, in a fraction of a second.
-
-    ``torch.device('meta')`` as a context does not do: it also catches the short tensors from which
-    backbones read their drop path rates.
-
-    Args:
-        model: Config of the model.
-
-    Returns:
-        The model, its parameters and buffers on the meta device. It can be counted and run for
-        shapes.
-    """
-    with _register_on_meta():
-        built = MODELS.build(model)
-    return built.to('meta')
-
-
-@contextmanager
-def _register_on_meta() -> Iterator[None]:
-    """Move every parameter and buffer to the meta device as a module registers it."""
-    register_parameter, register_buffer = nn.Module.register_parameter, nn.Module.register_buffer
-
-    def parameter_on_meta(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
-        if weight is not None:
-            weight = nn.Parameter(weight.to('meta'), weight.requires_grad)
-        register_parameter(module, name, weight)
-
-    def buffer_on_meta(
-        module: nn.Module, name: str, tensor: Tensor | None, persistent: bool = True
-    ) -> None:
-        register_buffer(module, name, None if tensor is None else tensor.to('meta'), persistent)
-
-    nn.Module.register_parameter, nn.Module.register_buffer = parameter_on_meta, buffer_on_meta
-    try:
-        yield
-    finally:
-        nn.Module.register_parameter, nn.Module.register_buffer = (
-            register_parameter,
-            register_buffer,
-        )

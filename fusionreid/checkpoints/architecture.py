@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import torch
-from mmengine.registry import DefaultScope
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from fusionreid.models.backbones.position_embedding import guess_grid
-from fusionreid.registry import MODELS, SCOPE
 
 from .errors import WeightsError
 from .naming import MFU_OWNERS, SEU_OWNERS
@@ -343,26 +339,6 @@ def infer_model(
         if classifier
         else None,
     )
-
-
-class _ComputeSchedules(TorchFunctionMode):
-    """Keeps on the CPU what constructors compute with, while their weights are on ``meta``."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs.setdefault('device', 'cpu')
-        return func(*args, **kwargs)
-
-
-def build_without_weights(model: dict[str, Any]) -> nn.Module:
-    """Build a model of the config on the ``meta`` device: names and shapes, no memory, no time."""
-    with (
-        DefaultScope.overwrite_default_scope(SCOPE),
-        torch.device('meta'),
-        _ComputeSchedules(),
-    ):
-        return MODELS.build(model)
 
 
 def describe_grid(num_patches: int) -> str:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import Tensor
+
+from fusionreid.models import build_on_meta
+from fusionreid.registry import SCOPE
 
 from .architecture import (
     CLASSIFIER,
     NECK_HEADS,
-    build_without_weights,
     infer_model,
 )
 from .config_text import plain_value
@@ -126,7 +129,8 @@ def check_strict(model: dict[str, Any], state: dict[str, Tensor]) -> None:
         WeightsError: Naming the first weights that are missing, left over or of another shape,
             under the release's names.
     """
-    wanted = build_without_weights(model).state_dict()
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        wanted = build_on_meta(model).state_dict()
     is_t2t = any('.tokens_to_token.' in name for name in wanted | state)
     rules = reverse(fusion_rules(is_t2t))
     complaints = []

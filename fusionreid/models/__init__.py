@@ -9,6 +9,7 @@ from .data_preprocessors import ReIDDataPreprocessor
 from .heads import BNNeckHead
 from .losses import BatchHardTripletLoss, IDLoss
 from .necks import DualAttentionMutualFusion, GeMPooling
+from .on_meta import build_on_meta
 from .plain import plain_computation
 from .retrievers import FusionReID
 
@@ -25,5 +26,6 @@ __all__ = [
     'ReIDResNet',
     'ReIDT2TViT',
     'ReIDVisionTransformer',
+    'build_on_meta',
     'plain_computation',
 ]

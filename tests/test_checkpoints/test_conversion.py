@@ -15,11 +15,11 @@ from fusionreid.checkpoints import (
     export_original_state,
 )
 from fusionreid.checkpoints.architecture import (
-    build_without_weights,
     infer_size_and_stride,
     patch_grid,
 )
 from fusionreid.checkpoints.conversion import check_exportable, read_model_config
+from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS
 
 BASE = dict(type='ReIDVisionTransformer', arch='base', num_cameras=15)
@@ -48,7 +48,7 @@ def test_published_sizes_are_inferred(case):
     model = fusion_model(dict(type='ReIDResNet', depth=depth, stem='release'), transformer, 1041)
     model['neck'] = neck
     # The meta device has names and shapes without weights.
-    state = build_without_weights(model).state_dict()
+    state = build_on_meta(model).state_dict()
     conversion = convert_original(export_original_state(state))
     found = conversion.model['branches']['transformer']['backbone']
     assert conversion.model['branches']['cnn']['backbone']['depth'] == depth
@@ -134,7 +134,7 @@ def test_release_to_us_and_back_is_exact(variant):
 
 
 def small_original(**neck) -> dict[str, torch.Tensor]:
-    return export_original_state(build_without_weights(fusion_model(**neck)).state_dict())
+    return export_original_state(build_on_meta(fusion_model(**neck)).state_dict())
 
 
 def test_a_cnn_alone_has_the_published_size_or_the_one_that_is_said():
@@ -147,8 +147,9 @@ def test_a_cnn_alone_has_the_published_size_or_the_one_that_is_said():
 
 
 def test_building_leaves_the_default_scope_alone():
+    state = small_original()
     with DefaultScope.overwrite_default_scope('mmengine'):
-        convert_original(small_original())
+        convert_original(state)
         assert DefaultScope.get_current_instance().scope_name == 'mmengine'
 
 
@@ -221,8 +222,8 @@ def test_a_unit_that_is_not_used_is_set_aside(unit):
 
 
 def test_options_without_a_use_are_refused():
-    cnn = export_original_state(build_without_weights(fusion_model(transformer=None)).state_dict())
-    t2t = export_original_state(build_without_weights(fusion_model(None, SMALL_T2T)).state_dict())
+    cnn = export_original_state(build_on_meta(fusion_model(transformer=None)).state_dict())
+    t2t = export_original_state(build_on_meta(fusion_model(None, SMALL_T2T)).state_dict())
     with pytest.raises(WeightsError, match='no transformer whose --stride'):
         convert_original(cnn, stride=12)
     with pytest.raises(WeightsError, match='no fusion neck whose --units'):

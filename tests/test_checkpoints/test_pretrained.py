@@ -17,7 +17,7 @@ from fusionreid.checkpoints import (
     match_weights,
     pretrained,
 )
-from fusionreid.checkpoints.architecture import build_without_weights
+from fusionreid.models import build_on_meta
 from fusionreid.models.backbones.position_embedding import fit_position_embedding
 from fusionreid.registry import MODELS
 
@@ -324,8 +324,8 @@ def test_another_architecture_is_named(tmp_path):
         WeightsError, match=r'only 0.0% .* ReIDResNet .*missing: conv1.weight.*has: cls_token'
     ):
         start(SMALL_CNN, path)
-    deeper = build_without_weights(dict(type='ReIDResNet', depth=101)).state_dict()
-    match = match_weights(build_without_weights(dict(type='ReIDResNet', depth=50)), deeper)
+    deeper = build_on_meta(dict(type='ReIDResNet', depth=101)).state_dict()
+    match = match_weights(build_on_meta(dict(type='ReIDResNet', depth=50)), deeper)
     assert match.share == 1 and 'layer3.6.conv1.weight has no place' in match.misfits
 
 

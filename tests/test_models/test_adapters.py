@@ -9,8 +9,7 @@ from mmengine.config import Config
 from mmpretrain.models.backbones import ConvNeXt
 from tiny_runs import ROOT
 
-from fusionreid.analysis import build_on_meta
-from fusionreid.models import BackboneAdapter, FusionReID
+from fusionreid.models import BackboneAdapter, FusionReID, build_on_meta
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 

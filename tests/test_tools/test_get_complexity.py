@@ -10,8 +10,8 @@ from mmengine.config import Config
 from tiny_runs import ROOT, load_tool, shrink_model
 from torch import nn
 
-from fusionreid.analysis import build_on_meta, count_parameters, measure_complexity
-from fusionreid.models import plain_computation
+from fusionreid.analysis import count_parameters, measure_complexity
+from fusionreid.models import build_on_meta, plain_computation
 from fusionreid.registry import MODELS
 
 CONFIGS = ROOT / 'configs'

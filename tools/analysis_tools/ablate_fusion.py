@@ -21,7 +21,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from fusionreid.analysis import (
-    build_on_meta,
     compare_features,
     count_parameters,
     headline_scores,
@@ -33,6 +32,7 @@ from fusionreid.engine.script_runner import ScriptError, ScriptRunner, say, trai
 from fusionreid.errors import ConfigError, UserError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_set import ALL
+from fusionreid.models import build_on_meta
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED, UNSHARED = {'model.neck.shared': ('seu',)}, {'model.neck.shared': ()}

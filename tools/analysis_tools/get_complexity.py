@@ -17,10 +17,11 @@ import mmengine
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from fusionreid.analysis import Complexity, build_on_meta, markdown_table, measure_complexity
+from fusionreid.analysis import Complexity, markdown_table, measure_complexity
 from fusionreid.engine.config_errors import OptionAction, build_errors, merge_options, read_config
 from fusionreid.engine.launch import check_file
 from fusionreid.errors import ConfigError, UserError
+from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
