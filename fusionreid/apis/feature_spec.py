@@ -44,6 +44,12 @@ class FeatureSpec:
         return f'{self.feature}, width {self.width}, {self.protocol}, {self.weights}'
 
     @property
+    def fingerprint(self) -> str:
+        """The label without the file's name, which says nothing about the features."""
+        weights = 'no weights' if self.sha256 is None else f'sha256 {self.sha256[:12]}'
+        return f'{self.feature}, width {self.width}, {self.protocol}, {weights}'
+
+    @property
     def pipeline(self) -> str:
         """How images are prepared for the model, as JSON, in which tuples are lists."""
         loader = 'test_dataloader'

@@ -94,7 +94,7 @@ class Gallery:
         return self.engine.known([str(item_id) for item_id in ids]) if self.spec else set()
 
     def _open(self, spec: FeatureSpec) -> None:
-        self.engine.open(spec.width, spec.label)
+        self.engine.open(spec.width, spec.fingerprint)
         self.spec = spec
 
     @property
@@ -398,7 +398,7 @@ class Gallery:
             gallery = cls(engine=settings)
             gallery._extractor, gallery._device, gallery.spec = extractor, device, spec
             gallery._generations.add(generation.name)
-            gallery.engine.read(generation, spec.width, spec.label)
+            gallery.engine.read(generation, spec.width, spec.fingerprint)
             return gallery
 
         return load_generation(folder, read)

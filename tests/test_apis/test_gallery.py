@@ -219,11 +219,17 @@ def test_milvus_refuses_what_does_not_fit(tmp_path, monkeypatch):
         gallery.engine.open(5, 'other')
     # A server tells the description that a collection was made with, the embedded Milvus does not.
     other = FeatureSpec(width=WIDTH, feature='all', checkpoint='b.pth', sha256='b' * 64)
+    moved = FeatureSpec(width=WIDTH, feature='all', checkpoint='moved.pth', sha256='b' * 64)
+    assert moved.fingerprint == other.fingerprint and moved.label != other.label
     client, describe = gallery.engine._client, gallery.engine._client.describe_collection
     monkeypatch.setattr(
-        client, 'describe_collection', lambda name: {**describe(name), 'description': other.label}
+        client,
+        'describe_collection',
+        lambda name: {**describe(name), 'description': other.fingerprint},
     )
-    with pytest.raises(GalleryError, match='holds other features: all, width 16, .* b.pth'):
+    with pytest.raises(
+        GalleryError, match='holds other features: all, width 16, .* sha256 b{12}, not'
+    ):
         gallery.engine.open(WIDTH, gallery.spec.label)
     with pytest.raises(GalleryError, match='longer than 4096'):
         gallery.add(features=torch.randn(1, WIDTH), ids=['x' * 5000])
