@@ -204,6 +204,11 @@ class ReIDDataset(BaseDataset, ABC):
         subset._reserve_image_cache()
         return subset
 
+    def _copy_without_annotation(self, memo: dict | None = None) -> ReIDDataset:
+        # MMEngine's own memory of what was copied is kept from one copy to the next: subsets would
+        # share their parts, or get those of objects that are long gone.
+        return super()._copy_without_annotation({} if memo is None else memo)
+
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one item.
 

@@ -114,6 +114,14 @@ def test_subsets_and_copies(market: str, serialize_data: bool) -> None:
     assert torch.equal(dataset[SampleIndex(0, 7)]['inputs'], whole[5])
 
 
+def test_subsets_share_no_parts(market: str) -> None:
+    dataset = train_set(market)
+    first, second = dataset.get_subset([0]), dataset.get_subset([1])
+    assert len({id(each.pipeline) for each in (dataset, first, second)}) == 3
+    first._metainfo['counts']['train'].update(images=0)
+    assert second._metainfo['counts']['train']['images'] > 0
+
+
 def test_size_is_stated_before_anything_is_read(
     market: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
