@@ -21,7 +21,7 @@ MANIFEST = 'gallery.json'
 FORMAT = 'fusionreid-gallery-1'
 LOCK = '.lock'
 GENERATION = 'generation-'
-GENERATION_NAME = re.compile(rf'{GENERATION}[0-9a-f]{{12}}')
+_GENERATION_NAME = re.compile(rf'{GENERATION}[0-9a-f]{{12}}')
 
 Loaded = TypeVar('Loaded')
 
@@ -77,7 +77,7 @@ def save_generation(
                     shutil.rmtree(generation, ignore_errors=True)
                 raise
             for old in folder.iterdir():
-                if GENERATION_NAME.fullmatch(old.name) and old.name != generation.name:
+                if _GENERATION_NAME.fullmatch(old.name) and old.name != generation.name:
                     shutil.rmtree(old, ignore_errors=True)
             for partial in folder.glob(f'{MANIFEST}.*.part'):
                 partial.unlink(missing_ok=True)
@@ -150,7 +150,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     if kind != FORMAT:
         raise GalleryError(f'{path} has the format {kind!r}, expected {FORMAT!r}')
     generation = manifest.get('generation')
-    if not isinstance(generation, str) or not GENERATION_NAME.fullmatch(generation):
+    if not isinstance(generation, str) or not _GENERATION_NAME.fullmatch(generation):
         raise GalleryError(f'{path} is damaged: it names {generation!r}')
     return manifest
 
@@ -165,7 +165,7 @@ def _current(folder: Path) -> str | None:
 def _strangers(folder: Path) -> list[str]:
     names = sorted(entry.name for entry in folder.iterdir())
     ours = (MANIFEST, LOCK)
-    return [n for n in names if not n.startswith(ours) and not GENERATION_NAME.fullmatch(n)]
+    return [n for n in names if not n.startswith(ours) and not _GENERATION_NAME.fullmatch(n)]
 
 
 def _sync_folder(folder: Path) -> None:

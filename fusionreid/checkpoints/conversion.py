@@ -15,11 +15,7 @@ from torch import Tensor
 from fusionreid.models import build_on_meta
 from fusionreid.registry import SCOPE
 
-from .architecture import (
-    CLASSIFIER,
-    NECK_HEADS,
-    infer_model,
-)
+from .architecture import CLASSIFIER, NECK_HEADS, infer_model
 from .config_text import plain_value
 from .errors import WeightsError
 from .naming import MFU_OWNERS, SEU_OWNERS, fusion_rules, rename, reverse

@@ -169,6 +169,12 @@ def test_only_what_is_scored_is_saved(tmp_path):
     assert FeatureSet.load(tmp_path).widths == {'cnn': 8, 'transformer': 6}
 
 
+def test_a_feature_that_is_unknown_loses_nothing(tmp_path):
+    with pytest.raises(ScoringError, match="features .'text'. are to be scored"):
+        score(ReIDMetric(features=['cnn', 'text'], out_dir=str(tmp_path)), make_samples())
+    assert FeatureSet.load(tmp_path).widths == {'cnn': 8, 'transformer': 6}
+
+
 def test_reranked_scores_stand_beside_the_plain_ones():
     samples = make_samples()
     plain = score(ReIDMetric(), samples)

@@ -117,7 +117,8 @@ class FeatureKeys:
         _round(squares, scale)
         # Where the scale is 0, query and entry are both the center.
         near = torch.nonzero((squares < NEAR_SHARE * scale) & (scale > 0))
-        for row, column in (part.T for part in near.split(self.tile_rows)):
+        # Half a tile each of entries and of queries.
+        for row, column in (part.T for part in near.split(max(1, self.tile_rows // 2))):
             difference = self.gallery[columns[column]].double()
             exact = difference.sub_(self.query[rows[row]].double()).square_().sum(1)
             squares[row, column] = _round(exact, exact.clone())

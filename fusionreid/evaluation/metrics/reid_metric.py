@@ -169,8 +169,12 @@ class ReIDMetric(BaseMetric):
         """Save the features where wanted; returns what went wrong."""
         if self.out_dir is None or not is_main():
             return None
+        wanted = self.features or [ALL]
+        # An unknown name is told when it comes to scoring; until then nothing is lost.
+        if set(wanted) <= {ALL, *feature_set.names}:
+            feature_set = feature_set.only(wanted)
         try:
-            feature_set.only(self._choose(feature_set.names)).save(self.out_dir)
+            feature_set.save(self.out_dir)
         except OSError as error:
             return f'the features cannot be saved in {self.out_dir}: {error}'
         print_log(f'features saved in {self.out_dir}', logger='current')
