@@ -81,6 +81,8 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['fusionreid', 'fusionreid.*']),
+    package_data={'fusionreid': ['py.typed']},
+    entry_points={'console_scripts': ['fusionreid = fusionreid.cli.main:main']},
     python_requires='>=3.10',
     install_requires=runtime,
     extras_require={

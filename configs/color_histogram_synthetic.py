@@ -1,4 +1,4 @@
-# No learning at all: striped colour histograms, the floor that every model has to beat.
+# No learning at all: striped color histograms, the floor that every model has to beat.
 _base_ = ['./_base_/datasets/synthetic.py', './_base_/default_runtime.py']
 
 model = dict(

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: the command-line tools show their message without a traceback."""
+"""All errors that a user can mend: the command line shows their message without a traceback."""
 
 
 class UserError(Exception):
@@ -6,6 +6,13 @@ class UserError(Exception):
 
     A data loader raises what happened in a worker once more, with the worker's traceback as its
     message; of that only the message is kept.
+
+    Example:
+        >>> try:
+        ...     raise ConfigError('max_epochs must be at least 1, got 0')
+        ... except UserError as error:
+        ...     print(f'error: {error}')
+        error: max_epochs must be at least 1, got 0
     """
 
     def __init__(self, message: str = '', *args: object) -> None:
@@ -18,5 +25,54 @@ class ConfigError(UserError, ValueError):
     """Settings that contradict each other, the data or the checkpoint."""
 
 
+class DatasetError(UserError):
+    """Base of what can be wrong with a data set on disk."""
+
+
+class DatasetNotFoundError(DatasetError, FileNotFoundError):
+    """A data set's root, one of its folders, its lists or a listed image does not exist."""
+
+
+class DatasetFormatError(DatasetError, ValueError):
+    """A data set is there, but a file name, a list or a table in it does not say what it must."""
+
+
+class ImageDecodeError(DatasetError, ValueError):
+    """A file that should be an image cannot be decoded completely."""
+
+
+class WeightsError(UserError, ValueError):
+    """A weight file that cannot be read, or does not fit, and what to do about it."""
+
+
+class UnknownWeightsError(WeightsError, KeyError):
+    """Weights whose names are not those expected; the message gives the first of them."""
+
+    # A KeyError would print its message as a quoted key.
+    __str__ = Exception.__str__
+
+
+class InvalidLossError(UserError, ArithmeticError):
+    """A loss is NaN or infinite: what is trained from here on is worthless."""
+
+
 class ScoringError(UserError, ValueError):
     """Features that cannot be scored, or scores that cannot be kept."""
+
+
+class FeaturesNotFoundError(ScoringError, FileNotFoundError):
+    """A folder in which there are no saved features."""
+
+
+class UnknownFeatureError(ScoringError, KeyError):
+    """A name that no feature of the set or the model has."""
+
+    __str__ = Exception.__str__
+
+
+class GalleryError(UserError, ValueError):
+    """Something that a gallery cannot take, find or read, and what to do about it."""
+
+
+class CommandError(UserError, RuntimeError):
+    """A command that another command runs has failed, or was ended because another one did."""

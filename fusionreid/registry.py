@@ -29,6 +29,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child_of(
 PARAM_SCHEDULERS = _child_of(mmengine_registry.PARAM_SCHEDULERS, 'fusionreid.engine.schedulers')
 WEIGHT_INITIALIZERS = _child_of(mmengine_registry.WEIGHT_INITIALIZERS, 'fusionreid.checkpoints')
 
+SEARCH_ENGINES = Registry('search engine', scope=SCOPE, locations=['fusionreid.gallery.engines'])
+
 # Nothing of ours is in the ones below; without them mmengine warns at every lookup.
 EVALUATOR = _child_of(mmengine_registry.EVALUATOR)
 FUNCTIONS = _child_of(mmengine_registry.FUNCTIONS)

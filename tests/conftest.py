@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault('MPLBACKEND', 'Agg')
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

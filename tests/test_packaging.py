@@ -43,7 +43,7 @@ def third_party_imports(folder: Path) -> dict[str, str]:
     """Top-level module imported in a folder to one of the files that do."""
     found = {}
     for path in folder.rglob('*.py'):
-        # A script may import its neighbours.
+        # A script may import its neighbors.
         own = {'fusionreid'} | {other.stem for other in path.parent.glob('*.py')}
         own |= {path.stem for path in (ROOT / 'tests').iterdir()}
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):

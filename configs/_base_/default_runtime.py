@@ -21,8 +21,8 @@ custom_hooks = [
     dict(type='ConsistencyCheckHook'),
     dict(type='EpochSeedHook'),
     dict(type='EpochLengthHook'),
-    dict(type='PlainCheckpointHook'),
-    dict(type='FiniteLossHook'),
+    dict(type='SafeCheckpointHook'),
+    dict(type='CheckInvalidLossHook'),
     dict(type='ResumeReportHook'),
     # Running statistics of all processes, for scoring and for what is saved.
     dict(type='SyncBuffersHook'),

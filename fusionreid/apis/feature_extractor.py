@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,31 +9,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusionreid.checkpoints.errors import WeightsError
-from fusionreid.checkpoints.fit import describe_misfit
+from fusionreid.checkpoints.mismatch import describe_mismatch
 from fusionreid.checkpoints.weight_file import find_state_dict, read_weight_file
-from fusionreid.cores import usable_cores
-from fusionreid.datasets.errors import ImageDecodeError
-from fusionreid.engine.config_errors import build_errors, read_config
+from fusionreid.config import build_errors, read_config, read_literals
+from fusionreid.errors import GalleryError, ImageDecodeError, WeightsError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
+from fusionreid.utils.device import find_device
+from fusionreid.utils.files import file_sha256
+from fusionreid.utils.integers import UNKNOWN, as_integer, as_integers, clamp_unknown
 
-from .device import usable_device
-from .errors import GalleryError
 from .feature_spec import FeatureSpec
-from .items import UNKNOWN, as_integer, as_integers, clamp_unknown
-from .plain_config import parse_plain_config
 
 Image = str | Path | np.ndarray
 LOADERS = ('test_dataloader', 'val_dataloader')
 SETTINGS = ('model', 'input_size', *LOADERS)
 CHANNEL_ORDERS = ('rgb', 'bgr')
-# How far a normalised feature may be from length 1; a NaN, or a zero, is farther away.
+# How far a normalized feature may be from length 1; a NaN, or a zero, is farther away.
 LENGTH_TOLERANCE = 1e-2
 
 
@@ -44,7 +41,7 @@ class FeatureBatch:
 
     Attributes:
         positions: Positions (B,) of the images in what was asked for, ascending.
-        features: Their features (B, D), float32, L2-normalised, on the model's device.
+        features: Their features (B, D), float32, L2-normalized, on the model's device.
         failed: Reasons by position for the images of this batch that cannot be decoded.
     """
 
@@ -89,7 +86,7 @@ class FeatureExtractor:
     ) -> None:
         if as_integer(batch_size, 'batch_size') < 1:
             raise GalleryError(f'batch_size must be at least 1, got {batch_size}')
-        self.device = usable_device(device)
+        self.device = find_device(device)
         self.batch_size = batch_size
         content = None if checkpoint is None else read_weight_file(checkpoint)
         settings = _find_config(checkpoint, content, config)
@@ -144,7 +141,7 @@ class FeatureExtractor:
                 of the model's; later, if the model gives an image no usable feature.
         """
         cameras = self._check(images, camera_ids, channel_order)
-        with ThreadPoolExecutor(usable_cores()) as pool:
+        with ThreadPoolExecutor(cpu_count()) as pool:
 
             def start(first: int) -> list[Future]:
                 last = min(first + self.batch_size, len(images))
@@ -176,7 +173,7 @@ class FeatureExtractor:
         """Compute the features of all images; see :meth:`batches`.
 
         Returns:
-            Features of shape (N, D), float32, L2-normalised.
+            Features of shape (N, D), float32, L2-normalized.
 
         Raises:
             ImageDecodeError: If an image cannot be decoded.
@@ -263,15 +260,6 @@ def _check_lengths(features: Tensor, images: dict[int, Image]) -> None:
             )
 
 
-def file_sha256(path: str | Path) -> str:
-    """Checksum of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _find_config(checkpoint: Any, content: Any, config: str | Path | None) -> dict[str, Any]:
     """Model and loaders of the config, wherever it is."""
     if config is not None and not (isinstance(config, str) and '\n' in config):
@@ -280,19 +268,19 @@ def _find_config(checkpoint: Any, content: Any, config: str | Path | None) -> di
         full = read_config(str(config)).to_dict()
         return {name: full[name] for name in SETTINGS if full.get(name)}
     if config is not None:
-        return parse_plain_config(config, SETTINGS, 'the index')
+        return read_literals(config, SETTINGS, 'the index')
     if checkpoint is None:
         raise GalleryError('neither a checkpoint nor a config: give one of them')
     meta = content.get('meta') if isinstance(content, dict) else None
     if isinstance(meta, dict) and isinstance(meta.get('cfg'), str):
-        return parse_plain_config(meta['cfg'], SETTINGS, str(checkpoint))
+        return read_literals(meta['cfg'], SETTINGS, str(checkpoint))
     beside = sorted(Path(checkpoint).parent.glob('*.py'))
     if len(beside) != 1:
         raise GalleryError(
             f'{checkpoint} holds no config, and {len(beside)} .py files lie beside it: name the '
             f'config file (--config)'
         )
-    return parse_plain_config(beside[0].read_text(encoding='utf-8'), SETTINGS, str(beside[0]))
+    return read_literals(beside[0].read_text(encoding='utf-8'), SETTINGS, str(beside[0]))
 
 
 def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -328,6 +316,6 @@ def _load_weights(model: nn.Module, content: Any, checkpoint: Any) -> None:
     except WeightsError as error:
         raise WeightsError(f'{checkpoint}: {error}') from error
     state = {name.removeprefix('module.'): value for name, value in state.items()}
-    if misfit := describe_misfit(model.state_dict(), state):
+    if misfit := describe_mismatch(model.state_dict(), state):
         raise WeightsError(f'{checkpoint} does not fit the model of its config: {misfit}')
     model.load_state_dict(state)

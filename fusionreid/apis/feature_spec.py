@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import GalleryError
-from .plain_config import parse_plain_config
+from fusionreid.config import read_literals
+from fusionreid.errors import GalleryError
 
 GIVEN = 'given'
 
@@ -53,7 +53,7 @@ class FeatureSpec:
     def pipeline(self) -> str:
         """How images are prepared for the model, as JSON, in which tuples are lists."""
         loader = 'test_dataloader'
-        settings = parse_plain_config(self.config or '', (loader,), 'the index')
+        settings = read_literals(self.config or '', (loader,), 'the index')
         return json.dumps(settings.get(loader, {}).get('dataset', {}).get('pipeline'))
 
     @property

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from fusionreid.atomic_file import open_atomic
+from fusionreid.utils.files import open_atomic
 
 
 @register_backend('atomic_local')

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from .architecture import (
+from fusionreid.errors import WeightsError
+
+from .release.architecture import (
     CLASSIFIER,
     count_blocks,
     count_cameras,
@@ -18,10 +20,9 @@ from .architecture import (
     select,
     shape_of,
 )
-from .errors import WeightsError
-from .naming import T2T_RULES, VIT_RULES, Rules, fusion_rules, rename, reverse
-from .original import normalize_original_names, unused_original_weights
-from .report import count_parameters
+from .release.key_renaming import normalize_original_names, unused_original_weights
+from .release.key_rules import T2T_RULES, VIT_RULES, Rules, fusion_rules, rename, reverse
+from .release.part_table import count_parameters
 from .weight_file import SkippedObject, find_state_dict, first_not_finite, read_weight_file
 
 Facts = list[tuple[str, str]]

@@ -13,11 +13,11 @@ from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from torch import Tensor, nn
 
-from fusionreid.models.backbones.position_embedding import fit_position_embedding, guess_grid
+from fusionreid.errors import WeightsError
+from fusionreid.models.layers.position_embedding import fit_position_embedding, guess_grid
 from fusionreid.registry import WEIGHT_INITIALIZERS
 
-from .errors import WeightsError
-from .naming import T2T_RULES, VIT_RULES, rename, reverse
+from .release.key_rules import T2T_RULES, VIT_RULES, rename, reverse
 from .weight_file import check_finite, find_state_dict, read_weight_file
 
 # Made for one data set, so they never come from another.
@@ -39,7 +39,7 @@ class WeightMatch:
         resized: Position embeddings (and Swin's relative position biases) fitted to the module's
             grid, by the module's names.
         grids: From which grid to which, of everything in ``resized``, as text.
-        fresh: Names of the module's weights that keep their random initialisation.
+        fresh: Names of the module's weights that keep their random initialization.
         missing: Those of ``fresh`` that the file should have had, under the file's naming.
         ignored: Names of the file that the module has no use for.
         misfits: What shows that the file belongs to another architecture, as text.
@@ -88,7 +88,7 @@ def match_weights(
     (PASS) is put in front. Position embeddings are resized bilinearly to the module's grid.
 
     Args:
-        module: The module to be initialised: a backbone, or a whole model.
+        module: The module to be initialized: a backbone, or a whole model.
         state: The file's state dict.
         prefix: Only entries below this prefix, e.g. ``'teacher.backbone.'``; None finds it.
 
@@ -263,10 +263,10 @@ def _resize(
 
 @WEIGHT_INITIALIZERS.register_module()
 class Pretrained:
-    """Initialises a backbone, or a whole model, from a file of weights of almost any project.
+    """Initializes a backbone, or a whole model, from a file of weights of almost any project.
 
     ``init_cfg=dict(type='Pretrained', checkpoint='...')`` of any module uses it, in place of
-    mmengine's initialiser of that name, wherever ``default_scope`` is ``'fusionreid'``. Files are
+    mmengine's initializer of that name, wherever ``default_scope`` is ``'fusionreid'``. Files are
     read without running what is in them, names are translated (:func:`match_weights`), one table
     says what came of each weight, and a file that does not fit ends in an error instead of a
     training from noise.

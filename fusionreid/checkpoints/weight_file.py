@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
-from fusionreid.atomic_file import open_atomic
-
-from .errors import WeightsError
+from fusionreid.errors import WeightsError
+from fusionreid.utils.files import open_atomic
 
 # Where files keep their state dict, tried in this order: Lightning and OpenMMLab, DeiT and MAE,
 # T2T-ViT, DINO and its descendants.

@@ -3,7 +3,6 @@ from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
 from .csv_dataset import CsvDataset
 from .dukemtmc_reid import DukeMTMCReID
-from .errors import DatasetFormatError, DatasetNotFoundError, ImageDecodeError
 from .market1501 import Market1501
 from .market_style_dataset import MarketStyleDataset
 from .msmt17 import MSMT17
@@ -12,10 +11,7 @@ from .split_table import split_table
 __all__ = [
     'MSMT17',
     'CsvDataset',
-    'DatasetFormatError',
-    'DatasetNotFoundError',
     'DukeMTMCReID',
-    'ImageDecodeError',
     'Market1501',
     'MarketStyleDataset',
     'ReIDAnnotation',

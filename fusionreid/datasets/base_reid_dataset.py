@@ -10,13 +10,12 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
-from fusionreid.errors import ConfigError
+from fusionreid.errors import ConfigError, DatasetFormatError, DatasetNotFoundError
 from fusionreid.registry import TRANSFORMS
 
 from .annotation import ROLES, ReIDAnnotation
-from .errors import DatasetFormatError, DatasetNotFoundError
 from .image_cache import SharedImageCache
-from .randomness import seeded_augmentation
+from .seeded_augmentation import seeded_augmentation
 from .split_table import split_table
 from .transforms import AntialiasedResize, LoadReIDImage
 

@@ -6,12 +6,12 @@ import os
 import re
 from dataclasses import dataclass
 
+from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 from fusionreid.registry import DATASETS
 
 from .annotation import ROLES, ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
-from .errors import DatasetFormatError, DatasetNotFoundError
-from .listing import check_files_exist, read_text
+from .files import check_files_exist, read_text
 
 MAX_CAMERAS = 10_000
 COLUMNS = ('path', 'person_id', 'camera_id', 'role')

@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import re
 
+from fusionreid.errors import DatasetFormatError
 from fusionreid.registry import DATASETS
 
 from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
-from .errors import DatasetFormatError
-from .listing import candidate_roots, layout_error, list_image_files
+from .data_root import candidate_roots, layout_error
+from .files import list_image_files
 
 FOLDERS = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
 JUNK_ID = -1

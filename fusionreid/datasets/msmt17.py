@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 
+from fusionreid.errors import DatasetFormatError
 from fusionreid.registry import DATASETS
 
 from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
-from .errors import DatasetFormatError
-from .listing import candidate_roots, check_files_exist, layout_error, read_text
+from .data_root import candidate_roots, layout_error
+from .files import check_files_exist, read_text
 
 # release -> folders of the training (and validation) images and of the test images
 RELEASES = {'V1': ('train', 'test'), 'V2': ('mask_train_v2', 'mask_test_v2')}

@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fusionreid.atomic_file import atomic_path, open_atomic
-from fusionreid.tensor_file import save_tensors
+from fusionreid.errors import FeaturesNotFoundError, ScoringError, UnknownFeatureError
+from fusionreid.utils.files import atomic_path, open_atomic, save_tensors
 
 ALL = 'all'
 ROLES = ('query', 'gallery')
@@ -33,7 +33,7 @@ class FeatureSet:
     """Named features of N photos, and who and which camera they show.
 
     Args:
-        features: (N, D) float32, not normalised; the named features side by side.
+        features: (N, D) float32, not normalized; the named features side by side.
         widths: width of each named feature, in column order; they sum up to D.
         person_ids: (N,) int64.
         camera_ids: (N,) int64; 0-based, negative when unknown.
@@ -43,7 +43,7 @@ class FeatureSet:
             ``feature_protocol``, ...); values that JSON can hold.
 
     Raises:
-        ValueError: lengths that differ, an unknown role, or widths that do not fit.
+        ScoringError: lengths that differ, an unknown role, or widths that do not fit.
     """
 
     features: Tensor
@@ -57,21 +57,21 @@ class FeatureSet:
     def __post_init__(self) -> None:
         self.roles, self.img_paths = list(self.roles), list(self.img_paths)
         if self.features.dim() != 2 or self.features.dtype != torch.float32:
-            raise ValueError(
+            raise ScoringError(
                 'features must be float32 of shape (N, D), got '
                 f'{self.features.dtype} of shape {tuple(self.features.shape)}'
             )
         count, width = self.features.shape
         if ALL in self.widths:
-            raise ValueError(f'{ALL!r} means all features together and cannot be the name of one')
+            raise ScoringError(f'{ALL!r} means all features together and cannot be the name of one')
         if sum(self.widths.values()) != width:
-            raise ValueError(f'the widths {self.widths} do not sum up to {width} columns')
+            raise ScoringError(f'the widths {self.widths} do not sum up to {width} columns')
         for name in ('person_ids', 'camera_ids', 'roles', 'img_paths'):
             if len(getattr(self, name)) != count:
-                raise ValueError(f'{len(getattr(self, name))} {name} for {count} features')
+                raise ScoringError(f'{len(getattr(self, name))} {name} for {count} features')
         for path, role in zip(self.img_paths, self.roles, strict=True):
             if role not in ROLES:
-                raise ValueError(f'{path}: role {role!r} is neither of {ROLES}')
+                raise ScoringError(f'{path}: role {role!r} is neither of {ROLES}')
 
     def __len__(self) -> int:
         return len(self.features)
@@ -88,7 +88,7 @@ class FeatureSet:
             (N, d) float32; a view for a single name or ``'all'``, else a copy.
 
         Raises:
-            KeyError: a name that the set does not hold.
+            UnknownFeatureError: a name that the set does not hold.
         """
         if isinstance(names, str):
             names = [names]
@@ -100,7 +100,9 @@ class FeatureSet:
             start += width
         for name in names:
             if name not in columns:
-                raise KeyError(f'no feature {name!r}; the set holds {", ".join(columns)}')
+                raise UnknownFeatureError(
+                    f'no feature {name!r}; the set holds {", ".join(columns)}'
+                )
         picked = [columns[name] for name in names]
         return picked[0] if len(picked) == 1 else torch.cat(picked, dim=1)
 
@@ -114,7 +116,7 @@ class FeatureSet:
     def rows(self, role: str) -> Tensor:
         """Row numbers of the photos of one role, (n,) int64, ascending."""
         if role not in ROLES:
-            raise ValueError(f'role {role!r} is neither of {ROLES}')
+            raise ScoringError(f'role {role!r} is neither of {ROLES}')
         return torch.tensor([row for row, own in enumerate(self.roles) if own == role]).long()
 
     def split(self) -> tuple[FeatureSet, FeatureSet]:
@@ -174,25 +176,25 @@ class FeatureSet:
         """Read what :meth:`save` wrote.
 
         Raises:
-            FileNotFoundError: the directory holds no saved features.
-            ValueError: a file is damaged, or not what :meth:`save` writes.
+            FeaturesNotFoundError: the directory holds no saved features.
+            ScoringError: a file is damaged, or not what :meth:`save` writes.
         """
         path = Path(directory) / FEATURES_FILE
         if not path.is_file():
-            raise FileNotFoundError(f'no saved features: {path} does not exist')
+            raise FeaturesNotFoundError(f'no saved features: {path} does not exist')
         try:
             with safe_open(path, framework='pt') as file:
                 metadata = file.metadata() or {}
                 features = file.get_tensor('features')
         except SafetensorError as error:
-            raise ValueError(f'{path} is damaged or not a safetensors file: {error}') from error
+            raise ScoringError(f'{path} is damaged or not a safetensors file: {error}') from error
         known = metadata.get('format') == 'fusionreid-features-1'
         if not known or not TABLE_NAME.fullmatch(metadata.get('samples', '')):
-            raise ValueError(f'{path} was not written by FeatureSet.save')
+            raise ScoringError(f'{path} was not written by FeatureSet.save')
         table = path.parent / metadata['samples']
         content = table.read_bytes()
         if hashlib.sha256(content).hexdigest()[:12] not in metadata['samples']:
-            raise ValueError(f'{table} was changed after it was saved: its checksum differs')
+            raise ScoringError(f'{table} was changed after it was saved: its checksum differs')
         text = io.StringIO(content.decode('utf-8', 'surrogateescape'), newline='')
         samples = list(csv.DictReader(text))
         return cls(

@@ -8,9 +8,9 @@ from .backbones import (
 from .data_preprocessors import ReIDDataPreprocessor
 from .heads import BNNeckHead
 from .losses import BatchHardTripletLoss, IDLoss
+from .meta_device import build_on_meta
 from .necks import DualAttentionMutualFusion, GeMPooling
-from .on_meta import build_on_meta
-from .plain import plain_computation
+from .plain_computation import plain_computation
 from .retrievers import FusionReID
 
 __all__ = [

@@ -18,7 +18,7 @@ LEFT, GAP, RIGHT = 1.0, 1.0, 0.45
 HEAD, FOOT = 1.45, 0.7
 LINE_HEIGHT = 0.2
 LETTERS_PER_INCH = 13
-# Light for low, dark for high; reads in grey and for colour-blind readers too.
+# Light for low, dark for high; reads in gray and for color-blind readers too.
 COLORS = colormaps['YlGnBu']
 # The lightest and the darkest tones hide the text.
 TONES = (0.04, 0.9)
@@ -28,7 +28,7 @@ def draw_camera_pairs(result: CameraPairResult, title: str, protocol: str = '') 
     """Draws Rank-1 and mAP of each query camera in each gallery camera as two maps.
 
     Below each score, in percent, stands the number of queries that it is the mean of; pairs without
-    one are hatched. Cameras are numbered from 1, as in the data sets' file names. The colours span
+    one are hatched. Cameras are numbered from 1, as in the data sets' file names. The colors span
     the scores of a map, so that the weakest pairs catch the eye.
 
     Args:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fusionreid.datasets.transforms import read_image
 
-# Okabe-Ito colours, distinct for colour-blind readers too; every answer also carries a symbol.
+# Okabe-Ito colors, distinct for color-blind readers too; every answer also carries a symbol.
 QUERY_COLOR = (0, 114, 178)
 RIGHT_COLOR = (0, 158, 115)
 WRONG_COLOR = (213, 62, 30)

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .training_history import TrainingHistory
 
-# Okabe-Ito colours, distinct for colour-blind readers too; runs beyond them also change the dashes.
+# Okabe-Ito colors, distinct for color-blind readers too; runs beyond them also change the dashes.
 RUN_COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 TEXT_COLOR = '#222222'
 FAINT_COLOR = '#6E6E6E'

@@ -3,6 +3,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusionreid.errors import UserError
+
 
 @dataclass(frozen=True)
 class TrainingHistory:
@@ -30,12 +32,11 @@ def read_training_history(work_dir: str | Path) -> TrainingHistory:
         The history of all starts together.
 
     Raises:
-        FileNotFoundError: If there is no scalars file.
-        ValueError: If a line cannot be parsed or no epoch of training was logged.
+        UserError: If there is no scalars file, a line cannot be parsed or no epoch of training was logged.
     """
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not files:
-        raise FileNotFoundError(
+        raise UserError(
             f'{work_dir} holds no <timestamp>/vis_data/scalars.json; '
             'give the work_dir of a training run that used LocalVisBackend'
         )
@@ -50,7 +51,7 @@ def read_training_history(work_dir: str | Path) -> TrainingHistory:
         train = {epoch: row for epoch, row in train.items() if epoch < first} | started.train
         val = {epoch: row for epoch, row in val.items() if epoch < first} | started.val
     if not train:
-        raise ValueError(f'{work_dir}: no epoch of training was logged yet')
+        raise UserError(f'{work_dir}: no epoch of training was logged yet')
     return TrainingHistory(train, val)
 
 
@@ -65,7 +66,7 @@ def _read_start(file: Path) -> TrainingHistory:
         except json.JSONDecodeError as error:
             if number == len(lines):
                 break  # a run that was killed may leave half a line at the end
-            raise ValueError(f'{file}, line {number} is not JSON: {error}') from error
+            raise UserError(f'{file}, line {number} is not JSON: {error}') from error
         scalars = {key: float(value) for key, value in record.items() if _is_number(value)}
         if 'epoch' in scalars:
             for key, value in scalars.items():

@@ -11,15 +11,15 @@ import torch
 from image_trees import write_image, write_market
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from tiny_runs import ROOT, load_tool, render_tiny, write_tiny_config
+from tiny_runs import ROOT, render_tiny, write_tiny_config
 from torch.nn import functional as F
 
-from fusionreid.apis import FeatureExtractor, Gallery, GalleryError
-from fusionreid.checkpoints import WeightsError
-from fusionreid.datasets.errors import ImageDecodeError
+from fusionreid.apis import FeatureExtractor
+from fusionreid.cli.main import run_command
 from fusionreid.datasets.transforms.loading import read_image
-from fusionreid.errors import ConfigError
+from fusionreid.errors import ConfigError, GalleryError, ImageDecodeError, WeightsError
 from fusionreid.evaluation import FeatureSet
+from fusionreid.gallery import Gallery
 from fusionreid.registry import MODELS
 
 
@@ -54,8 +54,9 @@ def cameras(paths: list[str]) -> list[int]:
 
 def test_features_are_those_that_are_scored(trained, tmp_path):
     data, config, checkpoint = trained
-    load_tool('test').main(
-        [str(config), str(checkpoint), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'out')]
+    run_command(
+        'test',
+        [str(config), str(checkpoint), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'out')],
     )
     scored = FeatureSet.load(tmp_path / 'out')
     paths, camera_ids = scored.img_paths[::7], scored.camera_ids[::7].tolist()

@@ -7,7 +7,8 @@ import torch
 from mmengine.fileio import get_file_backend
 from reference_state import reference_state
 
-from fusionreid.checkpoints import convert_original_state, find_resumable
+from fusionreid.checkpoints import find_resumable
+from fusionreid.checkpoints.release import convert_original_state
 
 
 def test_backend_writes_whole_files(tmp_path):

@@ -5,8 +5,9 @@ import timm
 import torch
 from small_models import SMALL_T2T, build_random, fusion_model
 
-from fusionreid.checkpoints import WeightsError, export_original_state
 from fusionreid.checkpoints.inspection import describe_state, inspect_weights
+from fusionreid.checkpoints.release import export_original_state
+from fusionreid.errors import WeightsError
 
 
 def text_of(state: dict[str, torch.Tensor]) -> str:

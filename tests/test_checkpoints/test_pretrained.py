@@ -9,16 +9,11 @@ from safetensors.torch import save_file
 from small_models import SMALL_CNN, SMALL_T2T, SMALL_VIT, build_random, fusion_model
 from torch import Tensor, nn
 
-from fusionreid.checkpoints import (
-    Pretrained,
-    WeightsError,
-    convert_original_state,
-    export_original_state,
-    match_weights,
-    pretrained,
-)
+from fusionreid.checkpoints import Pretrained, match_weights, pretrained
+from fusionreid.checkpoints.release import convert_original_state, export_original_state
+from fusionreid.errors import WeightsError
 from fusionreid.models import build_on_meta
-from fusionreid.models.backbones.position_embedding import fit_position_embedding
+from fusionreid.models.layers.position_embedding import fit_position_embedding
 from fusionreid.registry import MODELS
 
 # Our small ViT, as timm builds it for square images.
@@ -33,7 +28,7 @@ def timm_vit(**settings) -> nn.Module:
 
 
 def start(backbone: dict, path, **options) -> nn.Module:
-    """Build and initialise a backbone as the runner does."""
+    """Build and initialize a backbone as the runner does."""
     cfg = dict(type='Pretrained', checkpoint=str(path), **options)
     module = MODELS.build({**backbone, 'init_cfg': cfg})
     module.init_weights()
@@ -100,7 +95,7 @@ def test_positions_are_resized_by_the_releases_rule(tmp_path, printed):
     expected = nn.functional.interpolate(grid, size=(16, 8), mode='bilinear', align_corners=False)
     torch.testing.assert_close(ours.pos_embed[:, 1:], expected.flatten(2).transpose(1, 2))
     torch.testing.assert_close(ours.pos_embed[:, :1], theirs.pos_embed[:, :1])
-    # The backbone's own initialisation comes before, whatever mmpretrain does in its layers.
+    # The backbone's own initialization comes before, whatever mmpretrain does in its layers.
     assert torch.equal(ours.layers[1].ffn.layers[0][0].weight, theirs.blocks[1].mlp.fc1.weight)
     assert torch.equal(ours.ln1.bias, theirs.norm.bias)
     assert printed[0].endswith('vit.pth, 100.0% of its parameters found')

@@ -13,13 +13,9 @@ import torch
 from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
-from fusionreid.checkpoints import (
-    WeightsError,
-    read_state_dict,
-    read_weight_file,
-    write_weight_file,
-)
+from fusionreid.checkpoints import read_state_dict, read_weight_file, write_weight_file
 from fusionreid.checkpoints.weight_file import SkippedObject, find_state_dict
+from fusionreid.errors import WeightsError
 
 WEIGHTS = {'conv1.weight': torch.arange(6.0).reshape(2, 3)}
 

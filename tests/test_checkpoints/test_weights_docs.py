@@ -7,7 +7,7 @@ import torch
 from small_models import build_random, fusion_model
 from tiny_runs import ROOT
 
-from fusionreid.checkpoints import convert_original, export_original_state
+from fusionreid.checkpoints.release import convert_original, export_original_state
 from fusionreid.checkpoints.weight_file import WRAPPERS
 from fusionreid.models import FusionReID
 from fusionreid.registry import WEIGHT_INITIALIZERS

@@ -30,7 +30,7 @@ def pillow(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
 
 
 def assert_equals_pillow(image: np.ndarray, size: tuple[int, int], interpolation: str) -> None:
-    # The published pipeline is Pillow's; one grey level off would be tolerable, there is none.
+    # The published pipeline is Pillow's; one gray level off would be tolerable, there is none.
     assert np.array_equal(
         resize_image(image, size, interpolation), pillow(image, size, interpolation)
     )

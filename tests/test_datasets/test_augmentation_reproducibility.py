@@ -12,8 +12,8 @@ from image_trees import write_market
 from torch.utils.data import DataLoader
 
 from fusionreid.datasets import Market1501
-from fusionreid.datasets.randomness import seeded_augmentation
 from fusionreid.datasets.samplers import PKSampler, pk_sampler
+from fusionreid.datasets.seeded_augmentation import seeded_augmentation
 from fusionreid.models import ReIDDataPreprocessor
 
 FILES = [f'{person:04}_c{camera}_{n}.jpg' for person in range(8) for camera in (1, 2) for n in 'ab']
@@ -40,7 +40,7 @@ def epoch_of(
     processes: int = 1,
     workers: int = 0,
 ) -> dict[int, bytes]:
-    """Flipped, cropped, normalised and erased images of an epoch of all processes, by index."""
+    """Flipped, cropped, normalized and erased images of an epoch of all processes, by index."""
     erase = ReIDDataPreprocessor(random_erasing=dict(probability=0.9))
     images: dict[int, bytes] = {}
     for rank in range(processes):
@@ -92,7 +92,8 @@ def test_the_seed_gives_the_numbers_of_numpys_own_seeding(
     monkeypatch: pytest.MonkeyPatch, in_worker: bool
 ) -> None:
     monkeypatch.setattr(
-        'fusionreid.datasets.randomness.get_worker_info', lambda: object() if in_worker else None
+        'fusionreid.datasets.seeded_augmentation.get_worker_info',
+        lambda: object() if in_worker else None,
     )
     np.random.seed([12345 & 0xFFFFFFFF, 7])
     expected = np.random.rand(8).tolist()
@@ -112,7 +113,8 @@ def test_blocks_inside_a_block_leave_its_numbers_alone(
     monkeypatch: pytest.MonkeyPatch, in_worker: bool
 ) -> None:
     monkeypatch.setattr(
-        'fusionreid.datasets.randomness.get_worker_info', lambda: object() if in_worker else None
+        'fusionreid.datasets.seeded_augmentation.get_worker_info',
+        lambda: object() if in_worker else None,
     )
 
     def draw(depth: int) -> list[float]:

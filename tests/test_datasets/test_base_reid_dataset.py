@@ -11,9 +11,10 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from fusionreid.datasets import MSMT17, ImageDecodeError, Market1501, base_reid_dataset, split_table
-from fusionreid.datasets.randomness import seeded_augmentation
+from fusionreid.datasets import MSMT17, Market1501, base_reid_dataset, split_table
 from fusionreid.datasets.samplers import SampleIndex
+from fusionreid.datasets.seeded_augmentation import seeded_augmentation
+from fusionreid.errors import ImageDecodeError
 
 TRAIN_PIPELINE = [
     {'type': 'LoadReIDImage'},

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from image_trees import write_csv
 
-from fusionreid.datasets import CsvDataset, DatasetFormatError, DatasetNotFoundError
+from fusionreid.datasets import CsvDataset
+from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 from fusionreid.registry import DATASETS
 
 ROWS = [

@@ -9,10 +9,10 @@ import torch
 from image_trees import write_market
 from torch.utils.data import DataLoader
 
-from fusionreid.datasets import ImageDecodeError, Market1501, image_cache
+from fusionreid.datasets import Market1501, image_cache
 from fusionreid.datasets.image_cache import SharedImageCache
 from fusionreid.datasets.samplers import SampleIndex
-from fusionreid.errors import ConfigError
+from fusionreid.errors import ConfigError, ImageDecodeError
 
 RESIZE = {'type': 'AntialiasedResize', 'scale': (16, 32), 'interpolation': 'bicubic'}
 PIPELINE = [

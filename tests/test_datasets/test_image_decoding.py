@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from tiny_runs import render_tiny
 
-from fusionreid.datasets import ImageDecodeError
 from fusionreid.datasets.transforms import loading, read_image
+from fusionreid.errors import ImageDecodeError
 
 
 def picture(height: int = 61, width: int = 30) -> Image.Image:
@@ -55,17 +55,17 @@ def test_rendered_pictures_equal_pillow(tmp_path: Path, monkeypatch: pytest.Monk
         assert np.array_equal(without_pillow(path, monkeypatch), np.asarray(Image.open(path)))
 
 
-def test_what_may_be_turned_grey_or_huge_is_for_pillow(
+def test_what_may_be_turned_gray_or_huge_is_for_pillow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     picture().save(tmp_path / 'turned.jpg', exif=exif)
-    picture().convert('L').save(tmp_path / 'grey.jpg')
+    picture().convert('L').save(tmp_path / 'gray.jpg')
     picture().convert('CMYK').save(tmp_path / 'cmyk.jpg')
     picture().save(tmp_path / 'png.png')
     picture().save(tmp_path / 'huge.jpg')
-    for name in ('turned.jpg', 'grey.jpg', 'cmyk.jpg', 'png.png'):
+    for name in ('turned.jpg', 'gray.jpg', 'cmyk.jpg', 'png.png'):
         with pytest.raises(ImageDecodeError, match='Pillow was asked'):
             without_pillow(tmp_path / name, monkeypatch)
     assert read_image(str(tmp_path / 'turned.jpg')).shape == (30, 61, 3)

@@ -8,14 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from image_trees import MARKET_FILES, write_image, write_market
 
-from fusionreid.datasets import (
-    DatasetFormatError,
-    DatasetNotFoundError,
-    DukeMTMCReID,
-    Market1501,
-    MarketStyleDataset,
-)
+from fusionreid.datasets import DukeMTMCReID, Market1501, MarketStyleDataset
 from fusionreid.datasets.market_style_dataset import parse_market_name
+from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 from fusionreid.registry import DATASETS
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from image_trees import MSMT17_LISTS, write_msmt17
 
-from fusionreid.datasets import MSMT17, DatasetFormatError, DatasetNotFoundError
+from fusionreid.datasets import MSMT17
+from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 
 
 def test_train_and_val_share_identities(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_test_split(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('release', ['V1', 'V2'])
 @pytest.mark.parametrize('folder', ['msmt17', 'MSMT17', 'MSMT17_V1', 'MSMT17_V2'])
-def test_release_is_recognised_by_its_folders(tmp_path: Path, folder: str, release: str) -> None:
+def test_release_is_recognized_by_its_folders(tmp_path: Path, folder: str, release: str) -> None:
     write_msmt17(tmp_path / folder, release)
     for data_root in (tmp_path, tmp_path / folder, tmp_path / 'msmt17'):
         metainfo = MSMT17(str(data_root)).metainfo

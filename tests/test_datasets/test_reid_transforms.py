@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from image_trees import write_image
 from PIL import Image
 
-from fusionreid.datasets import ImageDecodeError
-from fusionreid.datasets.transforms import (
-    LoadReIDImage,
-    PackReIDInputs,
-    RandomPadCrop,
-    read_image,
-)
+from fusionreid.datasets.transforms import LoadReIDImage, PackReIDInputs, RandomPadCrop, read_image
+from fusionreid.errors import ImageDecodeError
 from fusionreid.registry import TRANSFORMS
 
 RED = (255, 0, 0)
@@ -57,7 +52,7 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
     assert read_image(str(tmp_path / 'a.png')).shape == (4, 4, 3)
 
 
-def test_16_bit_grey_is_scaled(tmp_path: Path) -> None:
+def test_16_bit_gray_is_scaled(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 257 * 100, 65535]], np.uint16)).save(tmp_path / 'a.png')
     assert read_image(str(tmp_path / 'a.png'))[0, :, 0].tolist() == [0, 100, 255]
     Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / 'a.tif')

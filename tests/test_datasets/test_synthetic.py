@@ -61,7 +61,7 @@ def test_no_two_people_look_alike():
     people = sample_identities(400, seed=0)
     assert len({astuple(person) for person in people}) == 400
     visible = [
-        [value for name, value in vars(person).items() if name not in ('height', 'bag_colour')]
+        [value for name, value in vars(person).items() if name not in ('height', 'bag_color')]
         for person in people
     ]
     codes = np.array([[hash(value) for value in row] for row in visible])
@@ -69,11 +69,11 @@ def test_no_two_people_look_alike():
     assert differences.min() >= 3
 
 
-def test_people_share_garment_colours():
+def test_people_share_garment_colors():
     people = sample_identities(60, seed=0)
     groups = defaultdict(int)
     for person in people:
-        groups[person.upper_colour, person.lower_colour] += 1
+        groups[person.upper_color, person.lower_color] += 1
     sharing = sum(count for count in groups.values() if count > 1)
     assert sharing > 30
 
@@ -99,9 +99,9 @@ def plain_person(**changes) -> Identity:
     return replace(
         sample_identities(1, seed=0)[0],
         **{
-            'upper': 'tshirt', 'upper_pattern': 'plain', 'upper_colour': 'white', 'bag': 'none',
-            'lower': 'trousers', 'lower_pattern': 'plain', 'lower_colour': 'black',
-            'hat': 'none', 'hair_style': 'short', 'hair_colour': 'black', 'skin': 0,
+            'upper': 'tshirt', 'upper_pattern': 'plain', 'upper_color': 'white', 'bag': 'none',
+            'lower': 'trousers', 'lower_pattern': 'plain', 'lower_color': 'black',
+            'hat': 'none', 'hair_style': 'short', 'hair_color': 'black', 'skin': 0,
             'boots': False, 'shoes': 'white', 'height': 1.72, 'width': 1.0, **changes,
         },
     )  # fmt: skip
@@ -130,7 +130,7 @@ def test_face_is_seen_from_the_front_and_hair_from_the_back():
 
 def test_backpack_is_seen_from_the_back_only():
     def bag_pixels(yaw: float) -> int:
-        with_bag, _ = drawn(plain_person(bag='backpack', bag_colour='red'), yaw)
+        with_bag, _ = drawn(plain_person(bag='backpack', bag_color='red'), yaw)
         return int(((with_bag[..., 2] > 90) & (with_bag[..., 1] < 70)).sum())
 
     assert bag_pixels(np.pi) > 3 * bag_pixels(0.0)
@@ -153,11 +153,11 @@ def test_walking_changes_the_legs_but_not_the_head():
         {'upper': 'shirt'}, {'upper': 'hoodie'}, {'upper': 'jacket'}, {'upper': 'coat'},
         {'upper': 'dress'}, {'lower': 'slim'}, {'lower': 'shorts'}, {'lower': 'skirt'},
         {'lower': 'long_skirt'}, {'lower_pattern': 'side_stripe'}, {'lower_pattern': 'checks'},
-        {'lower_pattern': 'turn_ups'}, {'lower_colour': 'denim'}, {'hair_style': 'bald'},
+        {'lower_pattern': 'turn_ups'}, {'lower_color': 'denim'}, {'hair_style': 'bald'},
         {'hair_style': 'bob'}, {'hair_style': 'long'}, {'hair_style': 'ponytail'},
         {'hair_style': 'bun'}, {'hair_style': 'afro'}, {'hat': 'cap'}, {'hat': 'beanie'},
         {'hat': 'brim'}, {'bag': 'backpack'}, {'bag': 'shoulder'}, {'bag': 'handbag'},
-        {'boots': True, 'shoes': 'brown'}, {'width': 1.36}, {'skin': 4}, {'hair_colour': 'blond'},
+        {'boots': True, 'shoes': 'brown'}, {'width': 1.36}, {'skin': 4}, {'hair_color': 'blond'},
     ],
     ids=lambda changes: '-'.join(map(str, changes.values())),
 )  # fmt: skip

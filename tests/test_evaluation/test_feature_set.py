@@ -91,7 +91,7 @@ def test_an_interrupted_save_leaves_the_earlier_one(tmp_path, monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('fusionreid.tensor_file.save_file', fail)
+    monkeypatch.setattr('fusionreid.utils.files.save_file', fail)
     with pytest.raises(KeyboardInterrupt):
         make(8).save(tmp_path)
     assert torch.equal(FeatureSet.load(tmp_path).features, first.features)

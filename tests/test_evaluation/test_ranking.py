@@ -20,11 +20,7 @@ from fusionreid.evaluation.functional import (
     rank_queries,
     ranking,
 )
-from fusionreid.evaluation.functional.counting import (
-    count_around,
-    count_by_buckets,
-    true_positions,
-)
+from fusionreid.evaluation.functional.counting import count_around, count_by_buckets, true_positions
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'ranking.npz'
 
@@ -409,7 +405,7 @@ def test_both_ways_of_counting_agree():
         ({'max_rank': 5.0}, ValueError, 'max_rank must be a whole number from 1 on, got 5.0'),
         ({'query_ids': None}, ValueError, '^query_ids are needed$'),
         ({'query_ids': ['a'] * 40}, TypeError, 'query_ids must be integers, got .*a'),
-        ({'query_features': torch.full((40, 24), 1e30)}, ValueError, 'L2-normalise'),
+        ({'query_features': torch.full((40, 24), 1e30)}, ValueError, 'L2-normalize'),
     ],
 )
 def test_bad_input_is_named(change, error, message):

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fusionreid.evaluation.functional.reranking.k_reciprocal import add_overlaps
+from fusionreid.evaluation.functional.reranking.plan import RerankingPlan
+from fusionreid.evaluation.functional.reranking.sparse_rows import SparseRows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_runs import load_tool
 from torch.nn.functional import normalize
 
 from fusionreid.evaluation.functional import (
@@ -19,10 +21,7 @@ from fusionreid.evaluation.functional import (
     k_reciprocal_rerank,
     reranked_blocks,
 )
-from fusionreid.evaluation.functional.k_reciprocal import add_overlaps
-from fusionreid.evaluation.functional.neighbours import PointSet, nearest_neighbours
-from fusionreid.evaluation.functional.reranking_plan import RerankingPlan
-from fusionreid.evaluation.functional.sparse_rows import SparseRows
+from fusionreid.evaluation.functional.nearest_neighbors import PointSet, nearest_neighbors
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / 'data' / 'ranking.npz'
@@ -34,7 +33,7 @@ def exact_squares(points):
     return np.stack([((points - point) ** 2).sum(1) for point in points])
 
 
-def sorted_neighbours(squares):
+def sorted_neighbors(squares):
     """All points in order of distance, then index; each one before all others in its own row."""
     squares = squares.copy()
     np.fill_diagonal(squares, -1)
@@ -44,7 +43,7 @@ def sorted_neighbours(squares):
 def plain_rerank(query, gallery, k1, k2, lambda_value, encoding_dtype=np.float64):
     """The formula of Zhong et al. (CVPR 2017) in float64, one point at a time, (q, g)."""
     squares = exact_squares(torch.cat([query, gallery]))
-    order = sorted_neighbours(squares)
+    order = sorted_neighbors(squares)
     distances = squares / squares.max(axis=1, keepdims=True)
     total, num_query = len(squares), len(query)
 
@@ -142,7 +141,7 @@ def test_golden_differs_from_the_formula_by_its_float16_encodings():
 
 
 def test_worked_example():
-    """Two pairs on a line: everybody's only neighbour is its partner."""
+    """Two pairs on a line: everybody's only neighbor is its partner."""
     query, gallery = torch.tensor([[0.0]]), torch.tensor([[1.0], [10.0], [12.0]])
     distances = k_reciprocal_rerank(query, gallery, k1=1, k2=1, lambda_value=0.25)
     # The query's encoding is 1 : exp(-1/144) over itself and its partner, whose largest distance
@@ -204,7 +203,7 @@ def test_does_not_depend_on_the_scale_of_features(scale):
     assert_close(k_reciprocal_rerank(query.double(), gallery.double(), k1=9, k2=4), expected)
 
 
-def test_more_copies_than_neighbours():
+def test_more_copies_than_neighbors():
     """Copies under every name: float32 cannot tell who is nearer, the index decides."""
     query, gallery, _ = people(6, 40)
     gallery = torch.cat([gallery, gallery[:1].repeat(40, 1), query[:1].repeat(40, 1)])
@@ -223,7 +222,7 @@ def test_all_features_the_same():
     assert distances.isfinite().all() and distances.min() >= 0 and distances.max() <= 0.7
 
 
-def test_one_huge_feature_does_not_disturb_the_neighbours():
+def test_one_huge_feature_does_not_disturb_the_neighbors():
     query, gallery, _ = people()
     gallery[7] *= 1e4
     found = k_reciprocal_rerank(query, gallery, k1=9, k2=4)
@@ -266,9 +265,15 @@ def test_does_not_depend_on_memory_or_threads(monkeypatch):
         assert_close(k_reciprocal_rerank(query, gallery), whole)
     finally:
         torch.set_num_threads(threads)
-    monkeypatch.setattr('fusionreid.evaluation.functional.k_reciprocal.GROUP_POINTS', 7)
-    monkeypatch.setattr('fusionreid.evaluation.functional.k_reciprocal.GROUP_ENTRIES', 500)
-    monkeypatch.setattr('fusionreid.evaluation.functional.sparse_rows.SORTED_ENTRIES', 1000)
+    monkeypatch.setattr(
+        'fusionreid.evaluation.functional.reranking.k_reciprocal.GROUP_POINTS', 7
+    )
+    monkeypatch.setattr(
+        'fusionreid.evaluation.functional.reranking.k_reciprocal.GROUP_ENTRIES', 500
+    )
+    monkeypatch.setattr(
+        'fusionreid.evaluation.functional.reranking.sparse_rows.SORTED_ENTRIES', 1000
+    )
     assert_close(k_reciprocal_rerank(query, gallery), whole)
 
 
@@ -285,12 +290,12 @@ def test_is_repeatable_and_leaves_the_features_alone():
 
 @pytest.mark.parametrize('tile', [16, 37, 500])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_neighbours_equal_a_full_sort(tile, dtype):
+def test_neighbors_equal_a_full_sort(tile, dtype):
     query, gallery, _ = people(30, 270, 12, noise=0.5)
     points = torch.cat([query, gallery, gallery[:60]]).to(dtype)
     squares = exact_squares(points)
-    found = nearest_neighbours(PointSet(points), 11, tile=tile, memory_limit=1 << 28)
-    assert torch.equal(found.indices, torch.from_numpy(sorted_neighbours(squares)[:, :11]))
+    found = nearest_neighbors(PointSet(points), 11, tile=tile, memory_limit=1 << 28)
+    assert torch.equal(found.indices, torch.from_numpy(sorted_neighbors(squares)[:, :11]))
     expected = torch.from_numpy(squares).gather(1, found.indices)
     assert_close(found.squares, expected)
     assert_close(found.farthest, torch.from_numpy(squares.max(1)), 2e-6)
@@ -319,7 +324,9 @@ def random_rows(rows, columns, seed=0):
 
 
 def test_sparse_rows(monkeypatch):
-    monkeypatch.setattr('fusionreid.evaluation.functional.sparse_rows.SORTED_ENTRIES', 10)
+    monkeypatch.setattr(
+        'fusionreid.evaluation.functional.reranking.sparse_rows.SORTED_ENTRIES', 10
+    )
     dense, rows = random_rows(8, 13)
     assert len(rows) == 8 and torch.equal(rows.counts, (dense > 0).sum(1))
     wanted = torch.tensor([5, 4, 5, 0])
@@ -361,7 +368,7 @@ def test_overlaps():
         ({'gallery_features': torch.zeros(0, 16)}, ValueError, 'no gallery features'),
         ({'gallery_features': torch.zeros(90, 3)}, ValueError, 'width 16 .* 3'),
         ({'query_features': torch.zeros(12, 16).long()}, TypeError, 'floating point.*int64'),
-        ({'query_features': torch.full((12, 16), 1e30)}, ValueError, 'L2-normalise'),
+        ({'query_features': torch.full((12, 16), 1e30)}, ValueError, 'L2-normalize'),
         (
             {'gallery_features': torch.full((90, 16), float('nan'))},
             ValueError,
@@ -381,7 +388,7 @@ def test_bad_input_is_named(function, change, error, message):
 def test_encodings_that_outgrow_memory_are_named(monkeypatch):
     query, gallery, _ = people(90, 700, 24, 30)
     monkeypatch.setattr(
-        'fusionreid.evaluation.functional.reranking.plan_reranking',
+        'fusionreid.evaluation.functional.reranking.rerank.plan_reranking',
         lambda *_: RerankingPlan(64, 10, 1 << 30, max_entries=1000, bytes=0),
     )
     with pytest.raises(ValueError, match='room for 1000 entries .* raise memory_limit'):
@@ -398,7 +405,7 @@ def test_estimate_and_progress_are_shown(capsys):
         'features',
         first,
     )
-    for line in ('neighbours, pairs: 5253/5253', 'encoding: 102/102', 'queries: 12/12'):
+    for line in ('neighbors, pairs: 5253/5253', 'encoding: 102/102', 'queries: 12/12'):
         assert line in shown
     k_reciprocal_rerank(query, gallery)
     assert capsys.readouterr().err == ''
@@ -409,7 +416,8 @@ def test_estimate_and_progress_are_shown(capsys):
 
 def test_benchmark_prints_one_json_line_for_each_method(capsys, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / 'tools/benchmarks')
-    tool = load_tool('benchmarks/reranking')
+    from fusionreid.cli.benchmarks import reranking as tool
+
     tool.main(['--scale', 'tiny', '--dim', '32', '--dense', '--plain'])
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = ['reranked_blocks', 'k_reciprocal_rerank', 'plain']

@@ -1,4 +1,4 @@
-"""Nearest neighbours against a full float64 sort."""
+"""Nearest neighbors against a full float64 sort."""
 
 import pytest
 import torch

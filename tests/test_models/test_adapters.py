@@ -153,7 +153,7 @@ def test_cnns_take_any_size_and_transformers_name_theirs():
 
 
 @pytest.mark.parametrize('backbone', [TIMM_VIT, TIMM_CONVNEXT])
-def test_weights_that_timm_has_loaded_are_not_initialised_again(backbone):
+def test_weights_that_timm_has_loaded_are_not_initialized_again(backbone):
     adapter = adapt(backbone)
     before = {name: value.clone() for name, value in adapter.state_dict().items()}
     adapter.init_weights()

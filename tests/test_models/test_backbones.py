@@ -11,8 +11,8 @@ from fusionreid.models.backbones import (
     ReIDVisionTransformer,
 )
 from fusionreid.models.backbones.color_histogram import striped_color_histogram
-from fusionreid.models.backbones.position_embedding import fit_position_embedding, guess_grid
-from fusionreid.models.backbones.side_information import SideInformationEmbedding
+from fusionreid.models.layers.position_embedding import fit_position_embedding, guess_grid
+from fusionreid.models.layers.side_information import SideInformationEmbedding
 
 TINY = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
 
@@ -49,7 +49,7 @@ def test_vit_equals_timm_vit():
         mlp_ratio=2,
         num_classes=0,
     ).eval()
-    from fusionreid.checkpoints.original import convert_original_state
+    from fusionreid.checkpoints.release.key_renaming import convert_original_state
 
     state = {f'base.{key}': value for key, value in theirs.state_dict().items()}
     prefix = 'branches.transformer.backbone.'

@@ -20,7 +20,7 @@ def batch(count=3, size=(64, 32), seeds=None):
     )
 
 
-def test_normalises_to_the_published_range():
+def test_normalizes_to_the_published_range():
     data = batch()
     out = ReIDDataPreprocessor()(data)['inputs']
     expected = (torch.stack(data['inputs']).float() / 255 - 0.5) / 0.5

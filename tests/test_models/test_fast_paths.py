@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from fusionreid.models import IDLoss, plain_computation
-from fusionreid.models.activation_checkpointing import run_checkpointed
+from fusionreid.models.layers.activation_checkpointing import run_checkpointed
+from fusionreid.models.layers.attention import CrossAttention, folded_attention
 from fusionreid.models.necks import HeterogenousTransmissionModule, LocalRefinementUnit
-from fusionreid.models.necks.attention import CrossAttention, folded_attention
-from fusionreid.models.plain import explicit_attention
+from fusionreid.models.plain_computation import explicit_attention
 from fusionreid.structures import ReIDDataSample
 
 UNITS = [('seu', 'mfu'), ('seu',), ('mfu',), ('mfu', 'seu')]
@@ -90,7 +90,7 @@ def test_seu_keeps_sequences_apart(lengths):
     parts = [torch.randn(2, length, 24).double() for length in lengths]
     tokens = torch.cat(parts, 1)
     together = seu(tokens, lengths).split(lengths, 1)
-    summaries = seu.summarise(tokens, lengths).split(1, 1)
+    summaries = seu.summarize(tokens, lengths).split(1, 1)
     for part, encoded, summary in zip(parts, together, summaries, strict=True):
         torch.testing.assert_close(encoded, seu(part), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(summary, seu(part)[:, :1], rtol=1e-12, atol=1e-12)

@@ -173,7 +173,7 @@ def test_a_model_without_heads_extracts_but_does_not_train():
         model(torch.randn(1, 3, 64, 32), samples([0]), mode='loss')
 
 
-def test_bnneck_bias_stays_zero_and_features_are_centred():
+def test_bnneck_bias_stays_zero_and_features_are_centerd():
     model = build()
     head = model.heads.cnn
     normed = head(torch.randn(64, head.in_channels) * 3 + 5)

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from reference_state import golden_values, reference_images, reference_state
 
-from fusionreid.checkpoints import convert_original, convert_original_state
+from fusionreid.checkpoints.release import convert_original, convert_original_state
 from fusionreid.models import FusionReID
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fusionreid.models.layers.attention import CrossAttention, SelfAttention
 from fusionreid.models.necks import (
     DualAttentionMutualFusion,
     GeMPooling,
@@ -13,7 +14,6 @@ from fusionreid.models.necks import (
     SharedEncodingUnit,
     generalized_mean,
 )
-from fusionreid.models.necks.attention import CrossAttention, SelfAttention
 
 MAPS = dict(cnn=torch.rand(2, 10, 4, 2), transformer=torch.rand(2, 6, 5, 3))
 WIDTHS = dict(cnn=10, transformer=6)
@@ -89,7 +89,7 @@ def test_self_attention_against_a_loop():
 def test_cross_attention_against_a_loop():
     attention = CrossAttention(12, 3)
     queries, tokens = torch.randn(2, 1, 12), torch.randn(2, 5, 12)
-    key = attention.k(attention.norm(tokens))  # keys from normalised tokens ...
+    key = attention.k(attention.norm(tokens))  # keys from normalized tokens ...
     value = attention.v(tokens)  # ... values from the tokens as they are
     expected = attention.proj(naive_attention(attention.q(queries), key, value, 3))
     torch.testing.assert_close(attention(queries, tokens), expected, atol=1e-5, rtol=1e-4)

@@ -12,7 +12,7 @@ FRAME_WIDTH, FRAME_HEIGHT = 140, 268
 
 @pytest.fixture
 def data(tmp_path):
-    """Two queries and five gallery images in colours of their own, with answers for each query."""
+    """Two queries and five gallery images in colors of their own, with answers for each query."""
     colors = {
         'q0': (10, 20, 30),
         'q1': (40, 50, 60),
@@ -35,7 +35,7 @@ def data(tmp_path):
 
 
 def frame_pixels(picture, left, top):
-    """Colours in the middle of the four sides of a frame."""
+    """Colors in the middle of the four sides of a frame."""
     return {
         picture.getpixel((left + 2, top + FRAME_HEIGHT // 2)),
         picture.getpixel((left + FRAME_WIDTH - 3, top + FRAME_HEIGHT // 2)),
@@ -106,16 +106,16 @@ def test_pictures_keep_their_aspect_ratio(data, tmp_path):
 
 
 def test_pictures_show_what_the_model_sees(data, tmp_path):
-    """Grey of 16 bits is scaled, and images are turned upright."""
-    grey = np.full((100, 50), 80 * 257, np.uint16)
-    Image.fromarray(grey).save(tmp_path / 'grey.png')
+    """Gray of 16 bits is scaled, and images are turned upright."""
+    gray = np.full((100, 50), 80 * 257, np.uint16)
+    Image.fromarray(gray).save(tmp_path / 'gray.png')
     lying = Image.new('RGB', (100, 50), (200, 0, 0))
     lying.paste((0, 0, 200), (50, 0, 100, 50))
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     lying.save(tmp_path / 'lying.png', exif=exif)
     column = QUERY_LEFT + FRAME_WIDTH // 2
-    picture = draw_rank_lists(**data | dict(query_paths=[tmp_path / 'grey.png'] * 2))
+    picture = draw_rank_lists(**data | dict(query_paths=[tmp_path / 'gray.png'] * 2))
     assert picture.getpixel((column, TOP + FRAME_HEIGHT // 2)) == (80, 80, 80)
     picture = draw_rank_lists(**data | dict(query_paths=[tmp_path / 'lying.png'] * 2))
     assert picture.getpixel((column, TOP + FRAME_HEIGHT // 4)) == (200, 0, 0)

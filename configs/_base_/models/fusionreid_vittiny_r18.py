@@ -10,7 +10,7 @@ model = dict(
                 depth=18,
                 base_channels=16,
                 stem_channels=16,
-                # torch's own initialisation: in a run this short, residual blocks that start at
+                # torch's own initialization: in a run this short, residual blocks that start at
                 # zero and Kaiming's larger weights cost more than ten points of mAP.
                 zero_init_residual=False,
                 init_cfg=[],

@@ -9,7 +9,7 @@ import numpy as np
 SCENE_HEIGHT, SCENE_WIDTH = 640, 1120
 FOCAL = 900.0
 
-# (red, green, blue) gains, ordered so that neighbouring cameras differ strongly
+# (red, green, blue) gains, ordered so that neighboring cameras differ strongly
 _CASTS = (
     (1.05, 1.01, 0.93),
     (0.95, 0.99, 1.06),
@@ -27,21 +27,21 @@ class Camera:
     """A fixed camera.
 
     Args:
-        height (float): Height above the ground in metres.
+        height (float): Height above the ground in meters.
         horizon (float): Row of the horizon in the scene.
-        nearest (float): Distance at which people walk closest to the camera, in metres.
+        nearest (float): Distance at which people walk closest to the camera, in meters.
         farthest (float): Distance at which they walk farthest from it.
         light (tuple[float, float, float]): Direction to the light: right, up, towards the camera.
         shadow (float): Darkness of shadows on the ground, 0 to 1.
         cast (tuple[float, float, float]): Gains of blue, green and red.
         exposure (float): Gain of all channels.
-        contrast (float): Slope around mid-grey.
+        contrast (float): Slope around mid-gray.
         gamma (float): Exponent of the tone curve.
-        saturation (float): 0 for grey pictures, 1 for unchanged ones.
-        haze (float): Share of light grey mixed in.
+        saturation (float): 0 for gray pictures, 1 for unchanged ones.
+        haze (float): Share of light gray mixed in.
         blur (float): Typical standard deviation of the blur, in pixels at 128 pixels of height.
         resolution (float): Typical share of the resolution that survives, 0 to 1.
-        noise (float): Typical standard deviation of the noise in grey levels.
+        noise (float): Typical standard deviation of the noise in gray levels.
         quality (int): Typical JPEG quality.
     """
 
@@ -111,9 +111,9 @@ def _tone_curve(camera: Camera, gain: float) -> np.ndarray:
     return np.clip(level * 255, 0, 255).astype(np.uint8)
 
 
-def _mix_colours(image: np.ndarray, saturation: float) -> np.ndarray:
-    grey = (1 - saturation) * np.array([0.114, 0.587, 0.299])
-    return cv2.transform(image, np.eye(3) * saturation + grey[None, :])
+def _mix_colors(image: np.ndarray, saturation: float) -> np.ndarray:
+    gray = (1 - saturation) * np.array([0.114, 0.587, 0.299])
+    return cv2.transform(image, np.eye(3) * saturation + gray[None, :])
 
 
 def record(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -139,7 +139,7 @@ def record(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> np.nd
     if rng.random() < 0.12:
         length = max(2, round(rng.uniform(1.5, 4.0) * height / 128))
         image = cv2.blur(image, (length, 1))
-    image = _mix_colours(image, camera.saturation * rng.uniform(0.92, 1.08))
+    image = _mix_colors(image, camera.saturation * rng.uniform(0.92, 1.08))
     image = cv2.LUT(
         image, _tone_curve(camera, rng.uniform(0.84, 1.16))[:, None, :].reshape(1, 256, 3)
     )

@@ -33,12 +33,12 @@ class Part(NamedTuple):
     """A body part: a tapered elliptical cylinder between two points.
 
     The frame is the body's: x to the side, y up from the ground, z to the front. Lengths are in
-    metres.
+    meters.
 
     Args:
         cell (str): Cell of the texture atlas that it shows.
-        start (Point): Centre of one end.
-        end (Point): Centre of the other end.
+        start (Point): Center of one end.
+        end (Point): Center of the other end.
         radii (tuple[float, float, float, float]): Half width and half depth of the first end, then
             of the second.
         rows (tuple[float, float]): Rows of the cell that the two ends show, 0 for the top and 1

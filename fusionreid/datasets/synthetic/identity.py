@@ -4,11 +4,11 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
-# Everyday clothing colours (RGB). Few on purpose: many people must share them, so that colour
+# Everyday clothing colors (RGB). Few on purpose: many people must share them, so that color
 # alone does not tell who is who.
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     'black': (36, 36, 40),
-    'grey': (146, 148, 152),
+    'gray': (146, 148, 152),
     'white': (232, 231, 226),
     'navy': (38, 48, 92),
     'denim': (74, 98, 142),
@@ -34,7 +34,7 @@ HAIR: dict[str, tuple[int, int, int]] = {
     'brown': (84, 56, 38),
     'auburn': (132, 66, 38),
     'blond': (188, 150, 84),
-    'grey': (164, 162, 160),
+    'gray': (164, 162, 160),
 }
 
 # value -> relative frequency, per attribute
@@ -45,31 +45,31 @@ _CHOICES: dict[str, dict] = {
     'hair_style': {
         'short': 5, 'bald': 1, 'bob': 3, 'long': 4, 'ponytail': 3, 'bun': 2, 'afro': 2,
     },
-    'hair_colour': {'black': 4, 'brown': 4, 'auburn': 2, 'blond': 3, 'grey': 1},
+    'hair_color': {'black': 4, 'brown': 4, 'auburn': 2, 'blond': 3, 'gray': 1},
     'hat': {'none': 7, 'cap': 2, 'beanie': 2, 'brim': 1},
     'upper': {'tshirt': 4, 'shirt': 4, 'hoodie': 3, 'jacket': 4, 'coat': 2, 'dress': 2},
-    'upper_colour': {
-        'black': 3, 'grey': 2, 'white': 3, 'navy': 2, 'red': 2, 'green': 2, 'beige': 2, 'sky': 2,
+    'upper_color': {
+        'black': 3, 'gray': 2, 'white': 3, 'navy': 2, 'red': 2, 'green': 2, 'beige': 2, 'sky': 2,
         'mustard': 1, 'pink': 1,
     },
-    'upper_accent': {'white': 3, 'black': 3, 'grey': 1, 'red': 1, 'mustard': 1, 'sky': 1},
+    'upper_accent': {'white': 3, 'black': 3, 'gray': 1, 'red': 1, 'mustard': 1, 'sky': 1},
     'upper_pattern': {
         'plain': 3, 'stripes_h': 3, 'stripes_v': 2, 'checks': 2, 'dots': 2, 'logo': 2,
         'two_tone': 2, 'sleeves': 2, 'sash': 1, 'band': 2,
     },
     'lower': {'trousers': 5, 'slim': 3, 'shorts': 3, 'skirt': 2, 'long_skirt': 1},
-    'lower_colour': {'black': 3, 'denim': 3, 'navy': 2, 'grey': 2, 'beige': 2, 'brown': 1},
+    'lower_color': {'black': 3, 'denim': 3, 'navy': 2, 'gray': 2, 'beige': 2, 'brown': 1},
     'lower_pattern': {'plain': 4, 'side_stripe': 2, 'checks': 1, 'turn_ups': 1},
     'shoes': {'black': 3, 'white': 3, 'brown': 2, 'red': 1},
     'boots': {False: 3, True: 1},
     'bag': {'none': 4, 'backpack': 3, 'shoulder': 3, 'handbag': 2},
-    'bag_colour': {'black': 3, 'brown': 2, 'red': 1, 'beige': 1, 'olive': 1},
+    'bag_color': {'black': 3, 'brown': 2, 'red': 1, 'beige': 1, 'olive': 1},
 }  # fmt: skip
 
 # What can still be told apart at 64 pixels' width; two people differ in several of these.
 _VISIBLE = (
-    'width', 'skin', 'hair_style', 'hair_colour', 'hat', 'upper', 'upper_colour', 'upper_accent',
-    'upper_pattern', 'lower', 'lower_colour', 'lower_pattern', 'shoes', 'boots', 'bag',
+    'width', 'skin', 'hair_style', 'hair_color', 'hat', 'upper', 'upper_color', 'upper_accent',
+    'upper_pattern', 'lower', 'lower_color', 'lower_pattern', 'shoes', 'boots', 'bag',
 )  # fmt: skip
 MIN_VISIBLE_DIFFERENCES = 3
 _ATTEMPTS = 2000
@@ -80,43 +80,43 @@ class Identity:
     """One person's lasting attributes, each from a short list of values.
 
     Args:
-        height (float): Body height in metres.
+        height (float): Body height in meters.
         width (float): Girth relative to the average build.
         skin (int): Index into :data:`SKIN`.
         hair_style (str): short, bald, bob, long, ponytail, bun or afro.
-        hair_colour (str): Key of :data:`HAIR`.
+        hair_color (str): Key of :data:`HAIR`.
         hat (str): none, cap, beanie or brim.
         upper (str): tshirt, shirt, hoodie, jacket, coat or dress.
-        upper_colour (str): Key of :data:`COLOURS`.
-        upper_accent (str): Second colour, of the pattern or of what the open jacket shows.
+        upper_color (str): Key of :data:`COLORS`.
+        upper_accent (str): Second color, of the pattern or of what the open jacket shows.
         upper_pattern (str): plain, stripes_h, stripes_v, checks, dots, logo, two_tone, sleeves,
             sash or band.
         lower (str): trousers, slim, shorts, skirt or long_skirt.
-        lower_colour (str): Key of :data:`COLOURS`.
+        lower_color (str): Key of :data:`COLORS`.
         lower_pattern (str): plain, side_stripe, checks or turn_ups.
-        shoes (str): Key of :data:`COLOURS`.
+        shoes (str): Key of :data:`COLORS`.
         boots (bool): Whether the shoes reach up the shin.
         bag (str): none, backpack, shoulder or handbag.
-        bag_colour (str): Key of :data:`COLOURS`.
+        bag_color (str): Key of :data:`COLORS`.
     """
 
     height: float
     width: float
     skin: int
     hair_style: str
-    hair_colour: str
+    hair_color: str
     hat: str
     upper: str
-    upper_colour: str
+    upper_color: str
     upper_accent: str
     upper_pattern: str
     lower: str
-    lower_colour: str
+    lower_color: str
     lower_pattern: str
     shoes: str
     boots: bool
     bag: str
-    bag_colour: str
+    bag_color: str
 
 
 _NAMES = tuple(field.name for field in fields(Identity))
@@ -138,19 +138,19 @@ def _decode(codes: tuple[int, ...]) -> Identity:
     )
 
 
-def _normalise(identity: Identity) -> Identity:
+def _normalize(identity: Identity) -> Identity:
     """Fold together the values that look the same, so that they do not count as differences."""
     values = dict(zip(_NAMES, astuple(identity), strict=True))
-    if values['upper_accent'] == values['upper_colour']:
-        values['upper_accent'] = 'black' if values['upper_colour'] != 'black' else 'white'
-    if values['upper_colour'] == 'navy' and values['upper_accent'] == 'black':
+    if values['upper_accent'] == values['upper_color']:
+        values['upper_accent'] = 'black' if values['upper_color'] != 'black' else 'white'
+    if values['upper_color'] == 'navy' and values['upper_accent'] == 'black':
         values['upper_accent'] = 'white'
     if values['upper'] == 'dress':
-        values.update(lower='skirt', lower_pattern='plain', lower_colour=values['upper_colour'])
+        values.update(lower='skirt', lower_pattern='plain', lower_color=values['upper_color'])
     if values['upper_pattern'] == 'plain' and values['upper'] not in ('jacket', 'coat'):
-        values['upper_accent'] = 'white' if values['upper_colour'] != 'white' else 'black'
+        values['upper_accent'] = 'white' if values['upper_color'] != 'white' else 'black'
     if values['hair_style'] == 'bald':
-        values['hair_colour'] = 'black'
+        values['hair_color'] = 'black'
     if values['hat'] != 'none' and values['hair_style'] in ('afro', 'bun'):
         values['hair_style'] = 'short'
     if values['lower'] in ('skirt', 'long_skirt') and values['lower_pattern'] == 'side_stripe':
@@ -158,7 +158,7 @@ def _normalise(identity: Identity) -> Identity:
     if values['lower'] in ('shorts', 'skirt') and values['lower_pattern'] == 'turn_ups':
         values['lower_pattern'] = 'plain'
     if values['bag'] == 'none':
-        values['bag_colour'] = 'black'
+        values['bag_color'] = 'black'
     return Identity(**values)
 
 
@@ -181,13 +181,13 @@ def sample_identities(num: int, seed: int) -> list[Identity]:
     if num < 0 or seed < 0:
         raise ValueError(f'num and seed must be >= 0, got num={num}, seed={seed}')
     codebook = {name: {v: i for i, v in enumerate(choices)} for name, choices in _CHOICES.items()}
-    codebook['lower_colour'] = {name: i for i, name in enumerate(COLOURS)}
+    codebook['lower_color'] = {name: i for i, name in enumerate(COLORS)}
     taken = np.full((num, len(_VISIBLE)), -1, dtype=np.int16)
     people: list[Identity] = []
     for person in range(num):
         rng = np.random.default_rng([seed, 1, person])
         for _ in range(_ATTEMPTS):
-            identity = _normalise(_decode(_draw(rng)))
+            identity = _normalize(_decode(_draw(rng)))
             values = astuple(identity)
             codes = np.array(
                 [codebook[_NAMES[c]][values[c]] for c in _VISIBLE_COLUMNS], dtype=np.int16

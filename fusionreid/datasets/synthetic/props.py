@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-# kind -> (width, height) in metres
+# kind -> (width, height) in meters
 PROP_SIZES: dict[str, tuple[float, float]] = {
     'pole': (0.24, 4.2),
     'bollard': (0.3, 1.0),
@@ -30,13 +30,13 @@ _SS = 2  # sprites are drawn larger and reduced, for smooth edges
 
 
 class _Pen:
-    """Draws filled shapes, in metres from the bottom left corner, into colour and mask."""
+    """Draws filled shapes, in meters from the bottom left corner, into color and mask."""
 
     def __init__(self, width: float, height: float, scale: float) -> None:
         self.scale = scale * _SS
         self.rows = max(4, round(height * self.scale))
         self.columns = max(4, round(width * self.scale))
-        self.colour = np.zeros((self.rows, self.columns, 3), np.uint8)
+        self.color = np.zeros((self.rows, self.columns, 3), np.uint8)
         self.mask = np.zeros((self.rows, self.columns), np.uint8)
 
     def _pixels(self, points: list[tuple[float, float]]) -> np.ndarray:
@@ -44,32 +44,32 @@ class _Pen:
         xy[:, 1] = self.rows - xy[:, 1]
         return np.round(xy).astype(np.int32)
 
-    def polygon(self, points: list[tuple[float, float]], colour: tuple[int, int, int]) -> None:
+    def polygon(self, points: list[tuple[float, float]], color: tuple[int, int, int]) -> None:
         pixels = self._pixels(points)
-        cv2.fillPoly(self.colour, [pixels], colour)
+        cv2.fillPoly(self.color, [pixels], color)
         cv2.fillPoly(self.mask, [pixels], 255)
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, colour: tuple[int, int, int]) -> None:
-        self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], colour)
+    def box(self, x0: float, y0: float, x1: float, y1: float, color: tuple[int, int, int]) -> None:
+        self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], color)
 
-    def disc(self, x: float, y: float, radius: float, colour: tuple[int, int, int]) -> None:
-        centre = tuple(self._pixels([(x, y)])[0].tolist())
-        cv2.circle(self.colour, centre, max(1, round(radius * self.scale)), colour, -1)
-        cv2.circle(self.mask, centre, max(1, round(radius * self.scale)), 255, -1)
+    def disc(self, x: float, y: float, radius: float, color: tuple[int, int, int]) -> None:
+        center = tuple(self._pixels([(x, y)])[0].tolist())
+        cv2.circle(self.color, center, max(1, round(radius * self.scale)), color, -1)
+        cv2.circle(self.mask, center, max(1, round(radius * self.scale)), 255, -1)
 
     def line(
-        self, points: list[tuple[float, float]], thick: float, colour: tuple[int, int, int]
+        self, points: list[tuple[float, float]], thick: float, color: tuple[int, int, int]
     ) -> None:
         pixels, width = self._pixels(points), max(1, round(thick * self.scale))
-        cv2.polylines(self.colour, [pixels], False, colour, width)
+        cv2.polylines(self.color, [pixels], False, color, width)
         cv2.polylines(self.mask, [pixels], False, 255, width)
 
     def ring(
-        self, x: float, y: float, radius: float, thick: float, colour: tuple[int, int, int]
+        self, x: float, y: float, radius: float, thick: float, color: tuple[int, int, int]
     ) -> None:
-        centre, width = tuple(self._pixels([(x, y)])[0].tolist()), max(1, round(thick * self.scale))
-        cv2.circle(self.colour, centre, round(radius * self.scale), colour, width)
-        cv2.circle(self.mask, centre, round(radius * self.scale), 255, width)
+        center, width = tuple(self._pixels([(x, y)])[0].tolist()), max(1, round(thick * self.scale))
+        cv2.circle(self.color, center, round(radius * self.scale), color, width)
+        cv2.circle(self.mask, center, round(radius * self.scale), 255, width)
 
     def foliage(
         self, x: float, y: float, rx: float, ry: float, num: int, rng: np.random.Generator
@@ -85,9 +85,9 @@ class _Pen:
     def finish(self) -> np.ndarray:
         size = (max(2, self.columns // _SS), max(2, self.rows // _SS))
         opaque = self.mask > 0
-        # spread the colours over the border, so that reducing does not mix black into the edges
-        spread = cv2.dilate(self.colour, np.ones((3, 3), np.uint8))
-        spread[opaque] = self.colour[opaque]
+        # spread the colors over the border, so that reducing does not mix black into the edges
+        spread = cv2.dilate(self.color, np.ones((3, 3), np.uint8))
+        spread[opaque] = self.color[opaque]
         return np.dstack(
             [
                 cv2.resize(spread, size, interpolation=cv2.INTER_AREA),
@@ -133,8 +133,8 @@ def prop_sprite(kind: str, scale: float, rng: np.random.Generator) -> np.ndarray
 
     Args:
         kind (str): Key of :data:`PROP_SIZES`.
-        scale (float): Pixels per metre.
-        rng (np.random.Generator): Source of its colours and leaves.
+        scale (float): Pixels per meter.
+        rng (np.random.Generator): Source of its colors and leaves.
 
     Returns:
         np.ndarray: BGR and opacity, uint8, (H, W, 4); the bottom row stands on the ground.
@@ -142,10 +142,10 @@ def prop_sprite(kind: str, scale: float, rng: np.random.Generator) -> np.ndarray
     width, height = PROP_SIZES[kind]
     pen = _Pen(width, height, scale)
     if kind == 'pole':
-        grey = int(rng.integers(60, 150))
-        pen.box(0.06, 0, 0.18, height, (grey, grey, grey - 5))
-        pen.box(0.06, 0, 0.10, height, (grey + 40, grey + 40, grey + 36))
-        pen.box(0.0, 0, 0.24, 0.35, (grey - 25, grey - 25, grey - 25))
+        gray = int(rng.integers(60, 150))
+        pen.box(0.06, 0, 0.18, height, (gray, gray, gray - 5))
+        pen.box(0.06, 0, 0.10, height, (gray + 40, gray + 40, gray + 36))
+        pen.box(0.0, 0, 0.24, 0.35, (gray - 25, gray - 25, gray - 25))
     elif kind == 'bollard':
         pen.box(0.05, 0, 0.25, 0.9, (70, 72, 76))
         pen.disc(0.15, 0.88, 0.11, (84, 86, 90))

@@ -20,14 +20,14 @@ def render_parts(
     """Render a figure without a background.
 
     Parts are drawn into depth, texture-coordinate and shade buffers; one texture look-up then
-    colours all of them. The projection is orthographic.
+    colors all of them. The projection is orthographic.
 
     Args:
         parts (list[Part]): The figure.
         atlas (Atlas): Its textures.
         yaw (float): Heading in radians: 0 faces the camera, pi shows the back.
         pitch (float): How far the camera looks down, in radians.
-        scale (float): Pixels per metre.
+        scale (float): Pixels per meter.
         ground (tuple[float, float]): Where the body's origin is seen, (x, y) in pixels.
         size (tuple[int, int]): Height and width of the result.
         light (tuple[float, float, float]): Direction to the light: right, up, towards the camera.
@@ -48,7 +48,7 @@ def render_parts(
     ):
         a0, b0, a1, b1 = part.radii
         # Seen at an angle, an ellipse with half axes a (sideways) and b (to the front) is half
-        # wide; its near rim lies shear * x + bulge * sqrt(half^2 - x^2) before its centre.
+        # wide; its near rim lies shear * x + bulge * sqrt(half^2 - x^2) before its center.
         half0 = float(np.hypot(a0 * cos_yaw, b0 * sin_yaw)) * scale
         half1 = float(np.hypot(a1 * cos_yaw, b1 * sin_yaw)) * scale
         a, b = a0 + a1, b0 + b1
@@ -93,9 +93,9 @@ def render_parts(
         lit = across * np.float32(light_x * ey + light_y * ex) + towards * np.float32(light_z)
         np.copyto(shade[window], lit, where=mask)
     covered = depth > -1e8
-    colour = cv2.remap(atlas.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    color = cv2.remap(atlas.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     brightness = (np.maximum(shade, 0.0) * np.float32(0.62) + np.float32(0.50)) * covered
-    shaded = cv2.multiply(colour, cv2.merge([brightness] * 3), dtype=cv2.CV_8U)
+    shaded = cv2.multiply(color, cv2.merge([brightness] * 3), dtype=cv2.CV_8U)
     return shaded, covered.astype(np.uint8) * 255
 
 

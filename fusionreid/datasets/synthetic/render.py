@@ -115,7 +115,7 @@ def _draw_person(
         (height * ss, width * ss),
         camera.light,
     )
-    # colours are already zero outside of the mask, that is, multiplied by it
+    # colors are already zero outside of the mask, that is, multiplied by it
     figure = cv2.resize(figure, (width, height), interpolation=cv2.INTER_AREA)
     keep = 255 - cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
     cv2.multiply(image, cv2.merge([keep] * 3), dst=image, scale=1 / 255)
@@ -184,22 +184,22 @@ def render_image(
     share = float(np.clip(near + rng.normal(0, 0.12), 0, 1))
     away = camera.nearest + (camera.farthest - camera.nearest) * share
     row = camera.horizon + FOCAL * camera.height / away
-    metre = FOCAL / away  # pixels of the scene
+    meter = FOCAL / away  # pixels of the scene
     pitch = float(np.arctan2(camera.height - 0.9, away))
 
     # the detector's box, in the scene
     tall = 1.72 if person is None else world.people[person].height
-    box = tall * metre * (1.0 + rng.uniform(-0.03, 0.12))
+    box = tall * meter * (1.0 + rng.uniform(-0.03, 0.12))
     if misplaced:
         box *= rng.uniform(0.45, 1.9)
-    centre_x = column + rng.normal(0, 0.035) * box
-    centre_y = row - 0.5 * tall * metre + rng.normal(0, 0.022) * box
+    center_x = column + rng.normal(0, 0.035) * box
+    center_y = row - 0.5 * tall * meter + rng.normal(0, 0.022) * box
     if misplaced:
-        centre_x += rng.choice([-1, 1]) * rng.uniform(0.18, 0.32) * box
-        centre_y += rng.choice([-1, 1]) * rng.uniform(0.15, 0.4) * box
+        center_x += rng.choice([-1, 1]) * rng.uniform(0.18, 0.32) * box
+        center_y += rng.choice([-1, 1]) * rng.uniform(0.15, 0.4) * box
     zoom = world.height / box
-    centre_x = float(np.clip(centre_x, box / 4, SCENE_WIDTH - box / 4))
-    shift_x, shift_y = world.width / 2 - centre_x * zoom, world.height / 2 - centre_y * zoom
+    center_x = float(np.clip(center_x, box / 4, SCENE_WIDTH - box / 4))
+    shift_x, shift_y = world.width / 2 - center_x * zoom, world.height / 2 - center_y * zoom
     image = cv2.warpAffine(
         scene,
         np.array([[zoom, 0, shift_x], [0, zoom, shift_y]]),
@@ -207,7 +207,7 @@ def render_image(
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
     )
-    scale = metre * zoom
+    scale = meter * zoom
     ground = (column * zoom + shift_x, row * zoom + shift_y)
 
     if person is not None:

@@ -47,10 +47,10 @@ def _lines(x: np.ndarray, period: float, thick: float) -> np.ndarray:
     return (x / period) % 1.0 < thick / period
 
 
-def _put(image: np.ndarray, mask: np.ndarray, colour: np.ndarray, opacity: float = 1.0) -> None:
-    """Lay one colour (3,), or one per pixel (H, W, 3), over the masked pixels."""
+def _put(image: np.ndarray, mask: np.ndarray, color: np.ndarray, opacity: float = 1.0) -> None:
+    """Lay one color (3,), or one per pixel (H, W, 3), over the masked pixels."""
     mask = np.broadcast_to(mask, image.shape[:2])
-    source = colour[mask] if colour.ndim == 3 else colour
+    source = color[mask] if color.ndim == 3 else color
     image[mask] = (1 - opacity) * image[mask] + opacity * source
 
 
@@ -58,8 +58,8 @@ def _between(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return (x > low) & (x < high)
 
 
-def _coloured(hue: np.ndarray, brightness: np.ndarray | float) -> np.ndarray:
-    """Muted shop colours for random numbers in [0, 1), (H, W, 3)."""
+def _colored(hue: np.ndarray, brightness: np.ndarray | float) -> np.ndarray:
+    """Muted shop colors for random numbers in [0, 1), (H, W, 3)."""
     palette = np.stack(
         [
             _tint(168, 60, 52),
@@ -107,7 +107,7 @@ def _paint_concrete(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
     poster = (np.floor(u / 3.4) % 2 == 0) & _between(x, 0.34, 0.68) & _between(v, 0.75, 2.25)
     _put(image, poster, _tint(222, 216, 204))
     inner = poster & _between(x, 0.36, 0.66) & _between(v, 0.83, 2.17)
-    _put(image, inner, _coloured(_cell_value(u / 3.4, v / 0.48), 1.0))
+    _put(image, inner, _colored(_cell_value(u / 3.4, v / 0.48), 1.0))
 
 
 def _paint_shops(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
@@ -116,12 +116,12 @@ def _paint_shops(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
     inside = 0.45 + 0.5 * _noise(u * 2.2, v * 1.7)
     _put(image, front, _tint(150, 138, 112) * inside[..., None])
     goods = front & (v < 1.5) & (_cell_value(u * 4.5, v * 4) > 0.6)
-    _put(image, goods, _coloured(_cell_value(u * 4.5 + 9, v * 4), 0.6 + 0.5 * inside))
+    _put(image, goods, _colored(_cell_value(u * 4.5 + 9, v * 4), 0.6 + 0.5 * inside))
     _put(image, front & (_lines(u, 0.9, 0.05) | (v > 2.38)), _tint(60, 56, 52))
     door = _between(x, 0.7, 0.92) & (v < 2.4)
     _put(image, door, _tint(74, 66, 60))
     _put(image, door & _between(x, 0.73, 0.89) & (v > 0.3), _tint(120, 128, 130))
-    _put(image, _between(v, 2.5, 3.15) & _between(x, 0.02, 0.98), _coloured(shop, 0.95))
+    _put(image, _between(v, 2.5, 3.15) & _between(x, 0.02, 0.98), _colored(shop, 0.95))
     letters = _between(v, 2.7, 2.95) & _between(x, 0.2, 0.8) & (_cell_value(u * 7) > 0.3)
     _put(image, letters, _tint(236, 230, 214))
     _paint_windows(image, u, v, 3.4)
@@ -143,7 +143,7 @@ def _paint_glass(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
 
 
 def _wall(style: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Paint a wall; ``u`` metres along it, ``v`` metres up, both (H, W)."""
+    """Paint a wall; ``u`` meters along it, ``v`` meters up, both (H, W)."""
     u = u + rng.uniform(50, 100)
     if style == 'trees':
         return _paint_trees(u, v)
@@ -172,7 +172,7 @@ def _wall(style: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) ->
 
 
 def _ground(style: str, x: np.ndarray, z: np.ndarray, wall_z: float) -> np.ndarray:
-    """Paint the ground; ``x`` metres to the right, ``z`` metres away, both (H, W)."""
+    """Paint the ground; ``x`` meters to the right, ``z`` meters away, both (H, W)."""
     texture = (0.86 + 0.16 * _noise(x * 20, z * 20) + 0.14 * _noise(x * 0.8, z * 0.6))[..., None]
     if style == 'path':
         image = _tint(106, 124, 76) * texture * (0.85 + 0.3 * _noise(x * 9, z * 9))[..., None]
@@ -201,8 +201,8 @@ def _ground(style: str, x: np.ndarray, z: np.ndarray, wall_z: float) -> np.ndarr
                 image, (z < kerb - 0.4) & _lines(x, 1.0, 0.5), _tint(222, 222, 218) * texture, 0.85
             )
         else:
-            centre = (np.abs(z - kerb * 0.62) < 0.07) & _lines(x, 3.0, 1.8)
-            _put(image, centre, _tint(228, 226, 214), 0.9)
+            center = (np.abs(z - kerb * 0.62) < 0.07) & _lines(x, 3.0, 1.8)
+            _put(image, center, _tint(228, 226, 214), 0.9)
             _put(image, np.abs(z - kerb * 0.93) < 0.05, _tint(216, 190, 70), 0.9)
     return image
 
@@ -286,10 +286,10 @@ def _furnish(
         ground = round(camera.horizon + camera.height * scale)
         reach = PROP_SIZES[kind][0] * scale / 2
         shadow = np.zeros((*image.shape[:2], 4), np.uint8)
-        centre = (round(column - camera.light[0] * reach * 0.6), ground)
+        center = (round(column - camera.light[0] * reach * 0.6), ground)
         depth = max(2, round(min(reach, 60) * 0.2))
         top, bottom = max(0, ground - 3 * depth), min(SCENE_HEIGHT, ground + 3 * depth)
         strength = round(255 * camera.shadow * (0.3 if kind == 'fence' else 1.0))
-        cv2.ellipse(shadow, centre, (round(reach), depth), 0, 0, 360, (0, 0, 0, strength), -1)
+        cv2.ellipse(shadow, center, (round(reach), depth), 0, 0, 360, (0, 0, 0, strength), -1)
         paste(image, cv2.blur(shadow[top:bottom], (depth | 1, depth | 1)), 0, bottom)
         paste(image, sprite, round(column - reach), ground)

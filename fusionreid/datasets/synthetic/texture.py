@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .identity import COLOURS, HAIR, SKIN, Identity
+from .identity import COLORS, HAIR, SKIN, Identity
 
 # Every part of the body is a tapered elliptical cylinder. A cell of the atlas is its skin unrolled:
 # columns are the angle around the axis from 0 to 3 pi (one and a half turns, so that any half
@@ -39,8 +39,8 @@ def _bgr(rgb: tuple[int, int, int]) -> np.ndarray:
     return np.array(rgb[::-1], dtype=np.float32)
 
 
-def _colour(name: str) -> np.ndarray:
-    return _bgr(COLOURS[name])
+def _color(name: str) -> np.ndarray:
+    return _bgr(COLORS[name])
 
 
 def _from_front(theta: np.ndarray) -> np.ndarray:
@@ -48,14 +48,14 @@ def _from_front(theta: np.ndarray) -> np.ndarray:
     return (theta - FRONT + np.pi) % (2 * np.pi) - np.pi
 
 
-def _fill(theta: np.ndarray, v: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(colour, (v.shape[0], theta.shape[1], 3)).astype(np.float32)
+def _fill(theta: np.ndarray, v: np.ndarray, color: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(color, (v.shape[0], theta.shape[1], 3)).astype(np.float32)
 
 
-def _paint(image: np.ndarray, mask: np.ndarray, colour: np.ndarray, opacity: float = 1.0) -> None:
-    """Lay a colour over the masked texels."""
+def _paint(image: np.ndarray, mask: np.ndarray, color: np.ndarray, opacity: float = 1.0) -> None:
+    """Lay a color over the masked texels."""
     mask = np.broadcast_to(mask, image.shape[:2])
-    image[mask] = (1 - opacity) * image[mask] + opacity * colour
+    image[mask] = (1 - opacity) * image[mask] + opacity * color
 
 
 def _pattern(
@@ -74,7 +74,7 @@ def _pattern(
         theta (np.ndarray): Angles (1, W).
         v (np.ndarray): Position from the top, 0 to 1, (H, 1).
         pattern (str): Value of ``Identity.upper_pattern``; those that do not repeat do nothing.
-        accent (np.ndarray): BGR colour.
+        accent (np.ndarray): BGR color.
         bands (float): Periods from top to bottom.
         turns (float): Periods around the body.
     """
@@ -95,7 +95,7 @@ def _pattern(
 
 
 def _torso(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-    base, accent = _colour(identity.upper_colour), _colour(identity.upper_accent)
+    base, accent = _color(identity.upper_color), _color(identity.upper_accent)
     front = _from_front(theta)
     image = _fill(theta, v, base)
     pattern = identity.upper_pattern
@@ -128,7 +128,7 @@ def _torso(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
         _paint(image, (v > 0.955) & (theta > -1), base * 0.6)
     elif identity.upper == 'dress':
         _paint(image, (np.abs(v - 0.72) < 0.035) & (theta > -1), accent * 0.7)
-    bag = _colour(identity.bag_colour)
+    bag = _color(identity.bag_color)
     if identity.bag == 'backpack':
         _paint(image, (np.abs(np.abs(front) - 0.72) < 0.17) & (v < 0.62), bag)
     elif identity.bag == 'shoulder':
@@ -137,7 +137,7 @@ def _torso(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _arm(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-    base, accent = _colour(identity.upper_colour), _colour(identity.upper_accent)
+    base, accent = _color(identity.upper_color), _color(identity.upper_accent)
     pattern = identity.upper_pattern
     image = _fill(theta, v, accent if pattern == 'sleeves' else base)
     _pattern(image, theta, v, pattern, accent, 4.0, 4.0)
@@ -153,17 +153,17 @@ def _arm(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _leg(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-    base = _colour(identity.lower_colour)
+    base = _color(identity.lower_color)
     image = _fill(theta, v, base)
     everywhere = theta > -1
     if identity.lower_pattern == 'checks':
         _pattern(image, theta, v, 'checks', np.clip(base * 0.4 + 130, 0, 255), 9.0, 5.0)
     elif identity.lower_pattern == 'side_stripe':
         side = np.abs(np.abs(_from_front(theta)) - np.pi / 2)
-        _paint(image, (side < 0.38) & (v > -1), _colour('white'))
+        _paint(image, (side < 0.38) & (v > -1), _color('white'))
     elif identity.lower_pattern == 'turn_ups':
         _paint(image, (v > 0.8) & everywhere, np.clip(base * 0.6 + 100, 0, 255))
-    if identity.lower_colour == 'denim':
+    if identity.lower_color == 'denim':
         _paint(
             image, (np.abs(_from_front(theta)) < 0.7) & (v < 0.62), np.clip(base + 26, 0, 255), 0.6
         )
@@ -174,9 +174,9 @@ def _leg(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
     elif identity.lower in ('skirt', 'long_skirt'):
         image[:] = skin
     if identity.boots:
-        _paint(image, (v > 0.7) & everywhere, _colour(identity.shoes))
+        _paint(image, (v > 0.7) & everywhere, _color(identity.shoes))
     elif identity.lower not in ('trousers', 'slim'):
-        _paint(image, (v > 0.92) & everywhere, _colour('white'))
+        _paint(image, (v > 0.92) & everywhere, _color('white'))
     return image
 
 
@@ -184,13 +184,13 @@ def _skirt(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Everything that hangs around both legs: skirts, a dress, the tail of a coat."""
     front = np.abs(_from_front(theta))
     if identity.upper in ('dress', 'coat'):
-        base, accent = _colour(identity.upper_colour), _colour(identity.upper_accent)
+        base, accent = _color(identity.upper_color), _color(identity.upper_accent)
         image = _fill(theta, v, base)
         _pattern(image, theta, v, identity.upper_pattern, accent, 3.0, 9.0)
         if identity.upper == 'coat':
             _paint(image, (front < 0.1 + 0.16 * v), base * 0.5)
     else:
-        base = _colour(identity.lower_colour)
+        base = _color(identity.lower_color)
         image = _fill(theta, v, base)
         if identity.lower_pattern == 'checks':
             _pattern(image, theta, v, 'checks', np.clip(base * 0.4 + 130, 0, 255), 4.0, 9.0)
@@ -201,7 +201,7 @@ def _skirt(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _head(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-    skin, hair = _bgr(SKIN[identity.skin]), _bgr(HAIR[identity.hair_colour])
+    skin, hair = _bgr(SKIN[identity.skin]), _bgr(HAIR[identity.hair_color])
     front = np.abs(_from_front(theta))
     image = _fill(theta, v, skin)
     if identity.hair_style == 'bald':
@@ -220,21 +220,21 @@ def _head(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def _hair(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
     strands = 0.8 + 0.14 * np.sin(theta * 15) + 0.10 * np.sin(theta * 37)
-    return _fill(theta, v, _bgr(HAIR[identity.hair_colour])) * strands[..., None]
+    return _fill(theta, v, _bgr(HAIR[identity.hair_color])) * strands[..., None]
 
 
 def _hat(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image = _fill(theta, v, _colour(identity.upper_accent))
+    image = _fill(theta, v, _color(identity.upper_accent))
     if identity.hat == 'beanie':
-        _paint(image, (v > 0.6) & (theta > -1), _colour(identity.upper_accent) * 0.7)
+        _paint(image, (v > 0.6) & (theta > -1), _color(identity.upper_accent) * 0.7)
     elif identity.hat == 'brim':
-        image[:] = _colour('beige')
-        _paint(image, (v > 0.7) & (theta > -1), _colour('black'))
+        image[:] = _color('beige')
+        _paint(image, (v > 0.7) & (theta > -1), _color('black'))
     return image
 
 
 def _bag(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-    base = _colour(identity.bag_colour)
+    base = _color(identity.bag_color)
     image = _fill(theta, v, base)
     light = np.clip(base * 1.25 + 22, 0, 255)
     side = np.abs(_from_front(theta))
@@ -243,8 +243,8 @@ def _bag(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
     return image
 
 
-def _flat(colour: np.ndarray):
-    return lambda identity, theta, v: _fill(theta, v, colour)
+def _flat(color: np.ndarray):
+    return lambda identity, theta, v: _fill(theta, v, color)
 
 
 def _folds(rng: np.random.Generator, shape: tuple[int, int], strength: float) -> np.ndarray:
@@ -274,7 +274,7 @@ def bake_atlas(identity: Identity, scale: float) -> Atlas:
         'hair': _hair,
         'hat': _hat,
         'bag': _bag,
-        'shoe': _flat(_colour(identity.shoes)),
+        'shoe': _flat(_color(identity.shoes)),
         'skin': _flat(_bgr(SKIN[identity.skin])),
     }
     columns = round(144 * scale)

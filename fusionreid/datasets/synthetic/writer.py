@@ -12,8 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 import cv2
-
-from fusionreid.cores import usable_cores
+from joblib import cpu_count
 
 from .identity import sample_identities
 from .layout import MAX_CAMERAS, Plan, PlannedImage, plan_data_set
@@ -186,7 +185,7 @@ def render_data_set(
     world = World(config.seed, config.height, config.width, people, bystanders)
     total, done = len(plan.images), 0
     groups = _groups(plan.images)
-    workers = min(workers or usable_cores(), len(groups))
+    workers = min(workers or cpu_count(), len(groups))
     partial_out = out.absolute().parent / f'.{out.name}.rendering-{os.getpid()}'
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # threads started before a fork would hang in the children

@@ -40,12 +40,12 @@ def _resize_by_pillow(image: np.ndarray, size: tuple[int, int], interpolation: s
 
 
 def _double(image: np.ndarray, interpolation: str) -> np.ndarray:
-    """Double both sides with PyTorch's vectorised kernel, where that is exact.
+    """Double both sides with PyTorch's vectorized kernel, where that is exact.
 
     Both libraries filter rows, then columns, in integers, and round in the same way; PyTorch's
     weights have 16 bits, Pillow's 23. Weights for doubling are multiples of 1/128 (bicubic) or 1/4
     (bilinear), which both hold exactly. Only where the edge cuts a bicubic filter off and its
-    weights are normalised anew they are not: these few rows and columns are Pillow's.
+    weights are normalized anew they are not: these few rows and columns are Pillow's.
     """
     height, width = 2 * image.shape[0], 2 * image.shape[1]
     pixels = torch.from_numpy(np.require(image, requirements='CW'))[None].permute(0, 3, 1, 2)

@@ -15,7 +15,7 @@ _OPTIONAL_KEYS = ('img_path', 'role', 'sample_idx', 'ori_shape', 'augment_seed')
 class PackReIDInputs(BaseTransform):
     """Turn the pipeline's results into what a model takes: an image tensor and a data sample.
 
-    The image stays uint8 and RGB: normalisation and random erasing follow on the device.
+    The image stays uint8 and RGB: normalization and random erasing follow on the device.
     """
 
     def transform(self, results: dict) -> dict:

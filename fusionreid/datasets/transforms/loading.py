@@ -9,9 +9,8 @@ from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.io import decode_jpeg
 
+from fusionreid.errors import ImageDecodeError
 from fusionreid.registry import TRANSFORMS
-
-from ..errors import ImageDecodeError
 
 # Named, so that no decoder of documents or scripts ever sees a file that calls itself an image.
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF')
@@ -23,8 +22,8 @@ _MAX_PLAIN_PIXELS = 1 << 22
 def read_image(path: str) -> np.ndarray:
     """Decode an image file to RGB.
 
-    The orientation that a camera noted in EXIF is applied. Grey, palette and CMYK images become
-    RGB, transparency is dropped, 16-bit grey is scaled to 8 bit. Of an animation the first frame
+    The orientation that a camera noted in EXIF is applied. Gray, palette and CMYK images become
+    RGB, transparency is dropped, 16-bit gray is scaled to 8 bit. Of an animation the first frame
     is taken.
 
     Args:
@@ -97,8 +96,8 @@ def _turn_upright(image: Image.Image) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith('I;16'):
-        grey = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert('RGB')
+        gray = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((gray + 128) // 257).astype(np.uint8)).convert('RGB')
     if image.mode in ('I', 'F'):
         raise ValueError(
             f'its 32-bit pixels (mode {image.mode}) have no defined range; save it with 8 bits'

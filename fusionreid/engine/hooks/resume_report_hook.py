@@ -3,9 +3,10 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from fusionreid.engine.optimizers.lr_scaling import images_of_an_update
 from fusionreid.errors import ConfigError
 from fusionreid.registry import HOOKS
+
+from ..optimizers.lr_scaling import images_of_an_update
 
 
 @HOOKS.register_module()

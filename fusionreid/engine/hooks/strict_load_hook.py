@@ -4,8 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from fusionreid.checkpoints.errors import WeightsError
-from fusionreid.checkpoints.fit import describe_misfit
+from fusionreid.checkpoints.mismatch import describe_mismatch
+from fusionreid.errors import WeightsError
 from fusionreid.registry import HOOKS
 
 
@@ -25,7 +25,7 @@ class StrictLoadHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         state = checkpoint.get('state_dict', checkpoint)
         state = {name.removeprefix('module.'): value for name, value in state.items()}
-        misfit = describe_misfit(model.state_dict(), state)
+        misfit = describe_mismatch(model.state_dict(), state)
         if misfit:
             raise WeightsError(
                 f'the checkpoint {runner._load_from} does not fit the model of this config: '

@@ -13,7 +13,7 @@ from fusionreid.datasets import ReIDDataset
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation.metrics.rerank_protocol import RERANKED
 from fusionreid.registry import DATASETS, LOOPS
-from fusionreid.text_table import format_table
+from fusionreid.utils.tables import format_table
 
 
 @LOOPS.register_module()

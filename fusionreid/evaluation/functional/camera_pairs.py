@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chunking import Progress
+from .progress import Progress
 from .ranking import RankingResult, rank_queries
 from .validation import as_labels, check_max_rank, check_pair, feature_norms
 

@@ -25,7 +25,7 @@ def count_around(keys: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tenso
 def count_by_sorting(keys: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """:func:`count_around` by sorting the values of a copy; the faster way on a CPU.
 
-    NumPy's sort of bare values is vectorised; ``torch.sort``, which carries an index with every
+    NumPy's sort of bare values is vectorized; ``torch.sort``, which carries an index with every
     value, takes some 15 times as long.
     """
     ordered = keys.clone(memory_format=torch.contiguous_format)

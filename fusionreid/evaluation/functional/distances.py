@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .chunking import plan_rows
+from .memory import plan_rows
 from .validation import check_pair, feature_norms
 
 # Squared distances that agree to this fraction of their scale are a tie. It is far above the
@@ -62,7 +62,7 @@ class FeatureKeys:
         if largest > ceiling:
             raise ValueError(
                 f'features have norms up to {largest:.3g}, '
-                f'beyond what {self.dtype} can square: L2-normalise them first'
+                f'beyond what {self.dtype} can square: L2-normalize them first'
             )
         self.half = (self.gallery_norms.square() / 2).to(self.dtype)
         self.tile_rows = max(1, TILE_BYTES // (12 * query.shape[1]))

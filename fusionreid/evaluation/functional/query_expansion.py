@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from .distances import FeatureKeys
 from .search import top_k
 
-# Features of neighbours that are gathered together.
+# Features of neighbors that are gathered together.
 GROUP_BYTES = 16 << 20
 
 
@@ -25,10 +25,10 @@ def average_query_expansion(
 ) -> Tensor:
     """Replace each query by a weighted mean of itself and its k nearest gallery features.
 
-    All features are L2-normalised first. The expanded query is the L2-normalised
+    All features are L2-normalized first. The expanded query is the L2-normalized
     ``q + sum_i max(q.g_i, 0)^alpha g_i`` over the k nearest ``g_i``. With ``alpha`` 0 all weights
     are 1: average query expansion (AQE; Chum et al., ICCV 2007). A larger one trusts near
-    neighbours more: alpha-QE (Radenovic et al., TPAMI 2018, who use 3).
+    neighbors more: alpha-QE (Radenovic et al., TPAMI 2018, who use 3).
 
     The k nearest are taken from the whole gallery, the query's own identity and camera included:
     who uses labels here cheats.
@@ -44,7 +44,7 @@ def average_query_expansion(
 
     Returns:
         Expanded queries of norm 1, (q, d) float32 (float64 for float64 features), on the device of
-        the features. Rank L2-normalised gallery features with them.
+        the features. Rank L2-normalized gallery features with them.
 
     Raises:
         TypeError: not floating point tensors.
@@ -65,7 +65,7 @@ def average_query_expansion(
     dtype, (num_query, width) = checked.dtype, query_features.shape
     gathered = k * width * dtype.itemsize
     step = min(max(1, GROUP_BYTES // gathered), num_query)
-    # The normalised features, the indices and distances found, and what a group gathers.
+    # The normalized features, the indices and distances found, and what a group gathers.
     used = (num_query + len(gallery_features)) * (width * dtype.itemsize + 16)
     used += num_query * k * 24 + 3 * step * gathered
     if memory_limit <= used:
@@ -82,7 +82,7 @@ def average_query_expansion(
     except ValueError as error:
         raise ValueError(
             f'memory_limit={memory_limit} bytes is too small for expanding {num_query} queries: '
-            f'{used} bytes are for the normalised features, and of what is left, {error}'
+            f'{used} bytes are for the normalized features, and of what is left, {error}'
         ) from error
     expanded = torch.empty_like(query)
     for start in range(0, num_query, step):

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .chunking import Progress, plan_rows
 from .counting import count_around, true_positions
 from .distances import FeatureKeys, MatrixKeys, sample_bytes
 from .matches import MatchTable, SameIdentity
+from .memory import plan_rows
+from .progress import Progress
 from .validation import as_labels, check_max_rank
 from .workers import start_workers, worker_count
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chunking import Progress, plan_rows
 from .counting import true_positions
 from .distances import FeatureKeys, sample_bytes
+from .memory import plan_rows
+from .progress import Progress
 from .validation import as_labels
 from .workers import start_workers, worker_count
 

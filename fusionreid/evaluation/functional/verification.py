@@ -21,8 +21,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .chunking import Progress, plan_rows
 from .distances import FeatureKeys
+from .memory import plan_rows
+from .progress import Progress
 from .validation import NORM_ROWS, as_labels
 from .workers import start_workers, worker_count
 
@@ -278,7 +279,7 @@ def _crossing(up_to: Tensor, num_same: int, num_different: int) -> int:
 def _equal_error_rate(
     before: list[int], after: list[int], num_same: int, num_different: int
 ) -> float:
-    """Where the straight line between two neighbouring points of the ROC has equal errors."""
+    """Where the straight line between two neighboring points of the ROC has equal errors."""
     start, end = before[DIFFERENT] / num_different, after[DIFFERENT] / num_different
     # How far the refused share lies above the accepted one before, and below it after.
     above = (num_same - before[SAME]) / num_same - start

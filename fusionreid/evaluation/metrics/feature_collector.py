@@ -10,7 +10,7 @@ import torch
 from mmengine.dist import all_gather, all_gather_object, get_world_size
 from torch import Tensor
 
-from fusionreid.evaluation.feature_set import ROLES, FeatureSet
+from ..feature_set import ROLES, FeatureSet
 
 REQUIRED = ('img_path', 'person_id', 'camera_id', 'role', 'sample_idx')
 PROTOCOL_KEYS = ('dataset_name', 'release', 'split', 'train_split')

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,16 +13,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from fusionreid.errors import ScoringError, UserError
-from fusionreid.evaluation.feature_set import ALL, ROLES, FeatureSet
-from fusionreid.evaluation.functional import (
-    RankingResult,
-    evaluate_distances,
-    rank_queries,
-    reranked_blocks,
-)
+from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.registry import METRICS
 
+from ..feature_set import ALL, ROLES, FeatureSet
+from ..functional import RankingResult, evaluate_distances, rank_queries, reranked_blocks
 from .feature_collector import FeatureCollector, raise_together
 from .rerank_protocol import RERANKED, RerankProtocol
 from .score_table import format_scores
@@ -36,7 +30,7 @@ Measured = tuple[Tensor, Tensor, Tensor]
 class ReIDMetric(BaseMetric):
     """Scores of person re-identification in percent: ``mAP``, ``rank{k}`` and ``mINP``.
 
-    Every feature is L2-normalised (``all``, the features side by side, once over the whole
+    Every feature is L2-normalized (``all``, the features side by side, once over the whole
     vector) and ranked by Euclidean distance; gallery images of the query's identity and camera
     are removed first. The scores of ``all``, or of the first scored feature where ``all`` is not
     scored, carry the plain names, so that ``save_best='reid/mAP', rule='greater'`` works with
@@ -115,7 +109,7 @@ class ReIDMetric(BaseMetric):
             ScoringError: a sample lacks a field, has other features than the first one, or a NaN or
                 infinite value; or the data set is too small for ``rerank``.
         """
-        with _scoring_errors():
+        with scoring_errors():
             self._check_rerank()
             self._collector.add(data_samples)
 
@@ -134,11 +128,11 @@ class ReIDMetric(BaseMetric):
                 match, processes disagree about the features, or they cannot be saved (which is
                 said after the scores are logged).
         """
-        with _scoring_errors():
+        with scoring_errors():
             feature_set = self._collector.gather(size, self.dataset_meta)
         problem = self._save(feature_set)
         scores = self.compute_metrics(feature_set)
-        with _scoring_errors():
+        with scoring_errors():
             raise_together(problem)
         return {f'{self.prefix}/{name}': score for name, score in scores.items()}
 
@@ -159,7 +153,7 @@ class ReIDMetric(BaseMetric):
         ]
 
     def _check_rerank(self) -> None:
-        """Refuse, before the first image, more neighbours than the data set has images."""
+        """Refuse, before the first image, more neighbors than the data set has images."""
         counts = (self.dataset_meta or {}).get('counts') or {}
         roles = [counts.get(role) for role in ROLES]
         if self.rerank is not None and all(roles):
@@ -193,7 +187,7 @@ class ReIDMetric(BaseMetric):
             ScoringError: no query, no gallery image, no query with a match, or an unknown feature
                 name.
         """
-        with _scoring_errors():
+        with scoring_errors():
             return self._compute(results)
 
     def _compute(self, results: FeatureSet) -> dict[str, float]:
@@ -353,17 +347,6 @@ def _labelled(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _unit_rows(features: Tensor, rows: Tensor) -> Tensor:
-    """L2-normalised copies of some rows, the only copies that are made."""
+    """L2-normalized copies of some rows, the only copies that are made."""
     picked = features[rows.to(features.device)]
     return picked.div_(picked.norm(dim=1, keepdim=True).clamp_min_(1e-12))
-
-
-@contextmanager
-def _scoring_errors() -> Iterator[None]:
-    """Turn what is wrong with the features into an error that the tools show in one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except ValueError as error:
-        raise ScoringError(str(error)) from error

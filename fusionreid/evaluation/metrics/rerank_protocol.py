@@ -13,8 +13,8 @@ class RerankProtocol:
     """The numbers that a score after k-reciprocal re-ranking depends on (Zhong et al., CVPR 2017).
 
     Args:
-        k1: neighbours among which reciprocal ones are looked for.
-        k2: neighbours over which the encodings are averaged.
+        k1: neighbors among which reciprocal ones are looked for.
+        k2: neighbors over which the encodings are averaged.
         lambda_value: weight of the original distance, in [0, 1].
 
     Raises:
@@ -51,7 +51,7 @@ class RerankProtocol:
         """Raise a ValueError if a data set of so many queries and gallery images is too small."""
         if self.k1 >= images or self.k2 > images:
             raise ValueError(
-                f'rerank: k1={self.k1} and k2={self.k2} neighbours are wanted, but the data set '
+                f'rerank: k1={self.k1} and k2={self.k2} neighbors are wanted, but the data set '
                 f'has only {images} queries and gallery images'
             )
 

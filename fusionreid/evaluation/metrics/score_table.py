@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from fusionreid.evaluation.feature_set import ALL, FeatureSet
-from fusionreid.evaluation.functional import RankingResult
-from fusionreid.text_table import format_table
+from fusionreid.utils.tables import format_table
+
+from ..feature_set import ALL, FeatureSet
+from ..functional import RankingResult
 
 
 def describe_protocol(feature_set: FeatureSet, remove_same_camera: bool) -> str:
@@ -28,7 +29,7 @@ def describe_protocol(feature_set: FeatureSet, remove_same_camera: bool) -> str:
     ids = len(people[gallery].unique())
     parts.append(f'gallery {len(gallery)} images of {ids} ids (distractors included)')
     parts.append(_describe_cameras(cameras, remove_same_camera))
-    parts.append('Euclidean distance of L2-normalised features')
+    parts.append('Euclidean distance of L2-normalized features')
     if protocol.get('feature_protocol'):
         parts.append(str(protocol['feature_protocol']))
     return ', '.join(parts)

@@ -29,7 +29,7 @@ class BackboneAdapter(BaseModule):
             ...)``.
         img_size: Height and width of the images in pixels; handed on to networks that are built
             for one size. Defaults to ``(256, 128)``.
-        init_cfg: Initialisation config.
+        init_cfg: Initialization config.
 
     Raises:
         ValueError: If the network does not take images of this size, or its output cannot be read
@@ -76,7 +76,7 @@ class BackboneAdapter(BaseModule):
         """Encode images.
 
         Args:
-            images: Normalised images of shape ``(B, 3, H, W)``.
+            images: Normalized images of shape ``(B, 3, H, W)``.
             camera_ids: Ignored: these networks look at the image alone.
 
         Returns:
@@ -104,7 +104,7 @@ def build_timm(backbone: dict, img_size: tuple[int, int]) -> nn.Module:
         img_size: Height and width of the images, used where the network is built for one size.
 
     Returns:
-        The network, which MMEngine will not initialise again.
+        The network, which MMEngine will not initialize again.
 
     Raises:
         ValueError: If timm does not know the network.
@@ -123,7 +123,7 @@ def build_timm(backbone: dict, img_size: tuple[int, int]) -> nn.Module:
     model = timm.create_model(num_classes=0, **settings)
     # What lies behind the last map would get no gradient, for which distributed training waits.
     model.prune_intermediate_layers(indices=1, prune_norm=False, prune_head=True)
-    # timm initialises in the constructor; some networks have an `init_weights` that MMEngine would
+    # timm initializes in the constructor; some networks have an `init_weights` that MMEngine would
     # call again, over weights that were loaded.
     model.is_init = True
     return model

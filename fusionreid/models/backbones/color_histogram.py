@@ -15,7 +15,7 @@ def striped_color_histogram(images: Tensor, stripes: int, bins: int) -> Tensor:
     Args:
         images: Images of shape ``(B, 3, H, W)`` with values in [0, 255].
         stripes: Horizontal stripes, from head to feet.
-        bins: Bins per colour channel.
+        bins: Bins per color channel.
 
     Returns:
         Square-rooted shares of shape ``(B, stripes * bins ** 3)``, so that Euclidean distance is
@@ -32,8 +32,8 @@ def striped_color_histogram(images: Tensor, stripes: int, bins: int) -> Tensor:
     return torch.cat(histograms, 1).sqrt()
 
 
-def balance_grey_world(images: Tensor) -> Tensor:
-    """Scale the channels so that their means agree, which removes a camera's colour cast.
+def balance_gray_world(images: Tensor) -> Tensor:
+    """Scale the channels so that their means agree, which removes a camera's color cast.
 
     Args:
         images: Images of shape ``(B, 3, H, W)`` with values in [0, 255].
@@ -47,16 +47,16 @@ def balance_grey_world(images: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class ColorHistogram(BaseModule):
-    """Parameter-free branch: striped colour histograms, a floor that every trained model must beat.
+    """Parameter-free branch: striped color histograms, a floor that every trained model must beat.
 
-    The middle half of the columns is taken, where the person is, and balanced by the grey-world
+    The middle half of the columns is taken, where the person is, and balanced by the gray-world
     assumption: on rendered people both make the histograms several times better.
 
     Args:
         mean: Mean that the data preprocessor subtracted, one value for all channels.
         std: Standard deviation that it divided by, one value for all channels.
         stripes: Horizontal stripes. Defaults to 6.
-        bins: Bins per colour channel. Defaults to 8.
+        bins: Bins per color channel. Defaults to 8.
     """
 
     num_cameras = 0
@@ -75,6 +75,6 @@ class ColorHistogram(BaseModule):
         """
         pixels = (images * self.std + self.mean).round()
         width = pixels.shape[3]
-        centre = balance_grey_world(pixels[..., width // 4 : width - width // 4])
-        feature = F.normalize(striped_color_histogram(centre, self.stripes, self.bins))
+        center = balance_gray_world(pixels[..., width // 4 : width - width // 4])
+        feature = F.normalize(striped_color_histogram(center, self.stripes, self.bins))
         return feature, feature[:, :, None, None]

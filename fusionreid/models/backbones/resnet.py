@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
 
-from ..activation_checkpointing import run_checkpointed
+from ..layers.activation_checkpointing import run_checkpointed
 
 
 @MODELS.register_module()

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fusionreid.registry import MODELS
 
-from .token_embedding import TokenEmbeddingMixin
+from ..layers.token_embedding import TokenEmbeddingMixin
 
 TOTAL_STRIDE = 16
 
@@ -82,7 +82,7 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         """Encode images.
 
         Args:
-            images: Normalised images of shape ``(B, 3, H, W)``, sides multiples of 16.
+            images: Normalized images of shape ``(B, 3, H, W)``, sides multiples of 16.
             camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown. Ignored
                 without SIE.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fusionreid.registry import MODELS
 
-from .token_embedding import TokenEmbeddingMixin
+from ..layers.token_embedding import TokenEmbeddingMixin
 
 
 @MODELS.register_module()
@@ -22,7 +22,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
             dict of its sizes.
         img_size: Height and width of the images, in pixels.
         patch_size: Side of a patch in pixels. Defaults to 16.
-        patch_stride: Distance of neighbouring patches in pixels; smaller than ``patch_size`` they
+        patch_stride: Distance of neighboring patches in pixels; smaller than ``patch_size`` they
             overlap. Defaults to 16.
         num_cameras: Cameras of the training set; 0 leaves SIE out. Defaults to 0.
         sie_coefficient: Factor of the camera embedding. Defaults to 3.0.
@@ -64,7 +64,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         """Encode images.
 
         Args:
-            images: Normalised images of shape ``(B, 3, H, W)``; a size other than ``img_size``
+            images: Normalized images of shape ``(B, 3, H, W)``; a size other than ``img_size``
                 resizes the position embedding.
             camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown. Ignored
                 without SIE.

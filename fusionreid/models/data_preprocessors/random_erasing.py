@@ -80,7 +80,7 @@ def random_erase(
     1708.04896).
 
     Args:
-        images: Normalised images of shape ``(B, C, H, W)``; changed in place.
+        images: Normalized images of shape ``(B, C, H, W)``; changed in place.
         seeds: One seed per image, from which all its randomness comes.
         probability: Share of the images that are erased.
         area: Smallest and largest share of the image area.

@@ -14,7 +14,7 @@ from .random_erasing import random_erase
 
 @MODELS.register_module()
 class ReIDDataPreprocessor(BaseDataPreprocessor):
-    """Stacks uint8 images, moves them to the device, normalises them and, in training, erases
+    """Stacks uint8 images, moves them to the device, normalizes them and, in training, erases
     random rectangles.
 
     Args:
@@ -45,7 +45,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             training: Whether random erasing applies.
 
         Returns:
-            ``inputs`` as a normalised float tensor ``(B, 3, H, W)`` on the device, and
+            ``inputs`` as a normalized float tensor ``(B, 3, H, W)`` on the device, and
             ``data_samples``.
 
         Raises:

@@ -10,11 +10,11 @@ from fusionreid.registry import MODELS
 
 
 class BNNeck(nn.BatchNorm1d):
-    """Batch normalisation between the metric and the classification space ("Bag of Tricks", arXiv
+    """Batch normalization between the metric and the classification space ("Bag of Tricks", arXiv
     1903.07071).
 
     Its bias stays at 0, so that the classifier's hyperplanes pass through the origin. A training
-    batch of a single image has no statistics of its own and is normalised by the running ones.
+    batch of a single image has no statistics of its own and is normalized by the running ones.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -22,7 +22,7 @@ class BNNeck(nn.BatchNorm1d):
         self.bias.requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise features of shape ``(B, D)``."""
+        """Normalize features of shape ``(B, D)``."""
         if self.training and features.shape[0] == 1:
             return F.batch_norm(
                 features,

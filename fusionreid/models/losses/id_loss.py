@@ -3,10 +3,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusionreid.registry import MODELS
 
-
-@MODELS.register_module()
 class IDLoss(nn.Module):
     """Cross-entropy over the training identities, with label smoothing.
 

@@ -1,16 +1,77 @@
+"""Batch-hard triplet loss: mining and loss as functions of tensors, and the module around them.
+
+Needs torch alone, like all losses: the package registers them.
+"""
+
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from fusionreid.registry import MODELS
-
-from .batch_hard import batch_hard_triplet_loss
-from .joined_batch import join_batches
+from .gathered_batch import gather_batches
 
 MINING = ('local', 'global')
 
 
-@MODELS.register_module()
+def pairwise_euclidean(features: Tensor) -> Tensor:
+    """Return the Euclidean distances between all rows.
+
+    Args:
+        features: Float tensor of shape ``(B, D)``.
+
+    Returns:
+        Distances of shape ``(B, B)``, at least 1e-6 so that the square root has a finite gradient.
+    """
+    squares = features.square().sum(1)
+    squared = squares[:, None] + squares[None, :] - 2 * features @ features.t()
+    return squared.clamp(min=1e-12).sqrt()
+
+
+def batch_hard_distances(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the farthest positive and the nearest negative of every anchor ("In Defense of the
+    Triplet Loss", arXiv 1703.07737).
+
+    An anchor counts among its own positives, so an identity with a single image has a positive
+    distance of about 0.
+
+    Args:
+        distances: Distances of shape ``(B, B)``.
+        ids: Identities of shape ``(B,)``.
+
+    Returns:
+        Farthest positive distance, nearest negative distance (infinite where there is none) and
+        whether the anchor has a negative; each of shape ``(B,)``.
+    """
+    same = ids[:, None] == ids[None, :]
+    positive = distances.masked_fill(~same, float('-inf')).amax(1)
+    negative = distances.masked_fill(same, float('inf')).amin(1)
+    return positive, negative, ~same.all(1)
+
+
+def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None = None) -> Tensor:
+    """Compute the batch-hard triplet loss on un-normalized features.
+
+    Args:
+        features: Features of shape ``(B, D)``; half-precision ones are computed in float32.
+        ids: Identities of shape ``(B,)``.
+        margin: None for the soft margin ``log(1 + exp(d_ap - d_an))``, else ``max(0, d_ap - d_an +
+            margin)``.
+
+    Returns:
+        Scalar mean over the anchors that have a negative; 0 when none has.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        wide = features.to(torch.promote_types(features.dtype, torch.float32))
+        distances = pairwise_euclidean(wide)
+        positive, negative, valid = batch_hard_distances(distances, ids)
+        # An anchor without a negative has an infinite distance: replaced before the loss, since inf
+        # * 0 is NaN.
+        gap = torch.where(valid, positive - negative, torch.zeros_like(positive))
+        losses = F.softplus(gap) if margin is None else F.relu(gap + margin)
+        return (losses * valid).sum() / valid.sum().clamp(min=1)
+
+
 class BatchHardTripletLoss(nn.Module):
     """Batch-hard triplet loss with a soft or a fixed margin; see :func:`batch_hard_triplet_loss`.
 
@@ -21,7 +82,7 @@ class BatchHardTripletLoss(nn.Module):
         mining: Where positives and negatives come from when several processes train: ``'local'``
             (default), each process's own batch, or ``'global'``, the batches of all of them. Under
             DistributedDataParallel the latter gives loss and gradient of one process on the joined
-            batch; see :func:`~fusionreid.models.losses.joined_batch.join_batches`.
+            batch; see :func:`~fusionreid.models.losses.gathered_batch.gather_batches`.
 
     Raises:
         ValueError: If the margin is negative or the mining unknown.
@@ -42,5 +103,5 @@ class BatchHardTripletLoss(nn.Module):
     def forward(self, features: Tensor, ids: Tensor) -> Tensor:
         """Return the weighted loss of features ``(B, D)`` with identities ``(B,)``."""
         if self.mining == 'global':
-            features, ids = join_batches(features, ids)
+            features, ids = gather_batches(features, ids)
         return self.loss_weight * batch_hard_triplet_loss(features, ids, self.margin)

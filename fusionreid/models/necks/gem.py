@@ -8,7 +8,7 @@ from fusionreid.registry import MODELS
 
 
 def generalized_mean(feature_map: Tensor, exponent: Tensor | float, eps: float = 1e-6) -> Tensor:
-    """Pool a feature map by the generalised mean over its positions.
+    """Pool a feature map by the generalized mean over its positions.
 
     ``(mean(max(x, eps) ** p)) ** (1 / p)``, from "Fine-tuning CNN Image Retrieval with No Human
     Annotation" (arXiv 1711.02512), equation 3. Half precision is computed in float32, since a

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
 
-from .attention import MLP, CrossAttention, SelfAttention, init_transformer_weights
+from ..layers.attention import MLP, CrossAttention, SelfAttention, init_transformer_weights
 
 
 class SharedEncodingUnit(nn.Module):
@@ -43,7 +43,7 @@ class SharedEncodingUnit(nn.Module):
         """
         return self._finish(tokens + self.attn(self.norm1(tokens), lengths))
 
-    def summarise(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
+    def summarize(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
         """Compute :meth:`forward` for the summary token of each sequence alone.
 
         Args:
@@ -187,7 +187,7 @@ class HeterogenousTransmissionModule(BaseModule):
                 [part for name in group for part in (summaries[name], patches[name])], 1
             )
             if summaries_only:
-                parts = unit.summarise(tokens, lengths).split(1, 1)
+                parts = unit.summarize(tokens, lengths).split(1, 1)
             else:
                 parts = unit(tokens, lengths).split(lengths, 1)
             encoded.update(zip(group, parts, strict=True))

@@ -10,7 +10,7 @@ from fusionreid.registry import MODELS
 class LocalRefinementUnit(BaseModule):
     """Local Refinement Unit (LRU): brings one branch's map to the mixing width.
 
-    A depth-wise 1x1 convolution, then a point-wise one, each followed by batch normalisation and
+    A depth-wise 1x1 convolution, then a point-wise one, each followed by batch normalization and
     PReLU (arXiv 2412.17239, section on the LRU). The grid keeps its size.
 
     Args:

@@ -33,7 +33,7 @@ class Branch(BaseModule):
         return self.backbone.num_cameras
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the feature ``(B, C)`` and the map ``(B, C, H, W)`` of normalised images ``(B, 3,
+        """Return the feature ``(B, C)`` and the map ``(B, C, H, W)`` of normalized images ``(B, 3,
         H, W)``.
 
         Raises:

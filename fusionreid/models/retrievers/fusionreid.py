@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
-from ..backbones.side_information import UNKNOWN_CAMERA
+from ..layers.side_information import UNKNOWN_CAMERA
 from .branch import Branch
 
 FeatureDict = dict[str, Tensor]
@@ -44,7 +44,7 @@ class FusionReID(BaseModel):
             images on. Names in the state dict stay as they are. The built model's attribute
             ``compiled`` switches it off and on. Defaults to False.
         data_preprocessor: Config of the data preprocessor.
-        init_cfg: Initialisation config, e.g. ``dict(type='Pretrained', checkpoint=...)``.
+        init_cfg: Initialization config, e.g. ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:
         ValueError: If there is no branch, ``bnneck`` is unknown, or features after a BNNeck are
@@ -130,7 +130,7 @@ class FusionReID(BaseModel):
         """Run the model.
 
         Args:
-            inputs: Normalised images of shape ``(B, 3, H, W)``.
+            inputs: Normalized images of shape ``(B, 3, H, W)``.
             data_samples: The images' data samples; their cameras are used by SIE, their identities
                 by the losses. Without them every camera is unknown.
             mode: ``'tensor'``: features before the BNNecks, by name. ``'loss'``: the losses
@@ -158,7 +158,7 @@ class FusionReID(BaseModel):
         """Compute all named features before the BNNecks.
 
         Args:
-            images: Normalised images of shape ``(B, 3, H, W)``.
+            images: Normalized images of shape ``(B, 3, H, W)``.
             camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
 
         Returns:

@@ -1,0 +1,38 @@
+"""Tables about state dicts."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fusionreid.utils.tables import format_table
+
+# Parts of our models, and what they are in the authors' released code.
+RELEASED_PARTS = {
+    'branches.cnn': 'resnet',
+    'branches.transformer': 'transformer',
+    'neck.lru': 'res_LRU, former_LRU',
+    'neck.pooling': 'gap_r, gap_f',
+    'neck.layers': 'HTM',
+    'heads': 'bottleneck*, classifier*',
+}
+STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
+
+
+def count_parameters(state: dict[str, Tensor]) -> int:
+    """Number of values in a state dict, the statistics of batch norms aside."""
+    return sum(value.numel() for name, value in state.items() if not name.endswith(STATISTICS))
+
+
+def part_table(state: dict[str, Tensor]) -> str:
+    """Count tensors and parameters of each part of a model of ours, with a total.
+
+    Args:
+        state: State dict of :class:`~fusionreid.models.FusionReID`.
+    """
+    rows = [('part', 'in the release', 'tensors', 'parameters')]
+    for part, released in RELEASED_PARTS.items():
+        inside = {name: value for name, value in state.items() if name.startswith(f'{part}.')}
+        if inside:
+            rows.append((part, released, f'{len(inside)}', f'{count_parameters(inside):,}'))
+    rows.append(('total', '', f'{len(state)}', f'{count_parameters(state):,}'))
+    return format_table(rows)

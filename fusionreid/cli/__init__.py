@@ -1,0 +1,1 @@
+"""What a person types: ``fusionreid COMMAND``, one file for each command."""

@@ -1,0 +1,268 @@
+"""Does fusion help? ``fusionreid ablate`` trains each branch alone and the fusion of both with 0 to 3 HTMs, with several seeds, on rendered people, and writes a table.
+
+Called again, it goes on where it was stopped; finished runs are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from fusionreid.config import fill_in_counts, merge_options, read_config
+from fusionreid.errors import ConfigError
+from fusionreid.evaluation import FeatureSet
+from fusionreid.evaluation.feature_comparison import compare_features, headline_scores
+from fusionreid.evaluation.feature_set import ALL
+from fusionreid.models import build_on_meta
+from fusionreid.models.complexity import count_parameters
+from fusionreid.utils.tables import markdown_table
+
+from .command_runner import CommandRunner, TrainingProgress, say, show_all
+from .option_actions import OptionAction
+from .runner_config import LOADERS
+
+SHARED, UNSHARED = {'model.neck.shared': ('seu',)}, {'model.neck.shared': ()}
+# Name, title in the table, and what differs from the config.
+VARIANTS: dict[str, tuple[str, dict]] = {
+    'cnn': ('CNN alone', {'model.branches.transformer': None, 'model.neck': None}),
+    'transformer': ('transformer alone', {'model.branches.cnn': None, 'model.neck': None}),
+    'fusion_l0': ('both, L = 0 (no HTM)', {'model.neck.num_layers': 0, **SHARED}),
+    'fusion_l1': ('fusion, L = 1', {'model.neck.num_layers': 1, **SHARED}),
+    'fusion_l2': ('fusion, L = 2', {'model.neck.num_layers': 2, **SHARED}),
+    'fusion_l3': ('fusion, L = 3', {'model.neck.num_layers': 3, **SHARED}),
+    'fusion_l2_unshared': (
+        'fusion, L = 2, a SEU per branch',
+        {'model.neck.num_layers': 2, **UNSHARED},
+    ),
+}
+# The ranking's threads are many already.
+ranking = Lock()
+
+Result = dict[str, dict[str, float]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        '--config',
+        default='fusionreid_vittiny_r18_synthetic',
+        help='config of the fusion of both branches (default: the small one for rendered people)',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/fusion_ablation'),
+        help='folder for runs, results and ablation.md (default: %(default)s)',
+    )
+    parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
+    parser.add_argument('--epochs', type=int, help="epochs; the config's own number if not given")
+    parser.add_argument('--jobs', type=int, default=2, help='runs side by side (default: 2)')
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        metavar='NAME',
+        help=f'models to train, of {", ".join(VARIANTS)} (default: all)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help='overrides, for all models',
+    )
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together, and fill in what follows from others."""
+    for name in ('seeds', 'variants'):
+        values = getattr(args, name)
+        if len(set(values)) != len(values):
+            parser.error(f'--{name} must differ, got {" ".join(map(str, values))}')
+    if min(args.jobs, 1 if args.epochs is None else args.epochs) < 1:
+        parser.error('--jobs and --epochs must be at least 1')
+
+
+def build_config(variant: str, args: argparse.Namespace) -> Config:
+    """The whole config of a model.
+
+    Raises:
+        ConfigError: If the config does not fuse a CNN and a transformer, or trains without epochs.
+    """
+    cfg = read_config(args.config)
+    merge_options(cfg, args.cfg_options)
+    branches = [name for name, branch in cfg.model.get('branches', {}).items() if branch]
+    if branches != ['cnn', 'transformer'] or not cfg.model.get('neck'):
+        raise ConfigError(f'{args.config} must fuse branches named cnn and transformer by a neck')
+    if not cfg.get('train_cfg', {}).get('max_epochs'):
+        raise ConfigError(f'{args.config} must have train_cfg.max_epochs')
+    if args.data_root is not None:
+        cfg.merge_from_dict({f'{name}.dataset.data_root': args.data_root for name in LOADERS})
+    if args.epochs is not None:
+        cfg.train_cfg.max_epochs = args.epochs
+    cfg.merge_from_dict(VARIANTS[variant][1])
+    fill_in_counts(cfg)
+    return cfg
+
+
+def write_configs(configs: dict[str, Config], out: Path) -> None:
+    """Write each model's config into its folder.
+
+    Raises:
+        ConfigError: If a folder holds runs of another config.
+    """
+    for variant, cfg in configs.items():
+        path = out / variant / 'config.py'
+        if path.exists() and Config.fromfile(path).to_dict() != cfg.to_dict():
+            raise ConfigError(
+                f'{path.parent} holds runs with other settings, see {path.name} there: repeat '
+                'those, or choose another folder by --out'
+            )
+    for variant, cfg in configs.items():
+        path = out / variant / 'config.py'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            cfg.dump(str(path))
+
+
+def render(cfg: Config, out: Path, runner: CommandRunner) -> None:
+    """Render the people that the config asks for, if it reads rendered ones that are missing."""
+    dataset = cfg.train_dataloader.dataset
+    if dataset.get('dataset_name') != 'Synthetic' or Path(dataset.data_root).exists():
+        return
+    height, width = cfg.input_size
+    command = ['render', dataset.data_root]
+    command += ['--ids-train', cfg.model.head.num_classes, '--height', height, '--width', width]
+    runner.run('render', command, out / 'render.log', show_all)
+
+
+def result_file(out: Path, variant: str, seed: int) -> Path:
+    """Where the scores of one run are kept."""
+    return out / variant / f'seed{seed}' / 'result.json'
+
+
+def train_and_score(variant: str, seed: int, epochs: int, out: Path, runner: CommandRunner) -> None:
+    """Do one run and keep its scores, unless they are there."""
+    file = result_file(out, variant, seed)
+    if file.exists():
+        return
+    config, work_dir, name = out / variant / 'config.py', file.parent, f'{variant}, seed {seed}'
+    options = ['--work-dir', work_dir, '--cfg-options', f'randomness.seed={seed}']
+    runner.run(
+        f'train {name}',
+        ['train', config, '--resume', '--no-validate', *options],
+        work_dir / 'train.log',
+        TrainingProgress(work_dir, epochs),
+    )
+    checkpoint, features = work_dir / f'epoch_{epochs}.pth', work_dir / 'features'
+    runner.run(
+        f'score {name}',
+        ['test', config, checkpoint, '--out', features, *options],
+        work_dir / 'test.log',
+    )
+    with ranking:
+        results = compare_features(FeatureSet.load(features))
+    scores = {feature: headline_scores(result) for feature, result in results.items()}
+    partial_file = file.with_suffix('.tmp')
+    partial_file.write_text(
+        json.dumps(dict(variant=variant, seed=seed, scores=scores), indent=2) + '\n'
+    )
+    os.replace(partial_file, file)
+    headline = ', '.join(f'{key} {value:.1f}' for key, value in of_all(scores).items())
+    say(f'  {name}: {headline}')
+
+
+def of_all(scores: Result) -> dict[str, float]:
+    """The scores of all features together, or of the only one."""
+    return scores.get(ALL) or next(iter(scores.values()))
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation; the mean alone of a single value."""
+    mean = f'{statistics.fmean(values):.1f}'
+    return f'{mean} ± {statistics.stdev(values):.1f}' if len(values) > 1 else mean
+
+
+def summarize(
+    configs: dict[str, Config], results: dict[str, list[Result]], seeds: list[int]
+) -> str:
+    """Lay out all results.
+
+    Args:
+        configs: Config of each model.
+        results: Scores of each model's features, one for each seed.
+        seeds: The seeds.
+
+    Returns:
+        Markdown: what was done, a table of all features together, and one of the single features.
+    """
+    first = next(iter(configs.values()))
+    dataset = first.test_dataloader.dataset
+    told = [
+        f'{dataset.get("dataset_name", dataset.type)}; epochs: {first.train_cfg.max_epochs}, the '
+        f'last checkpoint is scored; seeds: {", ".join(map(str, seeds))}. Percent, mean over the '
+        'seeds' + (' ± sample standard deviation.' if len(seeds) > 1 else '.')
+    ]
+    metrics = list(of_all(next(iter(results.values()))[0]))
+    rows = [['model', 'parameters (M)', *metrics]]
+    for variant, runs in results.items():
+        parameters = count_parameters(build_on_meta(configs[variant].model), without='classifier')
+        scores = [spread([of_all(run)[metric] for run in runs]) for metric in metrics]
+        rows.append([VARIANTS[variant][0], f'{parameters / 1e6:.2f}', *scores])
+    told += ['All features of a model together, normalized once:', markdown_table(rows)]
+    # The model with most features has them in the order of all models.
+    by_number = sorted((runs[0] for runs in results.values()), key=len, reverse=True)
+    features = list(dict.fromkeys(name for scores in by_number for name in scores))
+    rows = [['model', *features]]
+    for variant, runs in results.items():
+        cells = [
+            spread([run[name]['mAP'] for run in runs]) if name in runs[0] else ''
+            for name in features
+        ]
+        rows.append([VARIANTS[variant][0], *cells])
+    told += [
+        'mAP of each feature, of all normalized once, and of all normalized one by one:',
+        markdown_table(rows),
+    ]
+    return '\n\n'.join(told) + '\n'
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what is left to do, and show the tables."""
+    # Ended from outside, it ends its runs too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    configs = {variant: build_config(variant, args) for variant in args.variants}
+    init_default_scope('fusionreid')
+    write_configs(configs, args.out)
+    runner = CommandRunner(args.jobs)
+    # Seed by seed, so that the models can be compared before the last seed.
+    runs = [(variant, seed) for seed in args.seeds for variant in args.variants]
+    left = [run for run in runs if not result_file(args.out, *run).exists()]
+    say(f'{len(runs)} runs, {len(runs) - len(left)} of them finished before')
+    first = next(iter(configs.values()))
+    if left:
+        render(first, args.out, runner)
+    epochs = first.train_cfg.max_epochs
+    runner.run_all(partial(train_and_score, *run, epochs, args.out, runner) for run in left)
+    results = {
+        variant: [
+            json.loads(result_file(args.out, variant, seed).read_text())['scores']
+            for seed in args.seeds
+        ]
+        for variant in args.variants
+    }
+    text = summarize(configs, results, args.seeds)
+    (args.out / 'ablation.md').write_text(text)
+    print(f'\n{text}\n{args.out / "ablation.md"}')

@@ -1,0 +1,249 @@
+"""Look behind the scores: ``fusionreid analyze DIR`` with what ``fusionreid test --out DIR`` saved.
+
+Answers which distance means the same person, which cameras find each other worst, and how
+uncertain the scores are. Writes ``verification.png``, ``camera_pairs.png`` and ``analysis.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from fusionreid.evaluation import FeatureSet
+from fusionreid.evaluation.feature_set import ALL
+from fusionreid.evaluation.functional import (
+    CameraPairResult,
+    ScoreSpread,
+    VerificationResult,
+    bootstrap_scores,
+    evaluate_camera_pairs,
+    evaluate_ranking,
+    evaluate_verification,
+)
+from fusionreid.evaluation.functional.memory import DEFAULT_MEMORY_LIMIT
+from fusionreid.evaluation.metrics.score_table import describe_protocol
+from fusionreid.evaluation.scoring_errors import scoring_errors
+from fusionreid.utils.tables import markdown_table
+from fusionreid.visualization import draw_camera_pairs, draw_verification
+from fusionreid.visualization.saving import save_picture
+
+from .runner_config import make_folder
+
+HISTOGRAM_BINS = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        'features_dir', type=Path, help='folder of saved features (fusionreid test --out)'
+    )
+    parser.add_argument(
+        '--feature', default=ALL, help='feature to look at (default: all, side by side)'
+    )
+    parser.add_argument(
+        '-o', '--out', type=Path, help='folder for pictures and numbers (default: features_dir)'
+    )
+    parser.add_argument(
+        '--fpr',
+        type=float,
+        nargs='+',
+        default=[1e-2, 1e-3, 1e-4],
+        metavar='RATE',
+        help='accepted shares of pairs of different people (default: 0.01 0.001 0.0001)',
+    )
+    parser.add_argument(
+        '--samples', type=int, default=1000, help='bootstrap samples (default: 1000)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap (default: 0)')
+    parser.add_argument(
+        '--keep-same-camera',
+        action='store_true',
+        help="do not leave out a query's own identity seen by its own camera",
+    )
+    parser.add_argument(
+        '--memory-limit',
+        type=int,
+        default=DEFAULT_MEMORY_LIMIT,
+        help='bytes to use on top of the features (default: 1 GiB)',
+    )
+    parser.add_argument('--title', help='title of the pictures (default: name of the folder)')
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together, and fill in what follows from others."""
+    args.out = args.out or args.features_dir
+    args.title = args.title or args.features_dir.resolve().name
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write pictures and numbers, and show the tables."""
+    feature_set = FeatureSet.load(args.features_dir)
+    features = feature_set.select(args.feature)
+    query, gallery = feature_set.rows('query'), feature_set.rows('gallery')
+    # Normalized once over the whole vector, as for scoring.
+    arguments = (
+        normalize(features[query]),
+        normalize(features[gallery]),
+        feature_set.person_ids[query],
+        feature_set.person_ids[gallery],
+        feature_set.camera_ids[query],
+        feature_set.camera_ids[gallery],
+    )
+    options: dict[str, Any] = {
+        'remove_same_camera': not args.keep_same_camera,
+        'memory_limit': args.memory_limit,
+        'progress': sys.stderr.isatty(),
+    }
+    draws = {'num_samples': args.samples, 'seed': args.seed}
+    with scoring_errors():
+        ranking = evaluate_ranking(*arguments, **options)
+        by_query = bootstrap_scores(ranking, **draws)
+        by_identity = bootstrap_scores(ranking, groups=arguments[2], **draws)
+        pairs = evaluate_camera_pairs(*arguments, **options)
+        verification = evaluate_verification(*arguments, fprs=args.fpr, **options)
+
+    protocol = describe_protocol(feature_set, not args.keep_same_camera)
+    subject = describe_feature(feature_set, args.feature)
+    make_folder(args.out, '--out')
+    text = f'{subject}; {protocol}'
+    save_picture(draw_verification(verification, args.title, text), args.out / 'verification.png')
+    save_picture(draw_camera_pairs(pairs, args.title, text), args.out / 'camera_pairs.png')
+    record = {
+        'feature': args.feature,
+        'protocol': protocol,
+        'verification': verification_record(verification),
+        'camera_pairs': camera_pair_record(pairs),
+        'bootstrap': {
+            **draws,
+            'queries': {name: asdict(spread) for name, spread in by_query.items()},
+            'identities': {name: asdict(spread) for name, spread in by_identity.items()},
+        },
+    }
+    content = json.dumps(record, indent=2, allow_nan=False)
+    (args.out / 'analysis.json').write_text(content + '\n')
+    for part in (
+        text,
+        verification_text(verification),
+        camera_pair_text(pairs),
+        bootstrap_text(by_query, by_identity, args.samples),
+    ):
+        print(f'{part}\n')
+    print(f'{args.out}: verification.png, camera_pairs.png, analysis.json')
+
+
+def describe_feature(feature_set: FeatureSet, name: str) -> str:
+    """Say in a few words what is compared."""
+    if name == ALL and len(feature_set.names) > 1:
+        return f'all {len(feature_set.names)} features side by side'
+    return f'feature {feature_set.names[0] if name == ALL else name}'
+
+
+def verification_text(result: VerificationResult) -> str:
+    rows = [['wrongly accepted, at most', 'accept nearer than', 'wrongly accepted', 'found']]
+    for point in result.operating_points:
+        rows.append(
+            [
+                f'{100 * point.target_fpr:g}%',
+                f'{point.threshold:.4f}',
+                f'{100 * point.fpr:.4g}%',
+                f'{100 * point.tpr:.2f}%',
+            ]
+        )
+    found = 100 * (1 - result.eer)
+    rows.append(
+        ['equal errors', f'{result.eer_threshold:.4f}', f'{100 * result.eer:.4g}%', f'{found:.2f}%']
+    )
+    return (
+        f'Which distance means the same person? {result.num_same:,} pairs of the same person, '
+        f'{result.num_different:,} of different people; area under the ROC curve '
+        f'{result.auc:.4f}\n\n{markdown_table(rows)}'
+    )
+
+
+def camera_pair_text(result: CameraPairResult) -> str:
+    rank1, mean_ap = 100 * result.cmc[..., 0], 100 * result.mAP
+    rows = [['query \\ gallery', *(camera_name(c) for c in result.gallery_cameras.tolist())]]
+    for row, camera in enumerate(result.query_cameras.tolist()):
+        cells = [
+            f'{rank1[row, column]:.1f} / {mean_ap[row, column]:.1f}' if count else '-'
+            for column, count in enumerate(result.num_valid_queries[row].tolist())
+        ]
+        rows.append([camera_name(camera), *cells])
+    return (
+        'Which cameras find each other? Rank-1 / mAP in percent, each camera of the gallery alone'
+        f'\n\n{markdown_table(rows)}'
+    )
+
+
+def camera_name(camera: int) -> str:
+    return 'cam ?' if camera < 0 else f'cam {camera + 1}'
+
+
+def bootstrap_text(
+    by_query: dict[str, ScoreSpread], by_identity: dict[str, ScoreSpread], samples: int
+) -> str:
+    names = {'mAP': 'mAP', 'rank1': 'Rank-1', 'mINP': 'mINP'}
+    rows = [['score', 'value', 'other queries', '95%', 'other people', '95%']]
+    for name, title in names.items():
+        row = [title, f'{100 * by_query[name].score:.2f}']
+        for spread in (by_query[name], by_identity[name]):
+            row += [
+                f'{100 * spread.mean:.2f} ± {100 * spread.deviation:.2f}',
+                f'{100 * spread.low:.2f} to {100 * spread.high:.2f}',
+            ]
+        rows.append(row)
+    return (
+        f'How uncertain are the scores? Mean ± deviation of {samples} bootstrap samples, in percent'
+        f'\n\n{markdown_table(rows)}'
+    )
+
+
+def verification_record(result: VerificationResult) -> dict[str, Any]:
+    """The result as JSON can hold it; the histogram in few bins."""
+    edges, same, different = result.histogram(HISTOGRAM_BINS)
+    return {
+        'num_same': result.num_same,
+        'num_different': result.num_different,
+        'operating_points': [
+            {name: finite(value) for name, value in asdict(point).items()}
+            for point in result.operating_points
+        ],
+        'eer': result.eer,
+        'eer_threshold': result.eer_threshold,
+        'auc': result.auc,
+        'auc_error': result.auc_error,
+        'histogram': {
+            'edges': edges.tolist(),
+            'same': same.tolist(),
+            'different': different.tolist(),
+        },
+    }
+
+
+def camera_pair_record(result: CameraPairResult) -> dict[str, Any]:
+    """The result as JSON can hold it; null where no query has a match."""
+
+    def table(scores: Tensor) -> list[list[float | None]]:
+        return [[finite(score) for score in row] for row in scores.tolist()]
+
+    return {
+        'query_cameras': result.query_cameras.tolist(),
+        'gallery_cameras': result.gallery_cameras.tolist(),
+        'rank1': table(result.cmc[..., 0]),
+        'mAP': table(result.mAP),
+        'mINP': table(result.mINP),
+        'num_valid_queries': result.num_valid_queries.tolist(),
+        'num_gallery': result.num_gallery.tolist(),
+    }
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,29 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+from .option_actions import OptionAction
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = True) -> None:
+    """Add the arguments that training and testing share, named as everywhere in OpenMMLab.
+
+    Args:
+        parser: Parser to add them to.
+        needs_config: Whether there is nothing to do without a config file.
+    """
+    parser.add_argument('config', nargs=None if needs_config else '?', help='config file')
+    parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        help='overrides, e.g. model.head.num_classes=100 train_cfg.max_epochs=60',
+    )
+    parser.add_argument(
+        '--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='launcher'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

@@ -1,0 +1,1 @@
+"""Benchmarks: ``fusionreid benchmark ...``. Each prints one JSON line a measurement."""

@@ -1,0 +1,162 @@
+"""Measure the search engines of a gallery: time to build, queries a second, recall, size, memory.
+
+Prints one JSON line for each engine and size. The vectors are seeded and clustered as images of
+people are: some twenty of each identity, in a space of few strong directions. They are made a part
+at a time, and each measurement runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusionreid.cli.benchmarks.instruments import resident_peak
+from fusionreid.cli.option_actions import EngineOptions
+from fusionreid.gallery import Gallery
+from fusionreid.gallery.engines import engine_names
+
+IMAGES_PER_ID = 20
+PART = 10_000
+STRONG_DIRECTIONS = 64
+K = 10
+
+
+def make_part(number: int, rows: int, dim: int, seed: int, noise_seed: int) -> Tensor:
+    """Images of the identities of one part, (rows, dim) float32, not normalized.
+
+    Args:
+        number: Number of the part; other parts have other identities.
+        rows: Images, at most ``PART``.
+        dim: Width.
+        seed: Seed of the identities.
+        noise_seed: Seed of what differs between the images of an identity.
+    """
+    everywhere = torch.Generator().manual_seed(seed)
+    strength = torch.arange(1, STRONG_DIRECTIONS + 1).rsqrt()[:, None]
+    directions = torch.randn(STRONG_DIRECTIONS, dim, generator=everywhere) * strength
+    people = torch.Generator().manual_seed(seed + 1 + number)
+    identities = torch.randn(PART // IMAGES_PER_ID, STRONG_DIRECTIONS, generator=people)
+    noise = torch.Generator().manual_seed(noise_seed * 1_000_003 + number)
+    latent = identities[torch.arange(rows) % len(identities)]
+    latent = latent + 0.4 * torch.randn(rows, STRONG_DIRECTIONS, generator=noise)
+    return latent @ directions + 0.15 * torch.randn(rows, dim, generator=noise)
+
+
+def make_gallery_parts(size: int, dim: int, seed: int) -> Iterator[Tensor]:
+    """The gallery's vectors, a part at a time."""
+    for number, start in enumerate(range(0, size, PART)):
+        yield make_part(number, min(PART, size - start), dim, seed, noise_seed=1)
+
+
+def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Build, save and search one gallery."""
+    before = resident_peak()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = dict(type=name, **(args.engine_options or {}))
+        if name == 'milvus':
+            settings.setdefault('uri', str(Path(folder) / 'milvus.db'))
+        if name == 'exact':
+            settings['device'] = args.device
+        gallery = Gallery(engine=settings)
+        seconds = 0.0
+        for part in make_gallery_parts(size, args.dim, args.seed):
+            first = len(gallery)
+            start = time.perf_counter()
+            gallery.add(features=part, ids=range(first, first + len(part)))
+            seconds += time.perf_counter() - start
+        queries = make_part(0, min(args.queries, PART), args.dim, args.seed, noise_seed=2)
+        start = time.perf_counter()
+        gallery.search(queries[:1], K)  # an index that is made late is made here
+        seconds += time.perf_counter() - start
+        start = time.perf_counter()
+        gallery.search(queries, K)
+        all_seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        singles = queries[: args.single]
+        for query in singles:
+            gallery.search(query, K)
+        one_seconds = (time.perf_counter() - start) / len(singles)
+        peak = resident_peak() - before
+        start = time.perf_counter()
+        gallery.save(Path(folder) / 'index')
+        save_seconds = time.perf_counter() - start
+        files = [path for path in Path(folder).rglob('*') if path.is_file()]
+        return dict(
+            engine=name,
+            **{key: value for key, value in settings.items() if key not in ('type', 'uri')},
+            size=size,
+            dim=args.dim,
+            threads=torch.get_num_threads(),
+            build_seconds=round(seconds, 2),
+            save_seconds=round(save_seconds, 2),
+            queries=len(queries),
+            queries_per_second=round(len(queries) / all_seconds, 1),
+            one_query_ms=round(1000 * one_seconds, 2),
+            recall_at_10=round(gallery.measure_recall(K, args.recall_queries, args.seed), 4),
+            index_bytes=sum(path.stat().st_size for path in files),
+            peak_memory_mib=round(peak / 2**20, 1),
+        )
+
+
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        '--sizes', type=positive, nargs='+', default=[10_000, 100_000, 1_000_000], help='vectors'
+    )
+    parser.add_argument('--dim', type=positive, default=768, help='width of the vectors')
+    parser.add_argument(
+        '--engines',
+        nargs='+',
+        choices=engine_names(),
+        default=['exact', 'faiss_flat', 'faiss_ivfpq'],
+        help='engines; milvus stands for its embedded form unless uri is given',
+    )
+    parser.add_argument(
+        '--engine-options',
+        nargs='+',
+        action=EngineOptions,
+        help='settings for all chosen engines, e.g. probes=64',
+    )
+    parser.add_argument('--device', default='cpu', help="device of the engine 'exact'")
+    parser.add_argument(
+        '--queries', type=positive, default=1000, help='queries of the one large batch'
+    )
+    parser.add_argument(
+        '--single', type=positive, default=20, help='queries that come one at a time'
+    )
+    parser.add_argument(
+        '--recall-queries', type=positive, default=200, help='queries that recall is measured on'
+    )
+    parser.add_argument('--seed', type=int, default=0)
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse sizes that are too small."""
+    if min(args.sizes) <= K:
+        parser.error(f'--sizes must be more than {K}, the answers of a query: {min(args.sizes)}')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the figures."""
+    fresh = multiprocessing.get_context('spawn')
+    for size in args.sizes:
+        for name in args.engines:
+            with ProcessPoolExecutor(1, mp_context=fresh) as pool:
+                print(json.dumps(pool.submit(measure, name, size, args).result()), flush=True)

@@ -1,0 +1,91 @@
+"""The entry point ``fusionreid``: finds the command, reads its arguments, and tells mistakes."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+
+from fusionreid.errors import UserError
+from fusionreid.version import __version__
+
+from .commands import COMMANDS, GROUPS
+
+INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``fusionreid COMMAND [arguments]``.
+
+    Args:
+        argv: Command and arguments; those of the process otherwise.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        SystemExit: If arguments are wrong (2), or something that a person can mend is (1).
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ('-h', '--help', 'help'):
+        print(help_text())
+        return 0 if arguments else 2
+    if arguments[0] in ('-V', '--version'):
+        print(f'fusionreid {__version__}')
+        return 0
+    # A command is one word or two, such as `benchmark train`.
+    for words in (2, 1):
+        name = ' '.join(arguments[:words])
+        if name in COMMANDS:
+            return run_command(name, arguments[words:], f'fusionreid {name}')
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f', did you mean {close[0]!r}?' if close else '.'
+    print(f'error: there is no command {name!r}{hint} fusionreid --help lists all', file=sys.stderr)
+    return 2
+
+
+def run_command(name: str, argv: list[str] | None = None, prog: str | None = None) -> int:
+    """Run one command.
+
+    The only place where a :class:`~fusionreid.errors.UserError` is caught: its message becomes one
+    line. Every other exception is a mistake of the program and keeps its traceback.
+
+    Args:
+        name: Name of the command.
+        argv: Its arguments; those of the process otherwise.
+        prog: What the help calls it; the script's name otherwise.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        SystemExit: As for :func:`main`.
+    """
+    module = COMMANDS[name].load()
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    args = parser.parse_args(argv)
+    if hasattr(module, 'check_arguments'):
+        module.check_arguments(args, parser)
+    try:
+        return module.run(args) or 0
+    except UserError as error:
+        raise SystemExit(f'error: {error}') from error
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return INTERRUPTED
+
+
+def help_text() -> str:
+    """The commands in their groups."""
+    width = max(map(len, COMMANDS))
+    lines = ['usage: fusionreid COMMAND [arguments]', '', 'Person re-identification.']
+    for title, commands in GROUPS.items():
+        lines += ['', f'{title}:']
+        lines += [f'  {command.name:<{width}}  {command.summary}' for command in commands]
+    lines += ['', 'fusionreid COMMAND --help describes a command.']
+    return '\n'.join(lines)

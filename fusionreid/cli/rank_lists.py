@@ -1,0 +1,94 @@
+"""Draw queries with the gallery images found for them:
+``fusionreid rank-lists FEATURES_DIR -o rank_lists.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from torch.nn import functional as F
+
+from fusionreid.errors import ScoringError
+from fusionreid.evaluation import FeatureSet
+from fusionreid.evaluation.functional import rank_queries, top_k
+from fusionreid.visualization import draw_rank_lists, select_queries
+from fusionreid.visualization.saving import save_picture
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument('features_dir', help='folder of saved features (fusionreid test --out)')
+    parser.add_argument('-o', '--out', required=True, help='picture to write, e.g. rank_lists.png')
+    parser.add_argument(
+        '--features',
+        nargs='+',
+        default=['all'],
+        metavar='NAME',
+        help='features to rank by; several are concatenated (default: all)',
+    )
+    parser.add_argument(
+        '--num-queries', type=int, default=8, help='queries, from easy to hard (default: 8)'
+    )
+    parser.add_argument('--topk', type=int, default=10, help='answers a query (default: 10)')
+    parser.add_argument('--title', default='Rank lists')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Rank, and draw the picture."""
+    feature_set = FeatureSet.load(args.features_dir)
+    query, gallery = feature_set.split()
+    for role, part in (('query', query), ('gallery', gallery)):
+        if not len(part):
+            raise ScoringError(f'{args.features_dir} holds no {role} image')
+    # The features are L2-normalized once, over the whole vector, as for scoring.
+    query_features = F.normalize(query.select(args.features))
+    gallery_features = F.normalize(gallery.select(args.features))
+    average_precision, _, _ = rank_queries(
+        query_features,
+        gallery_features,
+        query.person_ids,
+        gallery.person_ids,
+        query.camera_ids,
+        gallery.camera_ids,
+        progress=sys.stderr.isatty(),
+    )
+    chosen = select_queries(average_precision.cpu().numpy(), args.num_queries)
+    found = top_k(
+        query_features[chosen],
+        gallery_features,
+        min(args.topk, len(gallery)),
+        query_ids=query.person_ids[chosen],
+        gallery_ids=gallery.person_ids,
+        query_cameras=query.camera_ids[chosen],
+        gallery_cameras=gallery.camera_ids,
+    )
+    picture = draw_rank_lists(
+        query_paths=[query.img_paths[index] for index in chosen],
+        query_ids=query.person_ids[chosen].tolist(),
+        query_cameras=query.camera_ids[chosen].tolist(),
+        gallery_paths=gallery.img_paths,
+        gallery_ids=gallery.person_ids.tolist(),
+        gallery_cameras=gallery.camera_ids.tolist(),
+        indices=found.indices.cpu().numpy(),
+        distances=found.distances.cpu().numpy(),
+        title=args.title,
+        protocol=describe(feature_set, args.features),
+        average_precision=average_precision[chosen].tolist(),
+    )
+    save_picture(picture, args.out)
+    print(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
+
+
+def describe(feature_set: FeatureSet, names: list[str]) -> str:
+    """States in one line what was ranked and how."""
+    known = feature_set.protocol
+    data = [str(known[key]) for key in ('dataset_name', 'release') if known.get(key)]
+    all_of_several = names == ['all'] and len(feature_set.names) > 1
+    parts = [
+        ' '.join(data),
+        f'all {len(feature_set.names)} features' if all_of_several else ' + '.join(names),
+        'Euclidean distance of L2-normalized vectors',
+        "the query's own identity seen by its own camera is left out",
+    ]
+    return '; '.join(part for part in parts if part)

@@ -1,0 +1,75 @@
+"""Render a data set: ``fusionreid render OUT [options]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from fusionreid.datasets.synthetic import LAYOUTS, SyntheticConfig, render_data_set
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    defaults = SyntheticConfig()
+    parser.add_argument('out', help='folder to write; must be missing or empty')
+    parser.add_argument(
+        '--ids-train', type=int, default=defaults.ids_train, help='people to train with'
+    )
+    parser.add_argument(
+        '--ids-test', type=int, default=defaults.ids_test, help='people to test with'
+    )
+    parser.add_argument(
+        '--images-per-camera',
+        type=int,
+        default=defaults.images_per_camera,
+        help='images of each person in each camera that they pass',
+    )
+    parser.add_argument('--cameras', type=int, help='cameras (default: as many as the layout has)')
+    parser.add_argument('--height', type=int, default=defaults.height, help='pixels')
+    parser.add_argument('--width', type=int, default=defaults.width, help='pixels')
+    parser.add_argument('--seed', type=int, default=defaults.seed)
+    parser.add_argument('--workers', type=int, help='processes (default: one per core)')
+    parser.add_argument('--layout', choices=LAYOUTS, default=defaults.layout)
+    parser.add_argument(
+        '--no-distractors',
+        action='store_true',
+        help='leave the ids -1 and 0 out of a Market-1501 gallery',
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Render, unless the folder holds this very data set."""
+    config = SyntheticConfig(
+        ids_train=args.ids_train,
+        ids_test=args.ids_test,
+        images_per_camera=args.images_per_camera,
+        cameras=args.cameras,
+        height=args.height,
+        width=args.width,
+        seed=args.seed,
+        layout=args.layout,
+        distractors=not args.no_distractors,
+    )
+    rendered = render_data_set(args.out, config, args.workers, RenderProgress())
+    print(f'{args.out}: {"rendered" if rendered else "already holds this data set"}')
+
+
+class RenderProgress:
+    """A line with a percentage and the time left; rewritten on a terminal, rare in a log."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.live = sys.stderr.isatty()
+        self.shown = -1.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self.shown < (0.2 if self.live else 5.0):
+            return
+        self.shown = now
+        speed = done / max(now - self.start, 1e-6)
+        left = f'{(total - done) / speed:.0f} s left, {speed:.0f} images/s' if done else 'starting'
+        line = f'rendering {done}/{total} images ({100 * done // total}%), {left}'
+        end = '\n' if done == total or not self.live else ''
+        print(f'\r{line:<72}' if self.live else line, end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,92 @@
+"""The config of a Runner, from a config file and the arguments of training and testing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from fusionreid.checkpoints import read_state_dict
+from fusionreid.config import merge_options, read_config
+from fusionreid.errors import ConfigError
+
+from .processes import check_parallelism, set_launcher
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Merge the config file with the arguments of :func:`add_common_arguments`.
+
+    Raises:
+        ConfigError: If there is no such file, it is no valid config, the options do not fit it, or
+            launcher and config do not fit the machine.
+    """
+    cfg = read_config(args.config)
+    if args.cfg_options:
+        merge_options(cfg, args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
+    for name in LOADERS:
+        if cfg.get(name) and args.data_root is not None:
+            cfg[name].dataset.data_root = args.data_root
+        if cfg.get(name) and not torch.accelerator.is_available():
+            cfg[name].pin_memory = False  # torch warns that there is nothing to lock pages for
+        if cfg.get(name) and cfg[name].get('num_workers') == 0:
+            # Settings of workers, which torch refuses where there are none.
+            cfg[name].persistent_workers = False
+            cfg[name].pop('prefetch_factor', None)
+    check_parallelism(cfg, args.launcher)
+    set_launcher(cfg, args.launcher, args.local_rank)
+    return cfg
+
+
+def check_checkpoint(path: str) -> None:
+    """Raise unless the path or URL is a readable file with a state dict.
+
+    Raises:
+        ConfigError: If there is no such file.
+        WeightsError: If it cannot be fetched, is damaged, holds code, or no weights.
+    """
+    if '://' not in path and not Path(path).is_file():
+        raise ConfigError(f'there is no checkpoint file {path!r} ({Path(path).absolute()})')
+    read_state_dict(path)
+
+
+def make_folder(path: str | Path, option: str) -> None:
+    """Make a folder now, since after the work it would be too late to find that it cannot be.
+
+    Args:
+        path: The folder.
+        option: What names it on the command line, for the error.
+
+    Raises:
+        ConfigError: If it cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'{option} {path} cannot be made: {error.strerror}') from error
+
+
+def set_precision(cfg: Config, precision: str | None) -> None:
+    """Choose the precision of training.
+
+    Args:
+        cfg: Config to change.
+        precision: ``'fp16'``, ``'bf16'``, ``'fp32'``, or None to leave it to the config.
+    """
+    if precision is None:
+        return
+    wrapper = cfg.optim_wrapper
+    wrapper.pop('dtype', None)
+    if precision == 'fp32':
+        wrapper.pop('loss_scale', None)
+        wrapper.type = 'OptimWrapper'
+    else:
+        wrapper.type = 'ReIDAmpOptimWrapper'
+        wrapper.dtype = dict(fp16='float16', bf16='bfloat16')[precision]

@@ -1,0 +1,181 @@
+"""Score a checkpoint: ``fusionreid test CONFIG [CHECKPOINT] [options]``, or features that were
+saved before: ``fusionreid test --from DIR [options]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from fusionreid.config import build_errors
+from fusionreid.errors import ConfigError
+from fusionreid.evaluation import FeatureSet
+from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
+from fusionreid.registry import DATASETS, METRICS
+
+from .arguments import add_common_arguments
+from .processes import leave_process_group, print_once
+from .runner_config import check_checkpoint, load_config, make_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_common_arguments(parser, needs_config=False)
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint; without one the untrained model is scored'
+    )
+    parser.add_argument(
+        '--from',
+        dest='saved',
+        metavar='DIR',
+        help='score the features that --out saved in this folder, without a model; a config may '
+        'say how',
+    )
+    parser.add_argument('--out', help='folder for the features and metrics.json')
+    parser.add_argument(
+        '--features', help='comma-separated names of the features to score, e.g. all,cnn_fused'
+    )
+    parser.add_argument(
+        '--rerank',
+        nargs='*',
+        type=name_and_number,
+        metavar='NAME=VALUE',
+        help='also score after k-reciprocal re-ranking; k1=20 k2=6 lambda_value=0.3 unless given',
+    )
+    parser.add_argument(
+        '--flip', action='store_true', help='average the features of each image and its mirror'
+    )
+    parser.add_argument(
+        '--datasets',
+        nargs='+',
+        metavar='[NAME:]TYPE=ROOT',
+        help='score on these data sets instead, in one table, e.g. Market1501=data/market1501 '
+        'MSMT17=data/msmt17 yard:MarketStyleDataset=data/yard',
+    )
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together."""
+    if args.saved is None and args.config is None:
+        parser.error('a config is needed, or --from DIR')
+    if args.saved is not None:
+        for name in ('checkpoint', 'flip', 'datasets', 'data_root'):
+            if getattr(args, name):
+                parser.error(f'--{name.replace("_", "-")} needs a model, --from uses none')
+        if args.config is None and (args.cfg_options or args.work_dir):
+            parser.error('--cfg-options and --work-dir need a config')
+
+
+def name_and_number(text: str) -> tuple[str, int | float]:
+    """Read an argument ``NAME=VALUE``."""
+    name, _, value = text.partition('=')
+    try:
+        return name, int(value) if value.isdigit() else float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not of the form NAME=NUMBER') from None
+
+
+def run(args: argparse.Namespace) -> None:
+    """Score, and keep the scores where that is asked for."""
+    if args.out:
+        make_folder(args.out, '--out')
+    with build_errors():
+        scores = score_saved(args) if args.saved else score_model(args)
+    if args.out and is_main_process():
+        (Path(args.out) / 'metrics.json').write_text(json.dumps(scores, indent=2) + '\n')
+    leave_process_group()
+
+
+def score_saved(args: argparse.Namespace) -> dict[str, float]:
+    """Score saved features."""
+    evaluator = dict(load_config(args).test_evaluator if args.config else dict(type='ReIDMetric'))
+    set_scoring(evaluator, args)
+    metric = METRICS.build(evaluator)
+    scores = metric.compute_metrics(FeatureSet.load(args.saved))
+    return {f'{metric.prefix}/{name}': score for name, score in scores.items()}
+
+
+def score_model(args: argparse.Namespace) -> dict[str, float]:
+    """Compute features and score them."""
+    cfg = build_config(args)
+    make_folder(cfg.work_dir, '--work-dir')
+    return Runner.from_cfg(cfg).test()
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    """Merge the config file with the command line."""
+    cfg = load_config(args)
+    if args.checkpoint is not None:
+        check_checkpoint(args.checkpoint)
+    elif args.saved is None:
+        print_once(cfg, 'no checkpoint given: the scores are those of the untrained model')
+    cfg.load_from = args.checkpoint
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
+    if not cfg.get('model') or not cfg.get('test_evaluator') or not cfg.get('test_dataloader'):
+        raise ConfigError(
+            f'{args.config} lacks a model, a test set or a metric: take one that has all, '
+            'such as fusionreid_vitb_r50_market1501'
+        )
+    if args.flip:
+        cfg.model.flip_test = True
+    set_scoring(cfg.test_evaluator, args)
+    if args.out:
+        cfg.test_evaluator.out_dir = args.out
+    if args.datasets:
+        set_test_datasets(cfg, args.datasets)
+    return cfg
+
+
+def set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:
+    """Put what the command line says of scoring into the metric's config."""
+    if args.features:
+        evaluator['features'] = args.features.split(',')
+    if args.rerank is not None:
+        evaluator['rerank'] = dict(args.rerank)
+        try:
+            RerankProtocol.from_config(evaluator['rerank'])
+        except ValueError as error:
+            raise ConfigError(f'--{error}') from error
+
+
+def set_test_datasets(cfg: Config, datasets: list[str]) -> None:
+    """Make the test one on several data sets.
+
+    Args:
+        cfg: Config to change.
+        datasets: ``[NAME:]TYPE=ROOT`` each; the root of a CsvDataset is its CSV file.
+
+    Raises:
+        ConfigError: If one is not of that form, or of an unknown type.
+    """
+    init_default_scope(cfg.default_scope)
+    pairs = []
+    for text in datasets:
+        kind, _, root = text.partition('=')
+        name, _, kind = kind.rpartition(':')
+        table = root.endswith('.csv')
+        if not root or DATASETS.get(kind) is None or table != (kind == 'CsvDataset'):
+            raise ConfigError(
+                f'--datasets {text}: [NAME:]TYPE=ROOT is expected, where TYPE is Market1501, '
+                'DukeMTMCReID, MSMT17, MarketStyleDataset, CsvDataset (with a .csv as ROOT) or '
+                'another data set class'
+            )
+        pair = dict(type=kind, data_root=root)
+        if table:
+            pair.update(data_root=str(Path(root).parent), ann_file=Path(root).name)
+        if name:
+            pair['dataset_name'] = name
+        pairs.append(pair)
+    cfg.test_cfg = dict(
+        cfg.test_cfg,
+        type='CrossDomainTestLoop',
+        datasets=pairs,
+        home=cfg.train_dataloader.dataset if cfg.get('train_dataloader') else None,
+    )

@@ -1,0 +1,19 @@
+"""Reading, merging and building configs."""
+
+from .building import build_errors
+from .counts import fill_in_counts, open_counts
+from .files import config_folder, find_config, packaged_configs, read_config
+from .literals import read_literals
+from .options import merge_options
+
+__all__ = [
+    'build_errors',
+    'config_folder',
+    'fill_in_counts',
+    'find_config',
+    'merge_options',
+    'open_counts',
+    'packaged_configs',
+    'read_config',
+    'read_literals',
+]

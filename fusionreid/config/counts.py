@@ -1,0 +1,58 @@
+"""Numbers of identities and cameras that a config leaves to the training set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config
+
+from fusionreid.registry import DATASETS
+
+
+def open_counts(model: dict[str, Any]) -> list[str]:
+    """Find the counts that the config of a model leaves open (None).
+
+    Args:
+        model: Config of :class:`~fusionreid.models.FusionReID`.
+
+    Returns:
+        Their dotted names in a whole config.
+
+    Example:
+        >>> open_counts(dict(head=dict(num_classes=None), branches=dict()))
+        ['model.head.num_classes']
+    """
+    found = []
+    if (model.get('head') or {}).get('num_classes', 0) is None:
+        found.append('model.head.num_classes')
+    for name, branch in model['branches'].items():
+        if branch and branch['backbone'].get('num_cameras', 0) is None:
+            found.append(f'model.branches.{name}.backbone.num_cameras')
+    return found
+
+
+def fill_in_counts(cfg: Config) -> dict[str, int]:
+    """Take counts that a config leaves open from its training set.
+
+    The configs for custom data leave them open; the config that is saved in the work dir has them.
+
+    Args:
+        cfg: Config to change.
+
+    Returns:
+        The counts that were filled in, by dotted name.
+
+    Raises:
+        DatasetError: If the training set cannot be read.
+    """
+    names = open_counts(cfg.model)
+    if not names:
+        return {}
+    dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[]))
+    dataset.full_init()
+    counts = {
+        name: dataset.metainfo['num_ids' if name.endswith('num_classes') else 'num_cameras']
+        for name in names
+    }
+    cfg.merge_from_dict(counts)
+    return counts

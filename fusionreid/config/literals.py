@@ -1,0 +1,82 @@
+"""The one reader of configs in files that are not trusted: literal values, and nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from fusionreid.errors import ConfigError
+
+# MMEngine imports whatever a dotted type names; only these packages may be meant.
+_TYPE = re.compile(r'(?:(?:fusionreid|mmpretrain|mmcv|mmengine)\.)?\w+')
+
+
+def read_literals(text: str, names: tuple[str, ...], source: str) -> dict[str, Any]:
+    """Read top-level settings of a config as MMEngine writes it, without running it.
+
+    Args:
+        text: Config text, such as ``meta['cfg']`` of a checkpoint.
+        names: Settings to read; the others may be anything.
+        source: Where the text is from, for errors.
+
+    Returns:
+        The settings that are there. ``dict(name=value)`` is read like ``{'name': value}``.
+
+    Raises:
+        ConfigError: If a setting is more than literal values, or names a type outside of the
+            OpenMMLab packages.
+
+    Example:
+        >>> read_literals('a = dict(b=[1, 2.5])\\nc = open("x")', ('a',), 'an example')
+        {'a': {'b': [1, 2.5]}}
+    """
+    try:
+        body = ast.parse(text).body
+        settings = {
+            node.targets[0].id: _literal(node.value)
+            for node in body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id in names
+        }
+    except (SyntaxError, TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f'the config in {source} is not made of literal values ({error}): give the config file '
+            f'itself'
+        ) from error
+    for kind in _types(settings):
+        if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+            raise ConfigError(
+                f'the config in {source} names the type {kind!r}, which is none of a model: if you '
+                f'trust it, give the config file itself'
+            )
+    return settings
+
+
+def _types(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        if 'type' in value:
+            yield value['type']
+        for item in value.values():
+            yield from _types(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _types(item)
+
+
+def _literal(node: ast.expr) -> Any:
+    """Read what stands to the right of an assignment; raises for more than literals."""
+    if isinstance(node, ast.Call):
+        is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args
+        if not is_dict or any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError(f'line {node.lineno} calls something')
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        values = [_literal(item) for item in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    if isinstance(node, ast.Dict):
+        items = zip(node.keys, node.values, strict=True)
+        return {ast.literal_eval(key): _literal(value) for key, value in items}
+    return ast.literal_eval(node)

@@ -1,0 +1,72 @@
+"""Finding the folder of a data set, and what is said when it is missing or laid out otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from fusionreid.errors import DatasetNotFoundError
+
+
+def candidate_roots(data_root: str, folder_names: Sequence[str]) -> list[str]:
+    """List the existing folders that ``data_root`` may mean.
+
+    Args:
+        data_root (str): The data set's folder, or a folder that contains it under one of
+            ``folder_names``. When it does not exist but its last part is one of these names, the
+            other names are looked for beside it: ``data/market1501`` then finds
+            ``data/Market-1501-v15.09.15``.
+        folder_names (Sequence[str]): Official and short names of the data set's folder.
+
+    Returns:
+        list[str]: Existing folders, ``data_root`` itself first; each once, even if links give it
+        several names.
+    """
+    data_root = os.path.normpath(data_root)
+    if os.path.isdir(data_root):
+        paths = [data_root, *(os.path.join(data_root, name) for name in folder_names)]
+    elif os.path.basename(data_root) in folder_names:
+        parent = os.path.dirname(data_root)
+        paths = [os.path.join(parent, name) for name in folder_names]
+    else:
+        paths = []
+    roots: list[str] = []
+    for path in paths:
+        if os.path.isdir(path) and not any(os.path.samefile(path, root) for root in roots):
+            roots.append(path)
+    return roots
+
+
+def layout_error(
+    dataset_name: str, data_root: str, folder_names: Sequence[str], layout: str
+) -> DatasetNotFoundError:
+    """Build the error for a root that is missing or holds something else.
+
+    Args:
+        dataset_name (str): Such as ``'Market-1501'``.
+        data_root (str): As given by the user.
+        folder_names (Sequence[str]): Names under which a parent folder may hold the data set.
+        layout (str): What the data set's folder must contain.
+
+    Returns:
+        DatasetNotFoundError: It names the path, what was expected, what is there and what to do.
+    """
+    where = os.path.abspath(data_root)
+    if not os.path.exists(data_root):
+        problem = f"{dataset_name}: data_root '{data_root}' ({where}) does not exist."
+    elif not os.path.isdir(data_root):
+        problem = f"{dataset_name}: data_root '{data_root}' ({where}) is a file, not a folder."
+    else:
+        entries = sorted(os.listdir(data_root))
+        found = ', '.join(entries[:8]) + (' ...' if len(entries) > 8 else '')
+        problem = (
+            f"{dataset_name}: data_root '{data_root}' ({where}) is not laid out as expected; "
+            f'it contains: {found or "nothing"}.'
+        )
+    expected = f'Expected a folder with {layout}'
+    if folder_names:
+        expected += f', or its parent (folder name one of {", ".join(folder_names)})'
+    return DatasetNotFoundError(
+        f'{problem} {expected}. Put or link the data there, or set data_root of the data sets in '
+        f'the config to where they are.'
+    )

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from fusionreid.errors import WeightsError
+from fusionreid.registry import HOOKS
+
+LISTED = 4
+
+
+@HOOKS.register_module()
+class WeightCoverageHook(Hook):
+    """Refuses to start training from a checkpoint in which little of the model is found.
+
+    mmengine only warns, and trains from noise. The heads do not count: they belong to the
+    identities of one data set.
+
+    Args:
+        least: Share of the parameters outside the heads that must be found under their name and in
+            their shape.
+    """
+
+    def __init__(self, least: float = 0.9) -> None:
+        self.least = least
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare names and shapes.
+
+        Raises:
+            WeightsError: Naming the share and the first parameters that are not there.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        given = checkpoint.get('state_dict', checkpoint)
+        shapes = {name.removeprefix('module.'): value.shape for name, value in given.items()}
+        wanted = {
+            name: weight
+            for name, weight in model.named_parameters()
+            if not name.startswith('heads.')
+        }
+        absent = [name for name, weight in wanted.items() if shapes.get(name) != weight.shape]
+        total = sum(weight.numel() for weight in wanted.values())
+        found = total - sum(wanted[name].numel() for name in absent)
+        if found < self.least * total:
+            more = ', ...' if len(absent) > LISTED else ''
+            raise WeightsError(
+                f'load_from={runner._load_from} holds {found / total:.0%} of the model, at least '
+                f'{self.least:.0%} are expected; not there, or of another shape: '
+                f'{", ".join(absent[:LISTED])}{more}. To start a branch from weights of another '
+                "project, set its backbone's init_cfg"
+            )

@@ -1,0 +1,84 @@
+"""What each feature of a model, and their concatenation, is worth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .feature_set import ALL, ROLES, FeatureSet
+from .functional import RankingResult, evaluate_ranking
+
+# The concatenation of features of length 1 each; ``all`` is normalized once, over the whole vector.
+ALL_EACH_NORMALIZED = 'all_each_normalized'
+
+
+def compare_features(
+    feature_set: FeatureSet, remove_same_camera: bool = True
+) -> dict[str, RankingResult]:
+    """Rank by every feature alone and by their concatenation in two ways.
+
+    Every vector that is ranked by has length 1. The paper (arXiv 2412.17239) normalizes the
+    concatenation once, so that a feature with larger values weighs more; with
+    ``all_each_normalized`` all features weigh the same.
+
+    Args:
+        feature_set: Features of queries and gallery.
+        remove_same_camera: Whether gallery images of the query's identity and camera are removed
+            first.
+
+    Returns:
+        Result by name: the features in column order, ``all``, ``all_each_normalized``. A single
+        feature has no concatenations.
+
+    Raises:
+        ValueError: If there is no query, no gallery image, or no query with a match.
+    """
+    for role in ROLES:
+        if not len(feature_set.rows(role)):
+            raise ValueError(f'there is no {role} image among the {len(feature_set)} of the set')
+    features: dict[str, Tensor] = {name: feature_set.select(name) for name in feature_set.names}
+    if len(features) > 1:
+        each_normalized = torch.cat([normalize(block) for block in features.values()], dim=1)
+        features[ALL] = feature_set.select(ALL)
+        features[ALL_EACH_NORMALIZED] = each_normalized
+    query, gallery = feature_set.rows('query'), feature_set.rows('gallery')
+    return {
+        name: evaluate_ranking(
+            normalize(vectors[query]),
+            normalize(vectors[gallery]),
+            feature_set.person_ids[query],
+            feature_set.person_ids[gallery],
+            feature_set.camera_ids[query],
+            feature_set.camera_ids[gallery],
+            remove_same_camera=remove_same_camera,
+        )
+        for name, vectors in features.items()
+    }
+
+
+def weigh_features(feature_set: FeatureSet) -> dict[str, float]:
+    """Measure each feature's share of the concatenation that is normalized once.
+
+    Args:
+        feature_set: The features.
+
+    Returns:
+        By feature, its part of the squared length of the concatenation, averaged over the images;
+        in [0, 1], 1 in total.
+    """
+    whole = normalize(feature_set.select(ALL).double())
+    blocks = whole.split(list(feature_set.widths.values()), dim=1)
+    return {
+        name: float(block.square().sum(1).mean())
+        for name, block in zip(feature_set.names, blocks, strict=True)
+    }
+
+
+def headline_scores(result: RankingResult) -> dict[str, float]:
+    """The scores that the tables show, in percent: ``mAP``, ``Rank-1`` and ``mINP``."""
+    return {
+        'mAP': 100 * result.mAP,
+        'Rank-1': 100 * float(result.cmc[0]),
+        'mINP': 100 * result.mINP,
+    }

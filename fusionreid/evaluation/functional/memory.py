@@ -1,0 +1,75 @@
+"""How much work fits into a given amount of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+CPU = torch.device('cpu')
+# What every scoring function may use on top of its inputs unless told otherwise, in bytes: 1 GiB.
+DEFAULT_MEMORY_LIMIT = 1 << 30
+# More rows than these gain nothing: the matrix product is already at full speed, and a group of
+# this size amortizes the cost of its tensor operations. A GPU has to be started for each of them.
+MAX_BLOCK_ROWS = 2048
+MAX_GROUP_ROWS = 64
+MAX_GROUP_ROWS_ON_GPU = 1024
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """How queries are cut up: ``block`` rows share a matrix product, ``group`` a ranking."""
+
+    block: int
+    group: int
+    workers: int
+    spare: int
+
+
+def plan_rows(
+    memory_limit: int,
+    *,
+    fixed: int,
+    per_block_row: int,
+    per_group_row: int,
+    what: str,
+    workers: int = 1,
+    device: torch.device = CPU,
+) -> RowPlan:
+    """Choose how many query rows are worked on at once, before any work starts.
+
+    Args:
+        memory_limit: bytes that may be used on top of the inputs.
+        fixed: bytes needed whatever the number of rows.
+        per_block_row: bytes for each row of a block.
+        per_group_row: further bytes, at worst, for each row of a group.
+        what: the task in words, for the error.
+        workers: groups that are worked on at the same time, if memory allows.
+        device: where they are worked on.
+
+    Returns:
+        The plan; each worker has ``spare`` bytes for temporaries that are cut to size.
+
+    Raises:
+        TypeError: the limit is no whole number.
+        ValueError: not even one row fits.
+    """
+    if not isinstance(memory_limit, int):
+        raise TypeError(f'memory_limit must be a whole number of bytes, got {memory_limit!r}')
+    least = fixed + per_block_row + 2 * per_group_row
+    if memory_limit < least:
+        raise ValueError(
+            f'memory_limit={memory_limit} bytes is too small for {what}: '
+            f'at least {least} bytes are needed'
+        )
+    free = memory_limit - fixed
+    # Half for groups, each with some spare room, the rest for the block that they are cut from.
+    rows = max(1, free // 2 // (per_group_row + per_block_row))
+    workers = max(1, min(workers, rows // 2))
+    most = MAX_GROUP_ROWS if device.type == 'cpu' else MAX_GROUP_ROWS_ON_GPU
+    group = max(1, min(most, rows // (2 * workers)))
+    block = (free - workers * 2 * group * per_group_row) // max(per_block_row, 1)
+    block = max(1, min(MAX_BLOCK_ROWS, block))
+    return RowPlan(
+        block=block, group=min(group, block), workers=workers, spare=group * per_group_row
+    )

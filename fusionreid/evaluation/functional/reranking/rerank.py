@@ -1,0 +1,254 @@
+"""k-reciprocal re-ranking (Zhong et al., CVPR 2017), exact and in bounded memory.
+
+The original keeps three N x N matrices, for N points: queries and gallery together. But a point's
+encoding is not zero at a few of its neighbors only; so the nearest neighbors of every point are
+kept, and all that follows is sparse.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..distances import TILE_BYTES, FeatureKeys
+from ..nearest_neighbors import Neighbors, PointSet, nearest_neighbors
+from ..progress import Progress
+from ..workers import start_workers, worker_count
+from .k_reciprocal import CPU, add_overlaps, average_rows, encode
+from .plan import plan_reranking
+from .sparse_rows import SparseRows
+
+DEFAULT_MEMORY = 4 << 30
+# Queries whose sums are made together: few, so that they stay in the cache of a core.
+GROUP_QUERIES = 16
+
+
+@torch.no_grad()
+def k_reciprocal_rerank(
+    query_features: Tensor,
+    gallery_features: Tensor,
+    *,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+    memory_limit: int = DEFAULT_MEMORY,
+    progress: bool = False,
+) -> Tensor:
+    """Compute the k-reciprocal re-ranked distances of all queries to the gallery.
+
+    The distance is ``(1 - lambda) * jaccard + lambda * d``: ``d`` the squared Euclidean distance
+    divided by the largest one of the query to any query or gallery image, ``jaccard`` the Jaccard
+    distance of the k-reciprocal encodings (equation 12 of Zhong et al., "Re-ranking Person
+    Re-identification with k-reciprocal Encoding", CVPR 2017). Neighbors at the same distance
+    stand in order, queries before gallery; a point is its own first neighbor.
+
+    Args:
+        query_features: shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: shape (g, d), same device.
+        k1: neighbors among which reciprocal ones are looked for, 1..q + g - 1.
+        k2: neighbors over which the encodings are averaged, the point itself included, 1..q + g; 1
+            averages nothing.
+        lambda_value: weight of the original distance, 0..1.
+        memory_limit: bytes that may be used on top of the features and the result; checked before
+            work starts.
+        progress: show an estimate of time and memory, then a line for each step, on stderr.
+
+    Returns:
+        Distances in [0, 1], (q, g) float32 (float64 for float64 features), on the device of the
+        features. For a matrix too large for memory take :func:`reranked_blocks`.
+
+    Raises:
+        TypeError: not floating point tensors.
+        ValueError: a number out of its range, bad features, or a memory limit that is too small.
+
+    Example:
+        >>> query = torch.tensor([[0.0, 0.0]])
+        >>> gallery = torch.tensor([[0.1, 0.0], [3.0, 0.0], [3.1, 0.0]])
+        >>> k_reciprocal_rerank(query, gallery, k1=1, k2=1).argsort().tolist()
+        [[0, 1, 2]]
+    """
+    job = _Job(query_features, gallery_features, k1, k2, lambda_value, memory_limit, progress)
+    result = torch.empty(
+        job.num_query, job.num_gallery, dtype=job.dtype, device=query_features.device
+    )
+    done = 0
+    for block in job.blocks():
+        result[done : done + len(block)] = block
+        done += len(block)
+    return result
+
+
+@torch.no_grad()
+def reranked_blocks(
+    query_features: Tensor,
+    gallery_features: Tensor,
+    *,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+    memory_limit: int = DEFAULT_MEMORY,
+    progress: bool = False,
+) -> Iterator[Tensor]:
+    """Compute the distances of :func:`k_reciprocal_rerank` a block of query rows at a time.
+
+    :func:`evaluate_distances` scores them as they come.
+
+    Args: those of :func:`k_reciprocal_rerank`; ``memory_limit`` includes one block that is held by
+        the caller.
+
+    Returns:
+        Iterator over distances of shape (rows, g), in the order of the queries; the rows sum up to
+        q. The arguments are checked at once, the work starts with the first block.
+
+    Raises:
+        TypeError, ValueError: as :func:`k_reciprocal_rerank`.
+    """
+    job = _Job(query_features, gallery_features, k1, k2, lambda_value, memory_limit, progress)
+    return job.blocks()
+
+
+class _Job:
+    """One re-ranking: checked and planned when made, done by :meth:`blocks`."""
+
+    def __init__(
+        self,
+        query: Tensor,
+        gallery: Tensor,
+        k1: int,
+        k2: int,
+        lambda_value: float,
+        memory_limit: int,
+        progress: bool,
+    ) -> None:
+        checked = FeatureKeys(query, gallery)
+        self.query, self.gallery, self.dtype = checked.query, checked.gallery, checked.dtype
+        self.num_query, self.num_gallery = len(query), len(gallery)
+        self.total, self.width = self.num_query + self.num_gallery, query.shape[1]
+        _check_count('k1', k1, self.total - 1, 'the number of the other queries and gallery images')
+        _check_count('k2', k2, self.total, 'the number of queries and gallery images')
+        if not 0 <= lambda_value <= 1:
+            raise ValueError(
+                f'lambda_value={lambda_value} is outside 0..1, the weight of the original distance'
+            )
+        self.k1, self.k2, self.lambda_value = k1, k2, lambda_value
+        self.progress = progress
+        self.largest = max(checked.largest, float(checked.query_norms.max()))
+        self.plan = plan_reranking(
+            self.num_query,
+            self.num_gallery,
+            self.width,
+            self.dtype,
+            query.device,
+            k1,
+            k2,
+            memory_limit,
+        )
+
+    def blocks(self) -> Iterator[Tensor]:
+        """The distances, a block of rows at a time."""
+        with torch.no_grad():
+            points = self._points()
+            if self.progress:
+                self._announce(points)
+            vectors, lists, farthest = self._encodings(points)
+        meter = Progress('re-ranking queries', self.num_query, self.progress)
+        for start in range(0, self.num_query, self.plan.block):
+            rows = slice(start, min(start + self.plan.block, self.num_query))
+            yield self._block(points, vectors, lists, farthest, rows)
+            meter.update(rows.stop)
+
+    def _points(self) -> PointSet:
+        features = self.query.new_empty(self.total, self.width, dtype=self.dtype)
+        features[: self.num_query] = self.query
+        features[self.num_query :] = self.gallery
+        # Squares of very small or large features would leave the range of floating point numbers.
+        # A power of two, so that nothing is rounded.
+        _, exponent = math.frexp(self.largest)
+        return PointSet(features.mul_(math.ldexp(1.0, min(-exponent, 126))))
+
+    def _encodings(self, points: PointSet) -> tuple[SparseRows, SparseRows, Tensor]:
+        """Encodings of the queries, those of the gallery by columns, and the largest distances."""
+        neighbors = nearest_neighbors(
+            points,
+            max(self.k1 + 1, self.k2),
+            tile=self.plan.tile,
+            memory_limit=self.plan.search_bytes,
+            progress=self.progress,
+        )
+        farthest = neighbors.farthest
+        neighbors = Neighbors(
+            neighbors.indices.to(CPU), neighbors.squares.to(CPU), farthest.to(CPU)
+        )
+        room, show = self.plan.max_entries, self.progress
+        vectors = encode(points, neighbors, self.k1, max_entries=room, progress=show)
+        query, gallery = neighbors.indices[:, : self.k2].split([self.num_query, self.num_gallery])
+        means = average_rows(vectors, gallery, 'gallery', max_entries=room, progress=show)
+        room -= len(means.values)
+        lists = means.transpose(self.total)
+        del means
+        means = average_rows(vectors, query, 'queries', max_entries=room, progress=show)
+        return means, lists, farthest
+
+    @torch.no_grad()
+    def _block(
+        self,
+        points: PointSet,
+        vectors: SparseRows,
+        lists: SparseRows,
+        farthest: Tensor,
+        rows: slice,
+    ) -> Tensor:
+        """Distances of the queries ``rows``, (R, g)."""
+        overlap = torch.zeros(rows.stop - rows.start, self.num_gallery, dtype=self.dtype)
+
+        def add(first: int) -> None:
+            group = slice(first, min(first + GROUP_QUERIES, rows.stop))
+            out = overlap[first - rows.start : group.stop - rows.start]
+            add_overlaps(vectors, group, lists, out)
+
+        with start_workers(worker_count(CPU)) as run:
+            run(add, range(rows.start, rows.stop, GROUP_QUERIES))
+        overlap = overlap.to(farthest.device)
+        out = torch.empty_like(overlap)
+        step = max(1, TILE_BYTES // (self.dtype.itemsize * self.width))
+        left = points.tile(rows)
+        own = points.squares[rows, None].to(self.dtype)
+        with torch.autocast(out.device.type, enabled=False):
+            for start in range(self.num_query, self.total, step):
+                columns = slice(start, min(start + step, self.total))
+                squares = points.squares[columns].to(self.dtype)
+                part = left @ points.tile(columns).T
+                part.mul_(-2).add_(squares).add_(own).clamp_min_(0)
+                out[:, start - self.num_query : columns.stop - self.num_query] = part
+        out.mul_(self.lambda_value / farthest[rows, None])
+        # Each encoding sums to 1: the union has the weight 2 less that of the overlap.
+        jaccard = overlap.div_(2 - overlap).neg_().add_(1)
+        return out.add_(jaccard, alpha=1 - self.lambda_value)
+
+    def _announce(self, points: PointSet) -> None:
+        """Say how long it will take and how much memory, judging by one product."""
+        side = min(self.plan.tile, self.total)
+        tile = points.tile(slice(0, side))
+        for _ in range(2):  # The first one warms up.
+            start = time.perf_counter()
+            float((tile @ tile.T)[0, 0])
+            seconds = time.perf_counter() - start
+        pairs = self.total**2 / 2 + self.num_query * self.num_gallery
+        seconds *= 1.5 * pairs / side**2
+        lists = min((self.k1 + 1) * self.k2, self.total) ** 2 / 2
+        seconds += (self.num_query * lists * 8e-9 + self.total * 2e-5) / worker_count(CPU)
+        print(
+            f're-ranking {self.num_query} queries in a gallery of {self.num_gallery}: about '
+            f'{seconds:.0f} s and {self.plan.bytes / 2**30:.2f} GiB on top of the features',
+            file=sys.stderr,
+        )
+
+
+def _check_count(name: str, value: int, most: int, meaning: str) -> None:
+    if not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f'{name}={value} is not a whole number in 1..{most}, {meaning}')

@@ -1,0 +1,19 @@
+"""What finds the nearest items, each engine registered by its name in ``SEARCH_ENGINES``."""
+
+from .base import Hits, SearchEngine
+from .build import build_engine, engine_names
+from .exact import ExactEngine
+from .faiss_flat import FaissFlatEngine
+from .faiss_ivfpq import FaissIVFPQEngine
+from .milvus import MilvusEngine
+
+__all__ = [
+    'ExactEngine',
+    'FaissFlatEngine',
+    'FaissIVFPQEngine',
+    'Hits',
+    'MilvusEngine',
+    'SearchEngine',
+    'build_engine',
+    'engine_names',
+]

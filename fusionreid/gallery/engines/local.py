@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from fusionreid.errors import GalleryError
+from fusionreid.utils.device import find_device
+from fusionreid.utils.files import save_tensors
+
+from ..items import GalleryFilter, Items, ItemTable
+from .base import Hits, SearchEngine
+
+FEATURES_FILE = 'features.safetensors'
+ITEMS_FILE = 'items.csv'
+COLUMNS = ('item_id', 'path', 'person_id', 'camera_id')
+BLOCK_ROWS = 8192
+GROWTH = 1.5
+
+
+class LocalEngine(SearchEngine):
+    """Items and features in the memory of this process.
+
+    The features of a gallery that was read from disk are mapped, not read: they take memory only
+    where they are used. Storage grows by half its size, so that adding is amortized.
+
+    Args:
+        device: Where the features are kept.
+    """
+
+    def __init__(self, device: str | torch.device = 'cpu') -> None:
+        self.device = find_device(device)
+        self.table = ItemTable()
+        self._storage = torch.empty(0, 0)
+
+    def open(self, width: int, label: str) -> None:
+        self._storage = torch.empty(0, width, device=self.device)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def width(self) -> int:
+        """Width D of the features."""
+        return self._storage.shape[1]
+
+    @property
+    def features(self) -> Tensor:
+        """The features (N, D), in the order of their arrival."""
+        return self._storage[: len(self.table)]
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        return {item_id for item_id in ids if self.table.row(item_id) is not None}
+
+    def add(self, items: Items, features: Tensor) -> None:
+        start, stop = len(self.table), len(self.table) + len(items)
+        if stop > len(self._storage):
+            rows = max(stop, int(len(self._storage) * GROWTH))
+            storage = torch.empty(rows, self.width, device=self.device)
+            storage[:start] = self._storage[:start]
+            self._storage = storage
+        self._storage[start:stop] = features.to(self.device)
+        self.table.append(items)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        keep = np.ones(len(self.table), dtype=bool)
+        keep[[self.table.row(item_id) for item_id in ids]] = False
+        self._keep(keep)
+        self.table.keep(keep)
+
+    def _keep(self, keep: np.ndarray) -> None:
+        """Close the gaps where the mask ``keep`` (N,) is False, a block at a time."""
+        target = 0
+        for start in range(0, len(keep), BLOCK_ROWS):
+            rows = torch.from_numpy(np.flatnonzero(keep[start : start + BLOCK_ROWS]) + start)
+            self._storage[target : target + len(rows)] = self._storage[rows.to(self.device)]
+            target += len(rows)
+
+    def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
+        mask = self.table.mask(wanted)
+        k = min(k, len(self.table) if mask is None else int(mask.sum()))
+        if k == 0:
+            empty = Items([], [], [], [])
+            return Hits(empty, np.zeros(len(queries), np.int64), np.zeros(0, np.float32))
+        rows, distances = self._nearest(queries.to(self.device), k, mask)
+        items = self.table.items.take(rows.flatten().tolist())
+        counts = np.full(len(queries), k, dtype=np.int64)
+        return Hits(items, counts, distances.flatten().cpu().numpy())
+
+    @abstractmethod
+    def _nearest(self, queries: Tensor, k: int, mask: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        """Find rows.
+
+        Args:
+            queries: Queries (Q, D).
+            k: Rows wanted, at most as many as pass.
+            mask: Which rows pass, (N,) bool; None for all.
+
+        Returns:
+            Rows and distances, (Q, k) each, nearest first.
+        """
+
+    def feature_blocks(self) -> Iterator[Tensor]:
+        yield from self.features.split(BLOCK_ROWS)
+
+    def write(self, folder: Path) -> None:
+        text = io.StringIO()
+        # Everything quoted: the writer sees no need to quote a carriage return, which ends a row.
+        writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)
+        writer.writerow(COLUMNS)
+        items = self.table.items
+        writer.writerows(
+            zip(items.ids, items.paths, items.person_ids, items.camera_ids, strict=True)
+        )
+        content = text.getvalue().encode('utf-8', 'surrogateescape')
+        write_durably(folder / ITEMS_FILE, content)
+        # The checksum ties the two files together.
+        checksum = hashlib.sha256(content).hexdigest()
+        path = folder / FEATURES_FILE
+        save_tensors(path, {'features': self.features}, {'items': checksum})
+        sync(path)
+
+    def read(self, folder: Path, width: int, label: str) -> None:
+        path = folder / FEATURES_FILE
+        try:
+            with safe_open(path, framework='pt') as file:
+                checksum = (file.metadata() or {}).get('items')
+                features = file.get_tensor('features')
+        except SafetensorError as error:
+            raise GalleryError(f'{path} is damaged: {error}') from error
+        content = (folder / ITEMS_FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != checksum:
+            raise GalleryError(
+                f'{folder / ITEMS_FILE} was changed after it was saved: its checksum differs'
+            )
+        text = io.StringIO(content.decode('utf-8', 'surrogateescape'), newline='')
+        columns = list(zip(*csv.reader(text), strict=True))
+        ids, paths, people, cameras = (list(column[1:]) for column in columns)
+        if features.shape != (len(ids), width):
+            raise GalleryError(
+                f'{path} holds features of shape {tuple(features.shape)}, expected '
+                f'({len(ids)}, {width})'
+            )
+        self._storage = features.to(self.device)
+        self.table.append(Items(ids, paths, list(map(int, people)), list(map(int, cameras))))
+
+
+def write_durably(path: Path, content: bytes | np.ndarray) -> None:
+    """Write a file and wait until it is on the disk."""
+    with open(path, 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Wait until a file that something else wrote is on the disk."""
+    with open(path, 'rb') as file:
+        os.fsync(file.fileno())

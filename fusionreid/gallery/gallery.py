@@ -1,0 +1,522 @@
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusionreid.apis.feature_extractor import FeatureExtractor, Image
+from fusionreid.apis.feature_spec import FeatureSpec
+from fusionreid.errors import GalleryError
+from fusionreid.evaluation.functional import top_k
+from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.utils.files import file_sha256
+from fusionreid.utils.integers import UNKNOWN, as_integer, as_integers, clamp_unknown
+
+from .engines import SearchEngine, build_engine
+from .items import GalleryFilter, Items
+from .search_result import GallerySearchResult
+from .versioned_folder import load_generation, save_generation
+
+Features = Tensor | np.ndarray
+# Distances that agree to this are the same when recall is measured; Milvus computes in float32.
+RECALL_TOLERANCE = 1e-4
+# Features that are converted at once.
+ADDED_ROWS = 8192
+
+
+@dataclass
+class AddReport:
+    """What came of adding images.
+
+    Attributes:
+        added: Number of items that are in the gallery now and were not before.
+        failed: Reasons by id for the images that cannot be decoded; each names its file.
+    """
+
+    added: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Gallery:
+    """Images that can be searched by a query image.
+
+    An item is an image with its feature, and a unique id, its identity and camera where they are
+    known. Features are L2-normalized, and compared by Euclidean distance.
+
+    Args:
+        extractor: Model that turns images into features; None for a gallery of features that were
+            computed elsewhere.
+        engine: What finds the nearest: ``'exact'``, ``'faiss_flat'``, ``'faiss_ivfpq'`` or
+            ``'milvus'``, or a config such as ``dict(type='faiss_ivfpq', probes=64)``. What Milvus
+            holds in the collection is in the gallery from the start.
+
+    Raises:
+        GalleryError: If there is no such engine, or it cannot work here.
+
+    Example:
+        >>> import torch
+        >>> gallery = Gallery()
+        >>> gallery.add(features=torch.eye(3), ids=['a', 'b', 'c'], camera_ids=[0, 0, 1]).added
+        3
+        >>> gallery.search(torch.tensor([[1.0, 0.1, 0.2]]), k=2, exclude_cameras=[1]).ids.tolist()
+        [['a', 'b']]
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor | None = None,
+        engine: str | dict[str, Any] = 'exact',
+    ) -> None:
+        self._extractor = extractor
+        self._device: str | torch.device = 'cpu'
+        self.spec: FeatureSpec | None = None
+        # States of index folders that hold nothing that is not in this gallery.
+        self._generations: set[str] = set()
+        self.engine: SearchEngine = build_engine(engine)
+        if extractor is not None:
+            self._open(extractor.spec)
+        elif (width := self.engine.attach()) is not None:
+            self.spec = FeatureSpec(width=width)
+
+    def __len__(self) -> int:
+        return len(self.engine) if self.spec is not None else 0
+
+    def __contains__(self, item_id: str) -> bool:
+        return bool(self.known([item_id]))
+
+    def known(self, ids: Iterable[str | int]) -> set[str]:
+        """Those of the ids that are in the gallery."""
+        return self.engine.known([str(item_id) for item_id in ids]) if self.spec else set()
+
+    def _open(self, spec: FeatureSpec) -> None:
+        self.engine.open(spec.width, spec.fingerprint)
+        self.spec = spec
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        """The model; one that was saved with the gallery is loaded when it is first needed.
+
+        Raises:
+            GalleryError: If the gallery has no model, or its checkpoint is gone or has changed.
+        """
+        if self._extractor is None:
+            self.use_model()
+        return self._extractor
+
+    def use_model(
+        self,
+        checkpoint: str | Path | None = None,
+        config: str | Path | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        """Load the model that the gallery was made with.
+
+        Args:
+            checkpoint: Its weights, if they are not where they were.
+            config: Its config; the one saved with the gallery otherwise.
+            device: Where it runs; otherwise where :meth:`load` was told.
+
+        Raises:
+            GalleryError: If the gallery was made without a model, the checkpoint is missing, or it
+                is another one.
+        """
+        spec = self.spec
+        if spec is None or spec.config is None:
+            raise GalleryError(
+                'the gallery has no model, so it takes features, not images: build it with '
+                'Gallery(FeatureExtractor(checkpoint))'
+            )
+        checkpoint = checkpoint or spec.checkpoint
+        if checkpoint is not None:
+            if not Path(checkpoint).is_file():
+                raise GalleryError(
+                    f'the gallery was made with {spec.weights}, which is not at {checkpoint}: name '
+                    f'it (--checkpoint)'
+                )
+            if spec.sha256 not in (None, checksum := file_sha256(checkpoint)):
+                raise GalleryError(
+                    f'the gallery was made with {spec.weights}, but {checkpoint} has sha256 '
+                    f'{checksum[:12]}: name the right checkpoint, or index the images again'
+                )
+        extractor = FeatureExtractor(
+            checkpoint,
+            config or spec.config,
+            feature=spec.feature,
+            device=self._device if device is None else device,
+        )
+        spec.check_same(extractor.spec)
+        self._extractor = extractor
+
+    def add(
+        self,
+        images: Sequence[Image] | Image | None = None,
+        *,
+        features: Features | None = None,
+        ids: Sequence[str | int] | None = None,
+        paths: Sequence[str | Path] | None = None,
+        person_ids: Sequence[int] | None = None,
+        camera_ids: Sequence[int] | None = None,
+        channel_order: str = 'rgb',
+        progress: bool = False,
+    ) -> AddReport:
+        """Add images, or features that were computed before.
+
+        Batch after batch is added, so that an interruption loses only the batch at work. An image
+        that cannot be decoded is named in the report, the others are added.
+
+        Args:
+            images: Paths of image files, or uint8 arrays of shape (H, W, 3).
+            features: In place of images: (N, D), any float type.
+            ids: Unique ids; integers are taken as text. None takes the paths.
+            paths: Image files of features or arrays, for showing them later.
+            person_ids: Identities, negative where unknown; None means all unknown.
+            camera_ids: 0-based cameras, negative where unknown; None means all unknown.
+            channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for arrays.
+            progress: Show a line on stderr with the time left.
+
+        Returns:
+            How many were added, and which images could not be decoded.
+
+        Raises:
+            GalleryError: Before anything is computed: if the lengths differ, an id is missing,
+                given twice or there already, features are of another width or hold NaN, or an
+                array is no image. Later, if the model gives an image no usable feature; the
+                batches before it are in the gallery then.
+        """
+        if (images is None) == (features is None):
+            raise GalleryError('give either images or features')
+        if features is not None:
+            rows = self._check_features(features, 'features')
+            count = len(rows)
+        else:
+            images = _as_list(images)
+            count = len(images)
+            if paths is None:
+                paths = [image if isinstance(image, (str, Path)) else '' for image in images]
+        items = self._check_items(count, ids, paths, person_ids, camera_ids)
+        # Before the ids are compared: the engine may hold items already.
+        if self.spec is None and features is not None:
+            self._open(FeatureSpec(width=rows.shape[1]))
+        self._check_new(items.ids)
+        report = AddReport()
+        if features is not None:
+            for start in range(0, count, ADDED_ROWS):
+                block = range(start, min(start + ADDED_ROWS, count))
+                self.engine.add(items.take(block), _normalized(rows[start : block.stop]))
+                report.added += len(block)
+            return report
+        meter = Progress('indexing', count, progress)
+        done = 0
+        for batch in self.extractor.batches(images, items.camera_ids, channel_order):
+            if batch.positions:
+                self.engine.add(items.take(batch.positions), batch.features)
+            report.added += len(batch.positions)
+            report.failed.update({items.ids[row]: why for row, why in batch.failed.items()})
+            done += len(batch.positions) + len(batch.failed)
+            meter.update(done)
+        return report
+
+    def remove(self, ids: Iterable[str | int] | str | int) -> None:
+        """Remove items.
+
+        Raises:
+            GalleryError: If an id is not there; nothing is removed then.
+        """
+        given = [ids] if isinstance(ids, (str, int)) else ids
+        names = list(dict.fromkeys(map(str, given)))
+        known = self.known(names)
+        for name in names:
+            if name not in known:
+                raise GalleryError(f'there is no item {name!r} in the gallery: nothing was removed')
+        if names:
+            self.engine.remove(names)
+
+    def search(
+        self,
+        queries: Sequence[Image] | Image | Features,
+        k: int = 10,
+        *,
+        query_camera_ids: Sequence[int] | None = None,
+        channel_order: str = 'rgb',
+        cameras: Iterable[int] | None = None,
+        exclude_cameras: Iterable[int] | None = None,
+        person_ids: Iterable[int] | None = None,
+        exclude_person_ids: Iterable[int] | None = None,
+        ids: Iterable[str] | None = None,
+        exclude_ids: Iterable[str] | None = None,
+    ) -> GallerySearchResult:
+        """Find the k nearest items of each query.
+
+        Args:
+            queries: A path or uint8 array, several of them, or features (Q, D) or (D,).
+            k: Items wanted, 1 to the size of the gallery. Where the filters leave fewer, the
+                result is filled up, see :class:`GallerySearchResult`.
+            query_camera_ids: 0-based cameras of query images, for a model with SIE; None means all
+                unknown. They filter nothing.
+            channel_order: ``'rgb'`` or ``'bgr'``, for arrays.
+            cameras: Find only items of these 0-based cameras; negative stands for unknown.
+            exclude_cameras: Find none of these cameras.
+            person_ids: Find only these identities.
+            exclude_person_ids: Find none of these identities.
+            ids: Find only these items.
+            exclude_ids: Find none of these items.
+
+        Returns:
+            The items found.
+
+        Raises:
+            GalleryError: If the gallery is empty, k is not in it, or a query does not fit.
+            ImageDecodeError: If a query image cannot be decoded.
+        """
+        size = len(self)
+        if not size:
+            raise GalleryError('the gallery is empty: add images first')
+        if not 1 <= as_integer(k, 'k') <= size:
+            raise GalleryError(f'k={k} is outside 1..{size}, the size of the gallery')
+        wanted = GalleryFilter(
+            cameras=cameras,
+            exclude_cameras=exclude_cameras,
+            person_ids=person_ids,
+            exclude_person_ids=exclude_person_ids,
+            ids=ids,
+            exclude_ids=exclude_ids,
+        )
+        if _are_features(queries):
+            rows = _normalized(self._check_features(queries, 'queries'))
+        else:
+            images = _as_list(queries)
+            rows = self.extractor.extract(images, query_camera_ids, channel_order)
+        if not len(rows):
+            raise GalleryError('there is no query: give at least one image or feature')
+        return GallerySearchResult.from_hits(self.engine.search(rows, k, wanted), k)
+
+    def measure_recall(self, k: int = 10, sample: int = 1000, seed: int = 0) -> float:
+        """Compare the engine with an exact search.
+
+        Items of the gallery serve as queries. An answer is right if it is no farther away than the
+        exact k-th one, so that it does not matter which of equal items is found.
+
+        Args:
+            k: Answers for each query besides itself.
+            sample: Number of queries, all items if there are fewer.
+            seed: Seed of their choice.
+
+        Returns:
+            Mean share of right answers, in [0, 1].
+
+        Raises:
+            GalleryError: If the gallery has no k items besides the query, or the sample none.
+        """
+        size = len(self)
+        if not 1 <= as_integer(k, 'k') < size:
+            raise GalleryError(f'k={k} is outside 1..{size - 1}, the size of the gallery less one')
+        if as_integer(sample, 'sample') < 1:
+            raise GalleryError(f'sample must be at least 1, got {sample}')
+        rows = np.sort(np.random.default_rng(seed).choice(size, min(sample, size), replace=False))
+        queries = self._features_of(rows)
+        kth = self._exact_kth(queries, k + 1)
+        hits = self.engine.search(queries, k + 1, GalleryFilter())
+        found = torch.from_numpy(GallerySearchResult.from_hits(hits, k + 1).distances)
+        right = (found <= kth[:, None] + RECALL_TOLERANCE).sum(dim=1)
+        # The query itself is one of the k + 1 nearest, and always found when anything is.
+        return float(((right - 1).clamp_min(0) / k).mean())
+
+    def _features_of(self, rows: np.ndarray) -> Tensor:
+        parts, start = [], 0
+        for block in self.engine.feature_blocks():
+            inside = rows[(rows >= start) & (rows < start + len(block))] - start
+            parts.append(block[torch.from_numpy(inside).to(block.device)].cpu())
+            start += len(block)
+        return torch.cat(parts)
+
+    def _exact_kth(self, queries: Tensor, k: int) -> Tensor:
+        """Exact distance of the k-th nearest item of each query, (Q,)."""
+        nearest = torch.full((len(queries), k), torch.inf)
+        for block in self.engine.feature_blocks():
+            part = top_k(queries.to(block.device), block, min(k, len(block))).distances.cpu()
+            nearest = torch.cat((nearest, part), 1).topk(k, largest=False, sorted=True).values
+        return nearest[:, -1]
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Save the gallery; an interrupted save leaves an earlier one in the folder whole.
+
+        The folder holds a JSON file about the model and the engine, and beside it safetensors and
+        CSV files; no pickles. Images and weights stay where they are.
+
+        Args:
+            folder: The folder.
+            overwrite: Replace whatever index is there. Otherwise only the one that this gallery
+                was loaded from or saved as is replaced, so that no other's images are lost.
+
+        Raises:
+            GalleryError: If the gallery is empty, or the folder cannot be written or holds
+                something else, such as an index that another process saved meanwhile.
+        """
+        if not len(self):
+            raise GalleryError('the gallery is empty: there is nothing to save')
+        manifest = dict(items=len(self), features=asdict(self.spec), engine=self.engine.settings)
+        save_generation(folder, manifest, self.engine.write, self._generations, overwrite)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        extractor: FeatureExtractor | None = None,
+        *,
+        device: str | torch.device = 'cpu',
+    ) -> Gallery:
+        """Load a gallery that was saved.
+
+        Args:
+            folder: The folder.
+            extractor: The model, if it is loaded already. Otherwise it is loaded when an image
+                comes, from where it was.
+            device: Where the model runs, and the engine if it is ``'exact'``.
+
+        Raises:
+            GalleryError: If there is no index, it is damaged, or its features are not those of
+                ``extractor``.
+        """
+
+        def read(manifest: dict[str, Any], generation: Path) -> Gallery:
+            try:
+                spec = FeatureSpec(**manifest['features'])
+                settings = dict(manifest['engine'])
+            except (KeyError, TypeError, ValueError) as error:
+                raise GalleryError(
+                    f'{folder} is damaged: its manifest is wrong: {error}'
+                ) from error
+            if extractor is not None:
+                spec.check_same(extractor.spec)
+            if settings.get('type') == 'exact':
+                settings['device'] = device
+            gallery = cls(engine=settings)
+            gallery._extractor, gallery._device, gallery.spec = extractor, device, spec
+            gallery._generations.add(generation.name)
+            gallery.engine.read(generation, spec.width, spec.fingerprint)
+            return gallery
+
+        return load_generation(folder, read)
+
+    def _check_features(self, features: Features, name: str) -> Tensor:
+        """Check features; returns them as (N, D)."""
+        try:
+            rows = torch.as_tensor(features).detach()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise GalleryError(f'{name} must be floats of shape (N, D): {error}') from error
+        if rows.dim() == 1:
+            rows = rows[None]
+        if rows.dim() != 2 or not rows.is_floating_point() or 0 in rows.shape:
+            raise GalleryError(
+                f'{name} must be floats of shape (N, D), got {rows.dtype} of shape '
+                f'{tuple(rows.shape)}'
+            )
+        if self.spec is not None and rows.shape[1] != self.spec.width:
+            raise GalleryError(
+                f'{name} have width {rows.shape[1]}, the gallery has features of width '
+                f'{self.spec.width} ({self.spec.feature}): they are of different models'
+            )
+        largest = torch.cat([part.abs().amax(dim=1) for part in rows.split(ADDED_ROWS)])
+        bad = (~largest.isfinite() | (largest == 0)).nonzero().flatten().tolist()
+        if bad:
+            raise GalleryError(
+                f'row {bad[0]} of the {name} is zero, or holds a NaN or infinite value '
+                f'({len(bad)} of {len(rows)} do)'
+            )
+        return rows
+
+    def _check_items(
+        self,
+        count: int,
+        ids: Sequence[str | int] | None,
+        paths: Sequence[str | Path] | None,
+        person_ids: Sequence[int] | None,
+        camera_ids: Sequence[int] | None,
+    ) -> Items:
+        given = dict(ids=ids, paths=paths, person_ids=person_ids, camera_ids=camera_ids)
+        for name, column in given.items():
+            if column is None:
+                continue
+            if isinstance(column, str) or not hasattr(column, '__len__'):
+                raise GalleryError(f'{name} must be a sequence, got {type(column).__name__}')
+            if len(column) != count:
+                raise GalleryError(f'got {len(column)} {name} for {count} items')
+        texts = [''] * count if paths is None else [_as_path(path) for path in paths]
+        names = texts if ids is None else [str(item_id) for item_id in ids]
+        unknown = [UNKNOWN] * count
+        for text in [*texts, *names]:
+            _check_text(text)
+        items = Items(names, texts, unknown, unknown)
+        if person_ids is not None:
+            people = clamp_unknown(as_integers(person_ids, 'person_ids'))
+            items = replace(items, person_ids=people)
+        if camera_ids is not None:
+            cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids'))
+            items = replace(items, camera_ids=cameras)
+        seen: set[str] = set()
+        for row, name in enumerate(names):
+            if not name:
+                raise GalleryError(
+                    f'item {row} has neither an id nor a path: give ids of arrays and features'
+                )
+            if name in seen:
+                raise GalleryError(f'the id {name!r} is given twice: leave one out')
+            seen.add(name)
+        return items
+
+    def _check_new(self, ids: Sequence[str]) -> None:
+        known = self.known(ids)
+        for name in ids:
+            if name in known:
+                raise GalleryError(
+                    f'the id {name!r} is in the gallery already: remove it first, or leave it out'
+                )
+
+
+def _normalized(rows: Tensor) -> Tensor:
+    """Normalize features (N, D) of any size that a float can have; returns float32."""
+    rows = rows.double()
+    # The square of a large or small number is infinite or zero.
+    rows = rows / rows.abs().amax(dim=1, keepdim=True)
+    return (rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)).float()
+
+
+def _as_path(path: Any) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise GalleryError(f'paths must be text or paths, got {path!r}') from error
+
+
+def _check_text(text: str) -> None:
+    """Check that an id or a path comes back from the file that it is saved in."""
+    try:
+        same = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape') == text
+    except UnicodeEncodeError:
+        same = False
+    if not same or '\0' in text or len(text) > csv.field_size_limit():
+        raise GalleryError(f'an id or path cannot be saved in a CSV file: {text[:80]!r}')
+
+
+def _as_list(images: Any) -> list[Image]:
+    if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        return [images]
+    try:
+        return list(images)
+    except TypeError as error:
+        raise GalleryError(
+            f'images must be paths or uint8 arrays, got {type(images).__name__}'
+        ) from error
+
+
+def _are_features(queries: Any) -> bool:
+    if isinstance(queries, Tensor):
+        return True
+    return isinstance(queries, np.ndarray) and queries.dtype != np.uint8

@@ -1,0 +1,157 @@
+"""The images of a gallery: who, where, and which of them may be found."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from fusionreid.utils.integers import as_integers, clamp_unknown
+
+
+@dataclass(frozen=True)
+class Items:
+    """Columns about N images.
+
+    Args:
+        ids: Unique names of the items.
+        paths: Image files; ``''`` for an item without one.
+        person_ids: Identities (N,), -1 where unknown.
+        camera_ids: 0-based cameras (N,), -1 where unknown.
+    """
+
+    ids: Sequence[str]
+    paths: Sequence[str]
+    person_ids: Sequence[int]
+    camera_ids: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int]) -> Items:
+        """Some of the items, in the order of ``rows``."""
+        columns = (getattr(self, column.name) for column in fields(self))
+        return Items(*([column[row] for row in rows] for column in columns))
+
+
+@dataclass(frozen=True)
+class GalleryFilter:
+    """Which items may be found; each setting that is not None narrows the choice.
+
+    Args:
+        cameras: Only items of these 0-based cameras; a negative one stands for the unknown ones.
+        exclude_cameras: No item of these cameras.
+        person_ids: Only items of these identities.
+        exclude_person_ids: No item of these identities.
+        ids: Only these items.
+        exclude_ids: None of these items.
+
+    Raises:
+        GalleryError: If a camera or an identity is no whole number.
+    """
+
+    cameras: Iterable[int] | None = None
+    exclude_cameras: Iterable[int] | None = None
+    person_ids: Iterable[int] | None = None
+    exclude_person_ids: Iterable[int] | None = None
+    ids: Iterable[str] | None = None
+    exclude_ids: Iterable[str] | None = None
+
+    def __post_init__(self) -> None:
+        for column in fields(self):
+            given = getattr(self, column.name)
+            if given is None:
+                continue
+            several = isinstance(given, Iterable) and getattr(given, 'ndim', 1) > 0
+            one = isinstance(given, str) or not several
+            values = [given] if one else given
+            if column.name in ('ids', 'exclude_ids'):
+                values = map(str, values)
+            else:
+                values = clamp_unknown(as_integers(values, column.name))
+            object.__setattr__(self, column.name, tuple(dict.fromkeys(values)))
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, column.name) is not None for column in fields(self))
+
+
+class ItemTable:
+    """Items that can be added, removed and chosen by a filter, in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.paths: list[str] = []
+        # Arrays of Python's grow in place, unlike NumPy's.
+        self._person_ids = array('q')
+        self._camera_ids = array('q')
+        self._rows: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def person_ids(self) -> np.ndarray:
+        """Identities (N,) int64."""
+        return np.array(self._person_ids, dtype=np.int64)
+
+    @property
+    def camera_ids(self) -> np.ndarray:
+        """Cameras (N,) int64."""
+        return np.array(self._camera_ids, dtype=np.int64)
+
+    @property
+    def items(self) -> Items:
+        """All items."""
+        return Items(self.ids, self.paths, self._person_ids, self._camera_ids)
+
+    def row(self, item_id: str) -> int | None:
+        """Row of an item, None if there is none of that id."""
+        return self._rows.get(item_id)
+
+    def append(self, items: Items) -> None:
+        """Add items, whose ids must be new."""
+        self._rows.update(zip(items.ids, range(len(self), len(self) + len(items)), strict=True))
+        self.ids.extend(items.ids)
+        self.paths.extend(items.paths)
+        self._person_ids.extend(items.person_ids)
+        self._camera_ids.extend(items.camera_ids)
+
+    def keep(self, keep: np.ndarray) -> None:
+        """Drop the rows where the mask ``keep`` (N,) is False."""
+        rows = np.flatnonzero(keep).tolist()
+        self.ids = [self.ids[row] for row in rows]
+        self.paths = [self.paths[row] for row in rows]
+        self._person_ids = array('q', self.person_ids[keep].tolist())
+        self._camera_ids = array('q', self.camera_ids[keep].tolist())
+        self._rows = {item_id: row for row, item_id in enumerate(self.ids)}
+
+    def mask(self, wanted: GalleryFilter) -> np.ndarray | None:
+        """Which rows pass a filter, (N,) bool; None if all do."""
+        if not wanted:
+            return None
+        mask = np.ones(len(self), dtype=bool)
+        if wanted.cameras is not None or wanted.exclude_cameras is not None:
+            cameras = self.camera_ids
+            if wanted.cameras is not None:
+                mask &= np.isin(cameras, wanted.cameras)
+            if wanted.exclude_cameras is not None:
+                mask &= ~np.isin(cameras, wanted.exclude_cameras)
+        if wanted.person_ids is not None or wanted.exclude_person_ids is not None:
+            people = self.person_ids
+            if wanted.person_ids is not None:
+                mask &= np.isin(people, wanted.person_ids)
+            if wanted.exclude_person_ids is not None:
+                mask &= ~np.isin(people, wanted.exclude_person_ids)
+        if wanted.ids is not None:
+            mask &= self._mark(wanted.ids)
+        if wanted.exclude_ids is not None:
+            mask &= ~self._mark(wanted.exclude_ids)
+        return mask
+
+    def _mark(self, ids: Iterable[str]) -> np.ndarray:
+        marked = np.zeros(len(self), dtype=bool)
+        rows = [self._rows[item_id] for item_id in ids if item_id in self._rows]
+        marked[rows] = True
+        return marked

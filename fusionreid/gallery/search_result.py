@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fusionreid.utils.integers import UNKNOWN
+
+from .engines import Hits
+
+
+@dataclass(frozen=True)
+class GallerySearchResult:
+    """The items found for Q queries, K columns wide, nearest first.
+
+    Where a filter left fewer than K items, the rest of a row is filled up: ids and paths with
+    ``''``, identities and cameras with -1, distances with infinity.
+
+    Attributes:
+        ids: Items (Q, K), strings.
+        paths: Their image files (Q, K), strings; ``''`` for an item without one.
+        person_ids: Their identities (Q, K) int64, -1 where unknown.
+        camera_ids: Their 0-based cameras (Q, K) int64, -1 where unknown.
+        distances: Euclidean distances of L2-normalized features (Q, K) float32, from 0 to 2.
+        counts: Items found for each query (Q,) int64.
+    """
+
+    ids: np.ndarray
+    paths: np.ndarray
+    person_ids: np.ndarray
+    camera_ids: np.ndarray
+    distances: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def from_hits(cls, hits: Hits, k: int) -> GallerySearchResult:
+        """Arrange what an engine found in K columns."""
+        filled = np.arange(k) < hits.counts[:, None]
+
+        def arrange(values: Sequence, fill: object, dtype: type) -> np.ndarray:
+            column = np.full(filled.shape, fill, dtype=dtype)
+            column[filled] = np.array(values, dtype=dtype)
+            return column
+
+        return cls(
+            ids=arrange(hits.items.ids, '', object),
+            paths=arrange(hits.items.paths, '', object),
+            person_ids=arrange(hits.items.person_ids, UNKNOWN, np.int64),
+            camera_ids=arrange(hits.items.camera_ids, UNKNOWN, np.int64),
+            distances=arrange(hits.distances, np.inf, np.float32),
+            counts=hits.counts,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)

@@ -1,0 +1,186 @@
+"""A folder whose content changes from one whole state to the next, never to a part of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fusionreid.errors import GalleryError
+from fusionreid.utils.files import open_atomic
+
+MANIFEST = 'gallery.json'
+FORMAT = 'fusionreid-gallery-1'
+LOCK = '.lock'
+GENERATION = 'generation-'
+_GENERATION_NAME = re.compile(rf'{GENERATION}[0-9a-f]{{12}}')
+
+Loaded = TypeVar('Loaded')
+
+
+def save_generation(
+    folder: str | Path,
+    manifest: dict[str, Any],
+    write: Callable[[Path], None],
+    own: set[str],
+    overwrite: bool = False,
+) -> None:
+    """Save a new state beside the old one, then switch to it by one rename.
+
+    Whenever this is interrupted, the folder holds the old state whole, or the new one. What an
+    interrupted save left behind goes with the next one.
+
+    Args:
+        folder: The folder; made if it does not exist.
+        manifest: What goes into the small file that names the state.
+        write: Writes the large files into the empty folder that it is given, and forces them to
+            the disk.
+        own: Names of the states that may be replaced; the name of the new one is added.
+        overwrite: Replace any other state too.
+
+    Raises:
+        GalleryError: If the folder holds something else, such as a state that another process
+            saved meanwhile, or cannot be written to.
+    """
+    folder = Path(folder)
+    check_target(folder)
+    try:
+        with _locked(folder):
+            current = _current(folder)
+            if not overwrite and current not in (None, *own):
+                raise GalleryError(
+                    f'{folder} holds an index that this one does not come from, or that was saved '
+                    f'again meanwhile: nothing was saved, so run again to add to it (or say '
+                    f'overwrite=True in Python)'
+                )
+            generation = folder / f'{GENERATION}{uuid.uuid4().hex[:12]}'
+            generation.mkdir()
+            own.add(generation.name)
+            try:
+                write(generation)
+                _sync_folder(generation)
+                content = dict(format=FORMAT, generation=generation.name, **manifest)
+                with open_atomic(folder / MANIFEST) as file:
+                    file.write(json.dumps(content, indent=2).encode())
+                _sync_folder(folder)
+            except BaseException:
+                # The switch may have been made before the error.
+                if _current(folder) != generation.name:
+                    shutil.rmtree(generation, ignore_errors=True)
+                raise
+            for old in folder.iterdir():
+                if _GENERATION_NAME.fullmatch(old.name) and old.name != generation.name:
+                    shutil.rmtree(old, ignore_errors=True)
+            for partial in folder.glob(f'{MANIFEST}.*.part'):
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise GalleryError(f'{folder} cannot be saved: {error}') from error
+
+
+def check_target(folder: str | Path) -> None:
+    """Make a folder that an index can be saved in, or see that it is one.
+
+    Raises:
+        GalleryError: If it holds something else, or cannot be written to.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise GalleryError(f'{folder} is a file: an index is a folder')
+    if folder.is_dir() and not (folder / MANIFEST).exists() and _strangers(folder):
+        raise GalleryError(
+            f'{folder} is no index and not empty (it holds {_strangers(folder)[0]}): choose '
+            f'another folder'
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / LOCK, 'a'):
+            pass
+    except OSError as error:
+        raise GalleryError(f'{folder} cannot be saved: {error}') from error
+
+
+def load_generation(folder: str | Path, read: Callable[[dict[str, Any], Path], Loaded]) -> Loaded:
+    """Read the current state of a folder.
+
+    Args:
+        folder: The folder.
+        read: Is given the manifest and the folder of the large files.
+
+    Returns:
+        What ``read`` returns.
+
+    Raises:
+        GalleryError: If there is no index, or it is damaged.
+    """
+    folder = Path(folder)
+    while True:
+        manifest = read_manifest(folder)
+        try:
+            return read(manifest, folder / manifest['generation'])
+        except FileNotFoundError as error:
+            # Another process may have saved a newer state meanwhile and removed this one.
+            if _current(folder) == manifest['generation']:
+                raise GalleryError(
+                    f'{folder} is damaged, a file is gone: {error.filename or error}'
+                ) from error
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """Read the small file of an index.
+
+    Raises:
+        GalleryError: If there is none, or it is not a gallery's.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise GalleryError(f'{folder} is no index: {path} does not exist')
+    try:
+        manifest = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise GalleryError(f'{path} is damaged: {error}') from error
+    kind = manifest.get('format') if isinstance(manifest, dict) else None
+    if kind != FORMAT:
+        raise GalleryError(f'{path} has the format {kind!r}, expected {FORMAT!r}')
+    generation = manifest.get('generation')
+    if not isinstance(generation, str) or not _GENERATION_NAME.fullmatch(generation):
+        raise GalleryError(f'{path} is damaged: it names {generation!r}')
+    return manifest
+
+
+def _current(folder: Path) -> str | None:
+    try:
+        return read_manifest(folder)['generation']
+    except GalleryError:
+        return None
+
+
+def _strangers(folder: Path) -> list[str]:
+    names = sorted(entry.name for entry in folder.iterdir())
+    ours = (MANIFEST, LOCK)
+    return [n for n in names if not n.startswith(ours) and not _GENERATION_NAME.fullmatch(n)]
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second process from saving at the same time; the lock ends with the process."""
+    with open(folder / LOCK, 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise GalleryError(f'another process is saving {folder}: try again later') from None
+        yield

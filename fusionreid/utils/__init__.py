@@ -1,0 +1,1 @@
+"""Small and general helpers, with nothing of re-identification in them."""

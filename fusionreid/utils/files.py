@@ -1,0 +1,87 @@
+"""Writing files that appear whole or not at all, tensors in files, and checksums of files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Name a file to write in the place of another, which it replaces whole or not at all.
+
+    What is written is forced to the disk and renamed at the end; after an exception the target is
+    as it was before.
+
+    Args:
+        path: The target; missing folders are made.
+
+    Yields:
+        Path beside the target to write to.
+    """
+    temporary = Path(f'{path}.{os.getpid()}.part')
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears whole or not at all, see :func:`atomic_path`.
+
+    Args:
+        path: The target; missing folders are made.
+
+    Yields:
+        The binary file to write to.
+    """
+    with atomic_path(path) as temporary, open(temporary, 'wb') as file:
+        yield file
+        file.flush()
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file with the permissions of any new file.
+
+    Args:
+        path: The file, in an existing folder.
+        tensors: Tensors by name, on any device.
+        metadata: Texts by name.
+
+    Raises:
+        OSError: It cannot be written, for example because the disk is full.
+    """
+    # safetensors hides its files from everyone else.
+    path.touch()
+    mode = path.stat().st_mode
+    content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(content, path, metadata and dict(metadata))
+    except SafetensorError as error:
+        # Its word for whatever the operating system refuses.
+        raise OSError(f'{path.name} cannot be written: {error}') from error
+    path.chmod(mode)
+
+
+def file_sha256(path: str | Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,30 @@
+"""Saving pictures and charts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from fusionreid.errors import UserError
+
+
+def save_picture(picture: Image.Image | Figure, path: str | Path) -> None:
+    """Save a picture or a chart; its format follows from the name of the file.
+
+    Args:
+        picture: What to save.
+        path: The file; missing folders are made.
+
+    Raises:
+        UserError: If the file cannot be written, or its ending is no picture format.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(picture, Figure):
+            picture.savefig(path)
+        else:
+            picture.save(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be drawn: {error}') from error

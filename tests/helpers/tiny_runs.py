@@ -1,0 +1,102 @@
+"""A tiny data set and tiny versions of the configs, for tests that train."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from fusionreid.cli.commands import COMMANDS
+from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
+
+ROOT = Path(__file__).parents[2]
+TINY_VIT = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
+TINY_ADAPTED = {
+    'timm': dict(embed_dim=24, depth=2, num_heads=3),
+    'mmpretrain.ConvNeXt': dict(arch=dict(depths=[1, 1, 1, 1], channels=[8, 16, 24, 32])),
+    'mmpretrain.SwinTransformer': dict(
+        arch=dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 2])
+    ),
+}
+NUM_IDS = 8
+
+
+def parse_command(name: str, argv: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments of a command of ours, as ``fusionreid NAME ARGV`` does."""
+    module = COMMANDS[name].load()
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    args = parser.parse_args(argv)
+    if hasattr(module, 'check_arguments'):
+        module.check_arguments(args, parser)
+    return args
+
+
+def render_tiny(out: Path, layout: str = 'market1501') -> Path:
+    """Render a few people."""
+    render_data_set(
+        out,
+        SyntheticConfig(
+            ids_train=NUM_IDS, ids_test=4, images_per_camera=2, height=64, width=32, layout=layout
+        ),
+        workers=1,
+    )
+    return out
+
+
+def shrink_model(model: dict) -> None:
+    """Make a config's branches and neck tiny, keeping input size, strides, sharing and units."""
+    for branch in model.branches.values():
+        if not branch:
+            continue
+        backbone = branch.backbone
+        if backbone.type == 'ReIDResNet':
+            backbone.update(depth=18, base_channels=8, stem_channels=8)
+        elif backbone.type == 'ReIDVisionTransformer':
+            backbone.arch = TINY_VIT
+        elif backbone.type == 'ReIDT2TViT':
+            backbone.update(embed_dims=24, num_layers=2, num_heads=3)
+            backbone.t2t_cfg = dict(token_dims=16, use_performer=False)
+        elif backbone.type == 'BackboneAdapter':
+            backbone.backbone.update(TINY_ADAPTED[backbone.backbone.type])
+    if model.get('neck'):
+        model.neck.update(embed_dims=24, num_heads=3)
+
+
+def write_tiny_config(
+    folder: Path, data: Path, name: str = 'fusionreid_vittiny_r18_synthetic', extra: str = ''
+) -> Path:
+    """Write a config that trains a tiny version of a synthetic one for two epochs on the CPU.
+
+    Args:
+        folder: Where the config goes.
+        data: Folder from ``render_tiny``.
+        name: Config that it is derived from.
+        extra: Further lines.
+    """
+    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    shrink_model(cfg.model)
+    if 'head' in cfg.model:
+        cfg.model.head.num_classes = NUM_IDS
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(key):
+            cfg[key].dataset.data_root = str(data)
+            cfg[key].update(num_workers=0, persistent_workers=False)
+            if 'data_preprocessor' in cfg.model:
+                cfg[key].dataset.pipeline[1].scale = (32, 64)
+    for branch in cfg.model.branches.values():
+        if branch and branch.backbone.type == 'ReIDVisionTransformer':
+            branch.backbone.update(img_size=(64, 32), drop_path_rate=0.3)
+    if cfg.get('train_dataloader'):
+        cfg.train_dataloader.update(
+            batch_size=8, sampler=dict(type='PKSampler', ids_per_batch=4, instances_per_id=2)
+        )
+        cfg.train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=1)
+        cfg.param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=1)
+        cfg.default_hooks.checkpoint.interval = 1
+        cfg.default_hooks.logger.interval = 4
+    path = folder / f'tiny_{name}.py'
+    path.write_text(cfg.pretty_text + '\n' + extra)
+    return path

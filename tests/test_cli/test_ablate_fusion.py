@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from tiny_runs import render_tiny, write_tiny_config
+
+from fusionreid.cli import ablate as tool
+from fusionreid.cli.main import run_command
+from fusionreid.evaluation import FeatureSet
+from fusionreid.registry import MODELS
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('ablation')
+    return write_tiny_config(folder, render_tiny(folder / 'data'))
+
+
+def option(command: list, name: str) -> str:
+    return str(command[command.index(name) + 1])
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Scripts that were to run; those that score write features which depend on the seed."""
+    seen, lock = [], threading.Lock()
+
+    def run(self, title, command, log, progress=None):
+        seen.append((title, [str(part) for part in command]))
+        if 'fail' in title:
+            raise tool.ScriptError(f'{title} failed')
+        if not title.startswith('score'):
+            return
+        seed = int(command[-1].partition('=')[2])
+        generator = torch.Generator().manual_seed(seed)
+        with lock:  # mmengine reads one config at a time
+            names = list(MODELS.build(Config.fromfile(command[1]).model).feature_widths)
+        FeatureSet(
+            features=torch.randn(40, 3 * len(names), generator=generator),
+            widths=dict.fromkeys(names, 3),
+            person_ids=torch.arange(10).repeat(4),
+            camera_ids=torch.arange(4).repeat_interleave(10),
+            roles=['query'] * 10 + ['gallery'] * 30,
+            img_paths=[f'{row}.jpg' for row in range(40)],
+        ).save(option(command, '--out'))
+
+    monkeypatch.setattr(tool.ScriptRunner, 'run', run)
+    return seen
+
+
+def cells(text: str) -> list[list[str]]:
+    """The rows of all Markdown tables."""
+    return [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in text.splitlines()
+        if '|' in line
+    ]
+
+
+def test_all_models_and_seeds_then_nothing_to_do(config, commands, tmp_path, capsys):
+    arguments = ['--config', str(config), '--out', str(tmp_path), '--seeds', '3', '5']
+    assert tool.main(arguments) == 0
+    text = (tmp_path / 'ablation.md').read_text()
+    assert text in capsys.readouterr().out
+    titles = [title for title, _ in commands]
+    runs = [f'{variant}, seed {seed}' for seed in (3, 5) for variant in tool.VARIANTS]
+    assert sorted(titles) == sorted(
+        f'{step} {run}' for run in runs for step in ('train', 'score')
+    )  # the data set is there, so nothing is rendered
+    for title, command in commands:
+        variant, seed = re.fullmatch(r'\w+ (\w+), seed (\d)', title).groups()
+        assert command[-1] == f'randomness.seed={seed}'
+        assert option(command, '--work-dir') == str(tmp_path / variant / f'seed{seed}')
+        if title.startswith('train'):
+            assert Path(command[0]).name == 'train.py' and '--resume' in command
+        else:
+            assert command[2] == str(tmp_path / variant / f'seed{seed}' / 'epoch_2.pth')
+
+    tables = cells(text)
+    assert tables[0] == ['model', 'parameters (M)', 'mAP', 'Rank-1', 'mINP']
+    assert [row[0] for row in tables[2:9]] == [title for title, _ in tool.VARIANTS.values()]
+    recorded = [
+        json.loads((tmp_path / 'fusion_l2' / f'seed{seed}' / 'result.json').read_text())
+        for seed in (3, 5)
+    ]
+    assert [(run['variant'], run['seed']) for run in recorded] == [
+        ('fusion_l2', 3),
+        ('fusion_l2', 5),
+    ]
+    first, second = (run['scores']['all']['mAP'] for run in recorded)
+    mean, deviation = (first + second) / 2, abs(first - second) / 2**0.5
+    assert tables[6][2] == f'{mean:.1f} ± {deviation:.1f}' and first != second
+
+    assert tables[9] == [
+        'model',
+        'cnn',
+        'transformer',
+        'cnn_refined',
+        'transformer_refined',
+        'cnn_fused',
+        'transformer_fused',
+        'all',
+        'all_each_normalized',
+    ]
+    by_name = {row[0]: [bool(cell) for cell in row[1:]] for row in tables[11:]}
+    assert by_name['CNN alone'] == [True] + [False] * 7
+    assert by_name['transformer alone'] == [False, True] + [False] * 6
+    assert by_name['both, L = 0 (no HTM)'] == [True] * 4 + [False] * 2 + [True] * 2
+    assert all(by_name['fusion, L = 2'])
+
+    commands.clear()
+    (tmp_path / 'ablation.md').unlink()
+    assert tool.main(arguments) == 0
+    assert not commands and (tmp_path / 'ablation.md').read_text() == text
+
+
+def test_only_what_is_missing_is_run(config, commands, tmp_path):
+    arguments = ['--config', str(config), '--out', str(tmp_path), '--jobs', '1', '--variants']
+    assert tool.main([*arguments, 'cnn', '--seeds', '0']) == 0
+    assert '±' not in (tmp_path / 'ablation.md').read_text()  # of a single seed
+    commands.clear()
+    assert tool.main([*arguments, 'cnn', 'fusion_l0', '--seeds', '0', '1']) == 0
+    assert [title for title, _ in commands if title.startswith('train')] == [
+        'train fusion_l0, seed 0',
+        'train cnn, seed 1',
+        'train fusion_l0, seed 1',
+    ]
+
+
+def test_a_failure_keeps_what_was_finished(config, commands, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(tool.VARIANTS, 'fails', ('fails', {}))
+    arguments = ['--config', str(config), '--out', str(tmp_path), '--jobs', '1', '--seeds', '0']
+    assert tool.main([*arguments, '--variants', 'cnn', 'fails', 'fusion_l0']) == 1
+    assert capsys.readouterr().err == 'error: train fails, seed 0 failed\n'
+    assert tool.result_file(tmp_path, 'cnn', 0).exists()
+    assert not tool.result_file(tmp_path, 'fails', 0).exists()
+    assert not (tmp_path / 'ablation.md').exists()
+    assert 'train fusion_l0, seed 0' not in [title for title, _ in commands]
+
+
+def test_the_models_are_what_their_names_say(config):
+    args = tool.parse_args(['--config', str(config), '--epochs', '7'])
+    models = {}
+    for variant in tool.VARIANTS:
+        cfg = tool.build_config(variant, args)
+        assert cfg.train_cfg.max_epochs == 7
+        models[variant] = MODELS.build(cfg.model)
+    assert list(models['cnn'].feature_widths) == ['cnn']
+    assert list(models['transformer'].feature_widths) == ['transformer']
+    assert list(models['fusion_l0'].feature_widths) == [
+        'cnn',
+        'transformer',
+        'cnn_refined',
+        'transformer_refined',
+    ]
+    for layers in (1, 2, 3):
+        assert len(models[f'fusion_l{layers}'].neck.layers) == layers
+        assert len(models[f'fusion_l{layers}'].feature_widths) == 6
+    size = {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()}
+    assert size['fusion_l0'] < size['fusion_l1'] < size['fusion_l2'] < size['fusion_l2_unshared']
+
+
+def test_results_of_other_settings_are_not_mixed(config, commands, tmp_path, capsys):
+    arguments = ['--config', str(config), '--out', str(tmp_path), '--variants', 'cnn']
+    assert tool.main([*arguments, '--seeds', '0']) == 0
+    commands.clear()
+    for other in (['--epochs', '9'], ['--cfg-options', 'optim_wrapper.optimizer.lr=0.5']):
+        assert tool.main([*arguments, '--seeds', '0', '1', *other]) == 1
+        assert 'other settings' in capsys.readouterr().err
+    assert not commands
+
+
+def test_missing_people_are_rendered_as_the_config_wants_them(config, commands, tmp_path):
+    arguments = ['--config', str(config), '--out', str(tmp_path), '--variants', 'cnn']
+    data = str(tmp_path / 'people')
+    assert tool.main([*arguments, '--seeds', '0', '--data-root', data]) == 0
+    title, command = commands[0]
+    assert title == 'render' and command[1] == data
+    assert [option(command, f'--{name}') for name in ('ids-train', 'height', 'width')] == [
+        '8',
+        '128',
+        '64',
+    ]
+    trained = Config.fromfile(tmp_path / 'cnn' / 'config.py')
+    assert trained.train_dataloader.dataset.data_root == data
+
+
+def test_no_other_data_set_is_rendered(commands, tmp_path):
+    config = str(tool.ROOT / 'configs' / 'fusionreid_vitb_r50_market1501.py')
+    args = tool.parse_args(['--config', config, '--data-root', str(tmp_path / 'missing')])
+    tool.render(tool.build_config('cnn', args), tmp_path, tool.ScriptRunner())
+    assert not commands
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('r18_synthetic', 'must fuse branches named cnn and transformer'),
+        ('missing', 'missing.py'),
+    ],
+)
+def test_an_unsuitable_config_ends_in_one_line(name, message, commands, tmp_path, capsys):
+    config = str(tool.ROOT / 'configs' / f'{name}.py')
+    assert tool.main(['--config', config, '--out', str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('error: ') and message in error and error.count('\n') == 1
+    assert not commands
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--seeds', '1', '2', '1'], '--seeds must differ, got 1 2 1'),
+        (['--variants', 'cnn', 'rnn'], "invalid choice: 'rnn'"),
+        (['--jobs', '0'], 'at least 1'),
+        (['--epochs', '0'], 'at least 1'),
+    ],
+)
+def test_bad_options(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        tool.parse_args(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_real_run_and_the_comparison_of_its_checkpoint(config, tmp_path, capfd):
+    """Without HTMs: the neck's refined features alone."""
+    arguments = ['--config', str(config), '--seeds', '0', '--epochs', '1']
+    out = tmp_path / 'out'
+    assert tool.main([*arguments, '--out', str(out), '--variants', 'fusion_l0']) == 0
+    assert 'train fusion_l0, seed 0: epoch 1, batch 4/' in capfd.readouterr().out
+    run = out / 'fusion_l0' / 'seed0'
+    scores = json.loads((run / 'result.json').read_text())['scores']
+    assert list(scores) == [
+        'cnn',
+        'transformer',
+        'cnn_refined',
+        'transformer_refined',
+        'all',
+        'all_each_normalized',
+    ]
+    checkpoint = [str(out / 'fusion_l0' / 'config.py'), str(run / 'epoch_1.pth')]
+    assert run_command('compare', [*checkpoint, '--out', str(tmp_path / 'compared')]) == 0
+    (row,) = [
+        row
+        for row in cells((tmp_path / 'compared' / 'feature_scores.md').read_text())
+        if row[0] == 'all'
+    ]
+    assert row[3:] == [f'{score:.1f}' for score in scores['all'].values()]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_trees import write_image
+
+from fusionreid.visualization.rank_list import MAT_COLOR, QUERY_COLOR, RIGHT_COLOR, WRONG_COLOR
+from fusionreid.visualization.search_results import UNKNOWN_COLOR, QueryAnswers, draw_search_results
+
+
+@pytest.fixture
+def images(tmp_path) -> list[Path]:
+    return [write_image(tmp_path / f'{number}.png', number, (64, 32)) for number in range(4)]
+
+
+def answers(images: list[Path], person: int = 3) -> QueryAnswers:
+    return QueryAnswers(
+        path=images[0],
+        person_id=person,
+        camera_id=0,
+        paths=images[1:],
+        person_ids=[3, 4, -1],
+        camera_ids=[0, 1, -1],
+        distances=[0.2, 0.4, 0.8],
+    )
+
+
+def pixels(picture, color: tuple[int, int, int]) -> int:
+    return int((np.array(picture) == color).all(axis=2).sum())
+
+
+def test_frames_tell_right_wrong_and_unknown_apart(images):
+    picture = draw_search_results([answers(images)], 'Title', 'subtitle')
+    frame = 2 * 6 * (140 + 268 - 2 * 6)
+    for color in (QUERY_COLOR, RIGHT_COLOR, WRONG_COLOR, UNKNOWN_COLOR):
+        assert frame <= pixels(picture, color) < 2 * frame
+    without = draw_search_results([answers(images, person=-1)], 'Title', 'subtitle')
+    # The noise of an image may hit a color by chance.
+    assert pixels(without, RIGHT_COLOR) < 100 and pixels(without, WRONG_COLOR) < 100
+    assert pixels(without, UNKNOWN_COLOR) >= 3 * frame
+
+
+def test_bars_are_as_long_as_the_distances(images):
+    picture = np.array(draw_search_results([answers(images, person=-1)], 'Title', 'subtitle'))
+    # The row of pixels at the bars' height holds nothing but bars and their background.
+    rows = [
+        row
+        for row in picture
+        if (row == MAT_COLOR).all(axis=1).any()
+        and set(map(tuple, row[210:])) <= {UNKNOWN_COLOR, MAT_COLOR, (255, 255, 255)}
+        and (row == UNKNOWN_COLOR).all(axis=1).sum() > 100
+    ]
+    assert rows
+    # 1/4, 1/2 and the whole of a tile's 140 pixels.
+    assert (rows[-1] == UNKNOWN_COLOR).all(axis=1).sum() == pytest.approx(140 * 1.75, abs=4)
+
+
+def test_rows_without_answers_and_lost_images_are_drawn(images):
+    nothing = QueryAnswers(images[0], -1, -1, [], [], [], [])
+    picture = draw_search_results([answers(images), nothing], 'Title', 'subtitle')
+    assert picture.height > 2 * 268
+    images[2].unlink()
+    assert pixels(draw_search_results([answers(images)], 'Title', 's'), MAT_COLOR) > 10_000
+    images[0].unlink()
+    with pytest.raises(ValueError, match=r"image '.*0.png' does not exist"):
+        draw_search_results([answers(images)], 'Title', 'subtitle')
+    with pytest.raises(ValueError, match='no query'):
+        draw_search_results([], 'Title', 'subtitle')
