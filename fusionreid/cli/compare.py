@@ -1,7 +1,10 @@
-"""Compare the features of a model: ``fusionreid compare DIR`` with what
-``fusionreid test --out DIR`` saved, or ``... CONFIG CHECKPOINT``, which is tested first.
+"""Score every feature of a model, and their concatenation in two ways.
 
-Writes a table, ``feature_scores.md``, and a bar chart, ``feature_scores.png``.
+    fusionreid compare FEATURES_DIR
+    fusionreid compare CONFIG CHECKPOINT
+
+FEATURES_DIR is what ``fusionreid test --out`` saved; a checkpoint is tested first. Writes a table,
+``feature_scores.md``, and a bar chart, ``feature_scores.png``.
 """
 
 from __future__ import annotations

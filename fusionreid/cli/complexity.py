@@ -1,7 +1,10 @@
-"""Count parameters and computation of a config: ``fusionreid complexity CONFIG
-[--input-size H W]``, or of all published models beside the paper's figures: ``--paper``.
+"""Count the parameters and the computation of a model for one image.
 
-The last line is JSON: ``params_m``, millions of parameters of layers without classifiers;
+    fusionreid complexity CONFIG [--input-size H W]
+    fusionreid complexity --paper
+
+``--paper`` counts all published models and prints the paper's figures beside ours. For one model
+the last line is JSON: ``params_m``, millions of parameters of layers without classifiers;
 ``macs_g``, billions of multiply-adds of convolutions and linear layers; ``flops_g``, billions of
 floating-point operations with attention, two per multiply-add.
 """

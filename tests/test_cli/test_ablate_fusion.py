@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_runs import refused, parse_command, render_tiny, write_tiny_config
+from tiny_runs import parse_command, refused, render_tiny, write_tiny_config
 
 from fusionreid.cli import ablate as tool
 from fusionreid.cli.main import run_command
@@ -79,7 +79,8 @@ def test_all_models_and_seeds_then_nothing_to_do(config, commands, tmp_path, cap
         assert command[-1] == f'randomness.seed={seed}'
         assert option(command, '--work-dir') == str(tmp_path / variant / f'seed{seed}')
         if title.startswith('train'):
-            assert command[0] == 'train' and '--resume' in command
+            assert command[0] == 'train'
+            assert '--resume' in command
         else:
             assert command[2] == str(tmp_path / variant / f'seed{seed}' / 'epoch_2.pth')
 
@@ -96,7 +97,8 @@ def test_all_models_and_seeds_then_nothing_to_do(config, commands, tmp_path, cap
     ]
     first, second = (run['scores']['all']['mAP'] for run in recorded)
     mean, deviation = (first + second) / 2, abs(first - second) / 2**0.5
-    assert tables[6][2] == f'{mean:.1f} ± {deviation:.1f}' and first != second
+    assert tables[6][2] == f'{mean:.1f} ± {deviation:.1f}'
+    assert first != second
 
     assert tables[9] == [
         'model',
@@ -118,7 +120,8 @@ def test_all_models_and_seeds_then_nothing_to_do(config, commands, tmp_path, cap
     commands.clear()
     (tmp_path / 'ablation.md').unlink()
     assert run_command('ablate', arguments) == 0
-    assert not commands and (tmp_path / 'ablation.md').read_text() == text
+    assert not commands
+    assert (tmp_path / 'ablation.md').read_text() == text
 
 
 def test_only_what_is_missing_is_run(config, commands, tmp_path):
@@ -181,7 +184,8 @@ def test_missing_people_are_rendered_as_the_config_wants_them(config, commands, 
     data = str(tmp_path / 'people')
     assert run_command('ablate', [*arguments, '--seeds', '0', '--data-root', data]) == 0
     title, command = commands[0]
-    assert title == 'render' and command[1] == data
+    assert title == 'render'
+    assert command[1] == data
     assert [option(command, f'--{name}') for name in ('ids-train', 'height', 'width')] == [
         '8',
         '128',
@@ -207,7 +211,8 @@ def test_no_other_data_set_is_rendered(commands, tmp_path):
 )
 def test_an_unsuitable_config_ends_in_one_line(name, message, commands, tmp_path, capsys):
     error = refused('ablate', ['--config', name, '--out', str(tmp_path)])
-    assert message in error and '\n' not in error
+    assert message in error
+    assert '\n' not in error
     assert not commands
 
 

@@ -4,7 +4,7 @@ import re
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import refused, ROOT
+from tiny_runs import ROOT, refused
 from torch.nn.functional import normalize
 
 from fusionreid.cli.main import run_command
@@ -54,14 +54,16 @@ def test_numbers_and_pictures(tmp_path, capsys):
 
     expected = evaluate_verification(*arguments, fprs=(0.1, 0.02))
     found = record['verification']
-    assert found['eer'] == expected.eer and found['eer_threshold'] == expected.eer_threshold
+    assert found['eer'] == expected.eer
+    assert found['eer_threshold'] == expected.eer_threshold
     assert [point['tpr'] for point in found['operating_points']] == [
         point.tpr for point in expected.operating_points
     ]
     assert sum(found['histogram']['same']) == found['num_same'] == expected.num_same
     assert f'{expected.eer_threshold:.4f}' in shown
     for point in expected.operating_points:
-        assert f'{point.threshold:.4f}' in shown and f'{100 * point.tpr:.2f}%' in shown
+        assert f'{point.threshold:.4f}' in shown
+        assert f'{100 * point.tpr:.2f}%' in shown
 
     pairs = evaluate_camera_pairs(*arguments)
     table = record['camera_pairs']
@@ -81,7 +83,8 @@ def test_numbers_and_pictures(tmp_path, capsys):
         assert record['bootstrap'][name]['mAP']['low'] == spreads['mAP'].low
         assert f'± {100 * spreads["mINP"].deviation:.2f}' in shown
 
-    assert record['protocol'].startswith('Market-1501, split test') and record['feature'] == 'all'
+    assert record['protocol'].startswith('Market-1501, split test')
+    assert record['feature'] == 'all'
     assert 'all 2 features side by side; Market-1501' in shown
     for name in ('verification.png', 'camera_pairs.png'):
         with Image.open(folder / name) as picture:
@@ -93,7 +96,8 @@ def test_one_feature_into_another_folder(tmp_path, capsys):
     options = ['--feature', 'noise', '--out', str(out), '--keep-same-camera', '--samples', '10']
     assert run_command('analyze', [str(folder), *options]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith('feature noise; ') and 'same-camera matches kept' in shown
+    assert shown.startswith('feature noise; ')
+    assert 'same-camera matches kept' in shown
     record = json.loads((out / 'analysis.json').read_text())
     arguments = arguments_of(folder, 'noise')
     expected = evaluate_verification(*arguments, remove_same_camera=False)
@@ -122,7 +126,8 @@ def test_everything_accepted_is_no_number_in_json(tmp_path):
 )
 def test_bad_options_end_in_one_line(options, message, tmp_path, capsys):
     error = refused('analyze', [str(save_features(tmp_path)), *options])
-    assert message in error and '\n' not in error
+    assert message in error
+    assert '\n' not in error
     assert not (tmp_path / 'analysis.json').exists()
 
 
@@ -134,11 +139,13 @@ def test_one_camera_needs_another_protocol(tmp_path, capsys):
 
 def test_a_folder_without_features_ends_in_one_line(tmp_path, capsys):
     error = refused('analyze', [str(tmp_path)])
-    assert error.startswith('error: no saved features') and '\n' not in error
+    assert error.startswith('error: no saved features')
+    assert '\n' not in error
 
 
 def test_documented_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/analysis.md').read_text(), re.S)
     exec(compile(block, 'docs/analysis.md', 'exec'), {})
-    assert (tmp_path / 'verification.png').exists() and (tmp_path / 'camera_pairs.png').exists()
+    assert (tmp_path / 'verification.png').exists()
+    assert (tmp_path / 'camera_pairs.png').exists()

@@ -41,7 +41,8 @@ def test_output_is_kept_and_progress_is_shown(tmp_path, capfd):
 
 def test_without_progress_nothing_is_shown(tmp_path, capfd):
     CommandRunner().run('title', [write_script(tmp_path / 's.py', 'print(1)')], tmp_path / 'log')
-    assert capfd.readouterr().out == '' and (tmp_path / 'log').read_text() == '1\n'
+    assert capfd.readouterr().out == ''
+    assert (tmp_path / 'log').read_text() == '1\n'
 
 
 def test_a_failure_shows_the_last_lines_and_names_the_log(tmp_path, capfd):
@@ -51,7 +52,8 @@ def test_a_failure_shows_the_last_lines_and_names_the_log(tmp_path, capfd):
     with pytest.raises(CommandError, match=rf'train failed, .* {re.escape(str(tmp_path))}/log'):
         CommandRunner().run('train', [script], tmp_path / 'log')
     shown = capfd.readouterr().out.splitlines()
-    assert len(shown) == 15 and shown[-1] == 'error: no data'
+    assert len(shown) == 15
+    assert shown[-1] == 'error: no data'
 
 
 def test_jobs_run_side_by_side_and_all_are_run(tmp_path):
@@ -88,7 +90,8 @@ def test_the_first_failure_ends_the_others_and_starts_no_more(tmp_path, capfd):
                 lambda: later.append('third'),
             ]
         )
-    assert not (tmp_path / 'ended').exists() and not later
+    assert not (tmp_path / 'ended').exists()
+    assert not later
     assert capfd.readouterr().out == 'broken\n'  # nothing of those that were ended
 
 
@@ -120,7 +123,8 @@ def test_an_interrupt_ends_the_scripts(tmp_path):
         _, error = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode and 'KeyboardInterrupt' in error
+    assert process.returncode
+    assert 'KeyboardInterrupt' in error
 
 
 def test_jobs_are_checked():

@@ -40,7 +40,8 @@ def test_table_and_chart_of_saved_features(features_dir, capsys):
     assert run_command('compare', [str(features_dir)]) == 0
     shown = capsys.readouterr().out
     text = (features_dir / 'feature_scores.md').read_text()
-    assert text in shown and 'Market-1501, split test, query 4 images of 4 ids' in text
+    assert text in shown
+    assert 'Market-1501, split test, query 4 images of 4 ids' in text
     rows = cells(text)
     assert rows.pop('feature') == ['width', 'weight', 'mAP', 'Rank-1', 'mINP']
     results = compare_features(FeatureSet.load(features_dir))
@@ -49,7 +50,8 @@ def test_table_and_chart_of_saved_features(features_dir, capsys):
         assert rows[name][2:] == [f'{score:.1f}' for score in headline_scores(result).values()]
     assert [rows[name][0] for name in results] == ['4', '6', '10', '10']
     # The loud one takes the whole concatenation, unless each is normalized first.
-    assert rows['good'][1] == '0.0%' and rows['loud'][1] == '100.0%'
+    assert rows['good'][1] == '0.0%'
+    assert rows['loud'][1] == '100.0%'
     assert rows['all'][2:] == rows['loud'][2:] != rows['all_each_normalized'][2:]
     assert float(rows['all_each_normalized'][2]) > float(rows['all'][2])
     with Image.open(features_dir / 'feature_scores.png') as picture:
@@ -74,12 +76,14 @@ def test_a_single_feature_has_no_concatenation(tmp_path):
     ).save(tmp_path)
     assert run_command('compare', [str(tmp_path)]) == 0
     text = (tmp_path / 'feature_scores.md').read_text()
-    assert cells(text)['cnn'] == ['2', '100.0%', '100.0', '100.0', '100.0'] and '`all`' not in text
+    assert cells(text)['cnn'] == ['2', '100.0%', '100.0', '100.0', '100.0']
+    assert '`all`' not in text
 
 
 def test_a_folder_without_features_ends_in_one_line(tmp_path, capsys):
     error = refused('compare', [str(tmp_path)])
-    assert error.startswith('error: no saved features') and '\n' not in error
+    assert error.startswith('error: no saved features')
+    assert '\n' not in error
 
 
 def test_a_checkpoint_on_data_of_one_camera(tmp_path):

@@ -120,7 +120,8 @@ def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
     table = output[output.rindex('data set') :].splitlines()
     assert [row.split()[0] for row in table[2:4]] == ['synthetic', 'streets']
     assert table[0].split()[-5:] == ['mAP', 'rank1', 'rank5', 'rank10', 'mINP']
-    assert table[2].split()[3] == 'known' and table[3].split()[3] == 'mean'
+    assert table[2].split()[3] == 'known'
+    assert table[3].split()[3] == 'mean'
 
 
 def test_a_model_that_was_never_trained_has_no_home(data, tmp_path):

@@ -58,7 +58,8 @@ def test_training_beside_its_plain_form(config: str, capsys: pytest.CaptureFixtu
     # The phases are parts of a step.
     per_step = 1e3 * 4 / result['images_per_s']
     assert 0 < sum(result['ms_per_step'].values()) <= 1.01 * per_step
-    assert result['precision'] == 'bf16' and result['batch_size'] == 4
+    assert result['precision'] == 'bf16'
+    assert result['batch_size'] == 4
     assert result['ratio'] > 0
     assert result['share_of_ceiling'] == pytest.approx(
         result['images_per_s'] * result['gflop_per_image'] / 1e3 / result['ceiling_tflops'],
@@ -70,7 +71,8 @@ def test_training_beside_its_plain_form(config: str, capsys: pytest.CaptureFixtu
 
 def test_extraction_of_a_data_set(config: str, capsys: pytest.CaptureFixture) -> None:
     made_up = run('extract', capsys, config, *TINY)
-    assert made_up.keys() >= COMMON and 'ratio' not in made_up
+    assert made_up.keys() >= COMMON
+    assert 'ratio' not in made_up
     assert list(made_up['ms_per_step']) == ['data', 'forward', 'collect']
     read = run('extract', capsys, config, *TINY, '--data', '--plain')
     assert (made_up['data'], read['data']) == ('made up', 'test_dataloader')
@@ -168,7 +170,8 @@ def test_features_are_collected_as_in_testing(config: str) -> None:
     tool.build_step(speed_run)(PhaseTimer(CPU))
     (collector,) = collectors
     features = collector.gather(4).features
-    assert len(features) == 4 and features.isfinite().all()
+    assert len(features) == 4
+    assert features.isfinite().all()
     for weight in speed_run.model.parameters():
         weight.data.fill_(math.nan)
     with pytest.raises(ScoringError, match='hold a NaN or infinite value'):
@@ -200,7 +203,8 @@ def test_data_loader_beside_torchvision(
 ) -> None:
     small = ['--batch-size', '4', '--batches', '3', '--rounds', '1']
     result = run('dataloader', capsys, config, *small, '--workers', '0', '--torchvision')
-    assert result['images'] == 'MarketStyleDataset' and result['input_size'] == [64, 32]
+    assert result['images'] == 'MarketStyleDataset'
+    assert result['input_size'] == [64, 32]
     assert result['ratio_per_core'] == pytest.approx(
         result['images_per_s_per_core'] / result['torchvision_images_per_s_per_core'], rel=0.02
     )
@@ -212,7 +216,8 @@ def test_data_loader_beside_torchvision(
         *['--cfg-options', 'train_dataloader.dataset.cache_images=True'],
     )
     assert (cached['images'], cached['cache_images']) == ('folder', True)
-    assert cached['input_size'] == [256, 128] and 'ratio' not in cached
+    assert cached['input_size'] == [256, 128]
+    assert 'ratio' not in cached
     assert cached['images_per_s'] > 0
 
 
@@ -234,7 +239,7 @@ def test_data_loader_mistakes(tmp_path: Path) -> None:
 def test_devices_beyond_the_last_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     assert find_device('cuda:1') == torch.device('cuda:1')
-    with pytest.raises(ConfigError, match=r'device 'cuda:2' is not there: torch sees 2 GPUs here'):
+    with pytest.raises(ConfigError, match="device 'cuda:2' is not there: torch sees 2 GPUs here"):
         find_device('cuda:2')
 
 
@@ -279,7 +284,9 @@ def test_plain_pipeline_is_the_published_one(data: Path) -> None:
 
     paths = [str(path) for path in sorted((data / 'query').glob('*.jpg'))]
     image, path = tool.TorchvisionDataset(paths, (64, 32), 5)[0]
-    assert image.shape == (3, 64, 32) and image.dtype == torch.float32 and path == paths[0]
+    assert image.shape == (3, 64, 32)
+    assert image.dtype == torch.float32
+    assert path == paths[0]
 
 
 def test_phases_add_up() -> None:
@@ -291,7 +298,8 @@ def test_phases_add_up() -> None:
             time.sleep(0.03)
     seconds = timer.seconds()
     assert list(seconds) == ['short', 'long']
-    assert seconds['short'] >= 0.02 and seconds['long'] >= 0.06
+    assert seconds['short'] >= 0.02
+    assert seconds['long'] >= 0.06
 
 
 def test_peak_memory_sees_what_is_gone_again() -> None:
@@ -305,7 +313,8 @@ def test_peak_memory_sees_what_is_gone_again() -> None:
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_matrix_product_rate(dtype: torch.dtype) -> None:
     rate = matrix_product_rate(CPU, dtype, side=64, repeats=2)
-    assert math.isfinite(rate) and rate > 1e6
+    assert math.isfinite(rate)
+    assert rate > 1e6
 
 
 def test_the_median_round_counts() -> None:
