@@ -71,7 +71,7 @@ def save_tensors(
     mode = path.stat().st_mode
     content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(content, path, metadata and dict(metadata))
+        save_file(content, path, dict(metadata) if metadata else None)
     except SafetensorError as error:
         # Its word for whatever the operating system refuses.
         raise OSError(f'{path.name} cannot be written: {error}') from error

@@ -20,7 +20,8 @@ from fusionreid.evaluation.functional import (
     rank_queries,
     ranking,
 )
-from fusionreid.evaluation.functional.counting import count_around, count_by_buckets, true_positions
+from fusionreid.evaluation.functional.counting import count_around, count_by_buckets
+from fusionreid.evaluation.functional.true_positions import true_positions
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'ranking.npz'
 

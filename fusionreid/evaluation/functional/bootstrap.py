@@ -1,4 +1,4 @@
-"""How much a score depends on which queries happen to be in the test set."""
+"""Estimates how much scores depend on the queries that happen to be in the test set."""
 
 from __future__ import annotations
 
@@ -69,6 +69,14 @@ def bootstrap_scores(
         TypeError: groups that are not integers.
         ValueError: a rank, ``num_samples`` or ``confidence`` out of range, or groups of the wrong
             length.
+
+    Example:
+        >>> from fusionreid.evaluation.functional import evaluate_ranking
+        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.8], [3.0]])
+        >>> result = evaluate_ranking(query, gallery, [1, 2], [1, 3, 2], remove_same_camera=False)
+        >>> spread = bootstrap_scores(result)['rank1']
+        >>> spread.score, spread.low, spread.high
+        (0.5, 0.0, 1.0)
     """
     _check(ranks, num_samples, confidence)
     valid, values = _valid_scores(result, ranks)
@@ -102,7 +110,7 @@ def subset_scores(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, ScoreSpread]:
-    """Scores of random subsets of the queries, each ranked in the whole gallery.
+    """Score random subsets of the queries, each ranked in the whole gallery.
 
     Args:
         result: a ranking.
@@ -113,10 +121,18 @@ def subset_scores(
         seed: the same seed gives the same numbers.
 
     Returns:
-        As :func:`bootstrap_scores`.
+        ``mAP``, ``rank{k}`` for each of ``ranks``, and ``mINP``, as fractions in [0, 1].
 
     Raises:
         ValueError: ``size`` is not in 1..num_valid_queries, or another argument is out of range.
+
+    Example:
+        >>> from fusionreid.evaluation.functional import evaluate_ranking
+        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.8], [3.0]])
+        >>> result = evaluate_ranking(query, gallery, [1, 2], [1, 3, 2], remove_same_camera=False)
+        >>> spread = subset_scores(result, size=1)['mAP']
+        >>> spread.score, spread.low, spread.high
+        (0.75, 0.5, 1.0)
     """
     _check(ranks, num_subsets, confidence)
     _, values = _valid_scores(result, ranks)

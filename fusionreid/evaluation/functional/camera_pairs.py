@@ -1,4 +1,4 @@
-"""The ranking of each camera's gallery by the queries of each camera."""
+"""Ranks the gallery of each camera by the queries of each camera."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .memory import DEFAULT_MEMORY_LIMIT
 from .progress import Progress
 from .ranking import RankingResult, rank_queries
 from .validation import as_labels, check_max_rank, check_pair, feature_norms
@@ -49,7 +50,7 @@ def evaluate_camera_pairs(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> CameraPairResult:
     """Rank the images of one gallery camera at a time for the queries of one camera at a time.
@@ -82,6 +83,12 @@ def evaluate_camera_pairs(
         TypeError: features or labels of the wrong type.
         ValueError: features that are empty, of different width or not finite, labels of the wrong
             length, no query with a match, or a memory limit that is too small.
+
+    Example:
+        >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[0.1], [0.2], [0.3], [0.4]])
+        >>> result = evaluate_camera_pairs(query, gallery, [7], [7, 7, 3, 7], [0], [0, 1, 2, 2])
+        >>> result.mAP.tolist()  # of camera 0 in cameras 0, 1 and 2
+        [[nan, 1.0, 0.5]]
     """
     feature_norms(query_features, 'query')
     feature_norms(gallery_features, 'gallery')

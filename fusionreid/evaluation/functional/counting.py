@@ -1,4 +1,4 @@
-"""Counting the entries of each row that lie before a threshold, without sorting their indices."""
+"""Counts the entries of each row that lie before thresholds, without sorting their indices."""
 
 from __future__ import annotations
 
@@ -54,11 +54,3 @@ def _counts_until(keys: Tensor, thresholds: Tensor, right: bool) -> Tensor:
     held = bucket.new_zeros(len(keys), ordered.shape[1] + 1)
     held.scatter_add_(1, bucket, held.new_ones(()).expand_as(bucket))
     return torch.empty_like(order).scatter_(1, order, held[:, :-1].cumsum(1))
-
-
-def true_positions(mask: Tensor) -> Tensor:
-    """Flat positions of the True entries of a contiguous mask, int64, ascending."""
-    if mask.device.type == 'cpu':
-        # Some ten times faster than Tensor.nonzero on a sparse mask.
-        return torch.from_numpy(mask.numpy().reshape(-1).nonzero()[0])
-    return mask.flatten().nonzero().flatten()

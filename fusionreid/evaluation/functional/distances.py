@@ -1,4 +1,4 @@
-"""Distances between query and gallery features, block by block, with a known accuracy."""
+"""Computes distances between queries and gallery in blocks, and decides what counts as a tie."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .memory import plan_rows
+from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .validation import check_pair, feature_norms
 
 # Squared distances that agree to this fraction of their scale are a tie. It is far above the
@@ -201,7 +201,7 @@ def distance_blocks(
     gallery_features: Tensor,
     *,
     metric: str = 'euclidean',
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
 ) -> Iterator[Tensor]:
     """Compute a distance matrix a block of query rows at a time.
 
@@ -219,6 +219,11 @@ def distance_blocks(
     Raises:
         TypeError: not floating point tensors.
         ValueError: unknown metric, bad features, or a memory limit that is too small.
+
+    Example:
+        >>> query, gallery = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+        >>> list(distance_blocks(query, gallery))
+        [tensor([[5., 0.]])]
     """
     if metric not in ('euclidean', 'cosine'):
         raise ValueError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")

@@ -1,4 +1,7 @@
-"""Which gallery images show the person of a query, without a query x gallery mask."""
+"""Decides which gallery images are matches of a query and which the same-camera rule removes.
+
+Matches are looked up by identity, without a mask of queries x gallery.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,25 @@ class SameIdentity(NamedTuple):
     columns: Tensor
     exists: Tensor
     match: Tensor
+
+
+def same_camera(query_cameras: Tensor, gallery_cameras: Tensor) -> Tensor:
+    """Tell where a gallery image was taken by the query's camera.
+
+    Args:
+        query_cameras: Integers, of a shape that broadcasts with ``gallery_cameras``; a negative
+            camera is unknown, and never the same camera.
+        gallery_cameras: Integers.
+
+    Returns:
+        Mask of the broadcast shape.
+
+    Example:
+        >>> same_camera(torch.tensor([[0], [-1]]), torch.tensor([0, 1, -1]))
+        tensor([[ True, False, False],
+                [False, False, False]])
+    """
+    return (query_cameras == gallery_cameras).logical_and_(query_cameras >= 0)
 
 
 class MatchTable:
@@ -64,8 +86,8 @@ class MatchTable:
         columns = torch.where(exists, self._order[position], 0)
         match = exists
         if self.query_cameras is not None and self.gallery_cameras is not None:
-            camera = self.query_cameras[rows, None]
-            match = exists & ((self.gallery_cameras[columns] != camera) | (camera < 0))
+            cameras = self.query_cameras[rows, None]
+            match = exists & ~same_camera(cameras, self.gallery_cameras[columns])
         return SameIdentity(columns, exists, match)
 
     def entries(self, queries: Tensor) -> Tensor:

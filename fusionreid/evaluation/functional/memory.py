@@ -1,4 +1,4 @@
-"""How much work fits into a given amount of memory."""
+"""Decides how many rows are worked on at once within a memory limit, and the default limit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The nearest neighbors of every point of a set within the set: exact, in bounded memory.
+"""Finds the nearest neighbors of every point of a set within the set, for re-ranking.
 
 Distances are symmetric, so a tile of them serves the points of its rows and of its columns, and
-the matrix product costs half of that of a search.
+the matrix product costs half of that of a search. The result is exact, in bounded memory.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .counting import true_positions
 from .distances import ERROR_MARGIN, TIE_RESOLUTION, TILE_BYTES, FeatureKeys
 from .progress import Progress
-from .search import top_k
+from .top_k import top_k
+from .true_positions import true_positions
 from .workers import start_workers, worker_count
 
 # Candidates kept beyond the k wanted, so that rounding seldom leaves it open who is among the k.

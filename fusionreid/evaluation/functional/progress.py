@@ -1,4 +1,4 @@
-"""How far a long computation has come, and how long it will still take."""
+"""Shows how far a long computation has come, and how long it will still take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranking under the Market-1501 protocol, exact and in bounded memory.
+"""Scores rankings by mAP, CMC and mINP under the Market-1501 protocol, exact, in bounded memory.
 
 Only the positions of a query's true matches enter mAP, CMC and mINP, and a position is a count:
 how many entries of other identities lie before the match. So no row is ever sorted together with
@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .counting import count_around, true_positions
+from .counting import count_around
 from .distances import FeatureKeys, MatrixKeys, sample_bytes
 from .matches import MatchTable, SameIdentity
-from .memory import plan_rows
+from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
+from .true_positions import true_positions
 from .validation import as_labels, check_max_rank
 from .workers import start_workers, worker_count
 
@@ -99,7 +100,7 @@ def evaluate_ranking(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> RankingResult:
     """Rank the gallery for every query by Euclidean distance, and score the ranking.
@@ -162,20 +163,39 @@ def rank_queries(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Measure what :func:`evaluate_ranking` averages, for some share of the queries.
 
-    Args: those of :func:`evaluate_ranking`.
+    Args:
+        query_features: shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: shape (g, d), same device.
+        query_ids: (q,) integers.
+        gallery_ids: (g,) integers; identities that no query shows are distractors and stay.
+        query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
+        gallery_cameras: (g,) integers.
+        max_rank: first matches beyond this rank need not be exact.
+        remove_same_camera: remove entries of the query's identity and camera.
+        memory_limit: bytes that may be used on top of the features; checked before work starts.
+        progress: show a line on stderr.
 
     Returns:
         ``average_precision``, ``inverse_negative_penalty`` and ``first_match_rank``, as in
         :class:`RankingResult`.
 
     Raises:
-        TypeError, ValueError: as :func:`evaluate_ranking`, but queries without a match are no
-            error.
+        TypeError: features or labels of the wrong type.
+        ValueError: features that are empty, of different width or not finite, labels of the wrong
+            length, or a memory limit that is too small. A query without a match is no error.
+
+    Example:
+        >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.2], [2.5]])
+        >>> average_precision, _, first_match_rank = rank_queries(
+        ...     query, gallery, [1, 2], [3, 1, 1], remove_same_camera=False
+        ... )
+        >>> average_precision.round(decimals=3).tolist(), first_match_rank.tolist()
+        ([0.583, nan], [2, 0])
     """
     source = FeatureKeys(query_features, gallery_features)
     num_query, num_gallery, width = len(source.query), len(source.gallery), source.query.shape[1]
@@ -233,7 +253,7 @@ def evaluate_distances(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> RankingResult:
     """Score given distances as :func:`evaluate_ranking` does; smaller is nearer.
@@ -259,18 +279,26 @@ def evaluate_distances(
         TypeError: distances or labels of the wrong type.
         ValueError: shapes that do not fit the labels, a NaN, no query with a match, or a memory
             limit that is too small.
+
+    Example:
+        >>> distances = torch.tensor([[0.1, 0.3, 0.2]])
+        >>> result = evaluate_distances(distances, [7], [3, 3, 7], remove_same_camera=False)
+        >>> result.mAP, result.cmc[:2].tolist()
+        (0.5, [0.0, 1.0])
     """
     num_query, num_gallery = len(query_ids), len(gallery_ids)
     if num_query == 0 or num_gallery == 0:
         raise ValueError(f'{num_query} queries and {num_gallery} gallery entries: nothing to rank')
     check_max_rank(max_rank)
-    is_matrix = hasattr(distances, 'shape')
-    if is_matrix and tuple(distances.shape) != (num_query, num_gallery):
+    shape = getattr(distances, 'shape', None)
+    if shape is not None and tuple(shape) != (num_query, num_gallery):
         raise ValueError(
-            f'distances have shape {tuple(distances.shape)}, expected ({num_query}, {num_gallery}) '
+            f'distances have shape {tuple(shape)}, expected ({num_query}, {num_gallery}) '
             'from the numbers of query_ids and gallery_ids'
         )
-    blocks = _checked_blocks([distances] if is_matrix else distances, num_query, num_gallery)
+    blocks = _checked_blocks(
+        distances if shape is None else [distances], num_query, num_gallery
+    )
     head = next(blocks)
     sample = _own_copy(head[:1])
     # From here on nothing but the loop holds a block while the next one is made.

@@ -1,4 +1,4 @@
-"""Checks of what enters the scoring functions, each with one readable error."""
+"""Checks the features and labels that enter the scoring functions; each fault has one error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Same person or not: how well the distance of two photos answers that for single pairs.
+"""Scores single pairs: how well the distance of two photos tells whether they show one person.
 
 Every pair of a query and a gallery image shows either the *same* person or *different* ones. At a
 threshold, the true positive rate (TPR) is the fraction of same pairs nearer than it, the false
@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from .distances import FeatureKeys
-from .memory import plan_rows
+from .matches import same_camera
+from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
 from .validation import NORM_ROWS, as_labels
 from .workers import start_workers, worker_count
@@ -138,7 +139,7 @@ def evaluate_verification(
     *,
     fprs: Sequence[float] = (1e-2, 1e-3, 1e-4),
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> VerificationResult:
     """Measure how well the Euclidean distance tells whether two photos show the same person.
@@ -326,8 +327,7 @@ class _Labels(NamedTuple):
         one_identity = self.query_ids[rows, None] == self.gallery_ids[columns]
         if self.query_cameras is None or self.gallery_cameras is None:
             return one_identity, None
-        cameras = self.query_cameras[rows, None]
-        left_out = (cameras == self.gallery_cameras[columns]).logical_and_(cameras >= 0)
+        left_out = same_camera(self.query_cameras[rows, None], self.gallery_cameras[columns])
         return one_identity, left_out.logical_and_(one_identity)
 
 

@@ -1,4 +1,7 @@
-"""Threads that each do a whole piece of work, instead of all of them sharing every small step."""
+"""Decides how many threads work, and gives each of them whole pieces of work.
+
+That is faster than to share every small step among all threads.
+"""
 
 from __future__ import annotations
 

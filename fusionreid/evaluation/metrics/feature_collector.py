@@ -39,7 +39,7 @@ class FeatureCollector:
         self._feature_protocol: str | None = None
         self._problem: str | None = None
 
-    def add(self, samples: Sequence[dict]) -> None:
+    def add(self, samples: Sequence[dict[str, Any]]) -> None:
         """Keep the features of one batch as float32.
 
         Args:
@@ -62,12 +62,12 @@ class FeatureCollector:
                 raise
             self._problem = str(error)
 
-    def _keep(self, samples: Sequence[dict]) -> None:
+    def _keep(self, samples: Sequence[dict[str, Any]]) -> None:
         for sample in samples:
             self._check(sample)
         blocks = [
             torch.stack([sample['features'][name].detach() for sample in samples]).float()
-            for name in self._widths
+            for name in samples[0]['features']
         ]
         features = torch.cat(blocks, dim=1)
         bad = (~features.isfinite().all(1)).nonzero().flatten().tolist()
@@ -92,7 +92,7 @@ class FeatureCollector:
         self._labels.append(torch.tensor(labels))
         self._paths += [sample['img_path'] for sample in samples]
 
-    def _check(self, sample: dict) -> None:
+    def _check(self, sample: dict[str, Any]) -> None:
         path = sample.get('img_path', '<no img_path>')
         missing = [key for key in (*REQUIRED, 'features') if sample.get(key) is None]
         if missing:
@@ -154,7 +154,7 @@ class FeatureCollector:
         device = self._features[0].device if self._features else torch.device('cpu')
         gathered = torch.empty(size, total, dtype=torch.float32, device=device)
         table = torch.full((size, 4), -1, dtype=torch.int64)
-        paths: list[str | None] = [None] * size
+        paths = [''] * size
 
         step = min(longest, max(1, GATHER_BYTES // (4 * total)))
         blocks = _blocks_of(self._features, step)
@@ -172,10 +172,10 @@ class FeatureCollector:
                 index = row_labels[real, 0]
                 gathered[index.to(device)] = rows[real.to(device)]
                 table[index] = row_labels[real]
-        own = '\0'.join(self._paths).encode('utf-8', 'surrogateescape')
-        own = torch.frombuffer(bytearray(own or b'\0'), dtype=torch.uint8)
-        for indices, names in zip(_gather(labels[:, 0]), _gather(own), strict=True):
-            names = names.numpy().tobytes().decode('utf-8', 'surrogateescape').split('\0')
+        text = '\0'.join(self._paths).encode('utf-8', 'surrogateescape')
+        own = torch.frombuffer(bytearray(text or b'\0'), dtype=torch.uint8)
+        for indices, joined in zip(_gather(labels[:, 0]), _gather(own), strict=True):
+            names = joined.numpy().tobytes().decode('utf-8', 'surrogateescape').split('\0')
             # Not strict: a process without images has one empty name.
             for index, path in zip(indices.tolist(), names, strict=False):
                 paths[index] = path

@@ -18,6 +18,7 @@ from fusionreid.registry import METRICS
 
 from ..feature_set import ALL, ROLES, FeatureSet
 from ..functional import RankingResult, evaluate_distances, rank_queries, reranked_blocks
+from ..functional.memory import DEFAULT_MEMORY_LIMIT
 from .feature_collector import FeatureCollector, raise_together
 from .rerank_protocol import RERANKED, RerankProtocol
 from .score_table import format_scores
@@ -70,7 +71,7 @@ class ReIDMetric(BaseMetric):
         topk: Sequence[int] = (1, 5, 10),
         remove_same_camera: bool = True,
         rerank: Mapping[str, Any] | None = None,
-        memory_limit: int = 1 << 30,
+        memory_limit: int = DEFAULT_MEMORY_LIMIT,
         rerank_memory_limit: int = 8 << 30,
         out_dir: str | None = None,
         collect_device: str = 'cpu',
@@ -98,7 +99,7 @@ class ReIDMetric(BaseMetric):
         self.out_dir = out_dir
         self._collector = FeatureCollector(on_device=collect_device == 'gpu')
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the features of one batch; see :meth:`FeatureCollector.add`.
 
         Args:
@@ -155,9 +156,8 @@ class ReIDMetric(BaseMetric):
     def _check_rerank(self) -> None:
         """Refuse, before the first image, more neighbors than the data set has images."""
         counts = (self.dataset_meta or {}).get('counts') or {}
-        roles = [counts.get(role) for role in ROLES]
-        if self.rerank is not None and all(roles):
-            self.rerank.check_size(sum(role['images'] for role in roles))
+        if self.rerank is not None and all(counts.get(role) for role in ROLES):
+            self.rerank.check_size(sum(counts[role]['images'] for role in ROLES))
 
     def _save(self, feature_set: FeatureSet) -> str | None:
         """Save the features where wanted; returns what went wrong."""
@@ -206,7 +206,7 @@ class ReIDMetric(BaseMetric):
         scores = self._scores(rankings, '')
         if self.rerank is not None:
             # After the first table is logged: what comes next takes longer and may fail.
-            reranked = self._rerank_all(results, names, query, gallery)
+            reranked = self._rerank_all(results, names, query, gallery, self.rerank)
             self._log(results, reranked, f'After {self.rerank}. ')
             scores.update(self._scores(reranked, f'{RERANKED}.'))
         return scores
@@ -244,7 +244,7 @@ class ReIDMetric(BaseMetric):
     def _max_rank(self) -> int:
         return max(50, *self.topk)
 
-    def _labels(self, feature_set: FeatureSet, query: Tensor, gallery: Tensor) -> tuple:
+    def _labels(self, feature_set: FeatureSet, query: Tensor, gallery: Tensor) -> tuple[Tensor, ...]:
         people, cameras = feature_set.person_ids, feature_set.camera_ids
         return people[query], people[gallery], cameras[query], cameras[gallery]
 
@@ -269,7 +269,12 @@ class ReIDMetric(BaseMetric):
         return self._together([(share, measure)], len(query), device)[0]
 
     def _rerank_all(
-        self, feature_set: FeatureSet, names: Sequence[str], query: Tensor, gallery: Tensor
+        self,
+        feature_set: FeatureSet,
+        names: Sequence[str],
+        query: Tensor,
+        gallery: Tensor,
+        protocol: RerankProtocol,
     ) -> dict[str, RankingResult]:
         """Re-rank the features, each of them by one of the processes."""
         device = feature_set.features.device
@@ -282,7 +287,7 @@ class ReIDMetric(BaseMetric):
             distances = reranked_blocks(
                 _unit_rows(features, query),
                 _unit_rows(features, gallery),
-                **self.rerank.options,
+                **protocol.options,
                 memory_limit=self.rerank_memory_limit,
                 progress=is_main() and sys.stderr.isatty(),
             )
@@ -336,7 +341,7 @@ class ReIDMetric(BaseMetric):
         for measured in results:
             for total in measured:
                 all_reduce(total)
-        return [RankingResult.from_queries(*each, max_rank=self._max_rank) for each in results]
+        return [RankingResult.from_queries(*each, self._max_rank) for each in results]
 
 
 def _labelled(names: Sequence[str]) -> list[tuple[str, str]]:

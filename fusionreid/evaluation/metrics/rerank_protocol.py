@@ -1,8 +1,12 @@
+"""The parameters of re-ranking that a metric's config may set, and that its scores state."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from ..functional.reranking import DEFAULT_K1, DEFAULT_K2, DEFAULT_LAMBDA_VALUE
 
 # Scores after re-ranking are called `rerank.mAP` and so on.
 RERANKED = 'rerank'
@@ -21,9 +25,9 @@ class RerankProtocol:
         ValueError: a number is out of its range.
     """
 
-    k1: int = 20
-    k2: int = 6
-    lambda_value: float = 0.3
+    k1: int = DEFAULT_K1
+    k2: int = DEFAULT_K2
+    lambda_value: float = DEFAULT_LAMBDA_VALUE
 
     def __post_init__(self) -> None:
         for name in ('k1', 'k2'):

@@ -1,4 +1,4 @@
-"""The k-reciprocal encoding of Zhong et al. (CVPR 2017), from nearest neighbors, kept sparse.
+"""Encodes points by their k-reciprocal neighbors (Zhong et al., CVPR 2017), kept sparse.
 
 Everything here runs on the CPU, a group of points per core at a time; only the distances of pairs
 come from where the features are.

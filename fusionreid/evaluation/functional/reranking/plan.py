@@ -1,4 +1,4 @@
-"""How re-ranking is cut up to fit into memory."""
+"""Decides how much of re-ranking is done at once within a memory limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of which only the entries that are not zero are kept."""
+"""Keeps a sparse matrix by rows: only the entries that are not zero."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..counting import true_positions
+from ..true_positions import true_positions
 
 # Entries that are sorted at once.
 SORTED_ENTRIES = 1 << 22
