@@ -377,7 +377,8 @@ def test_both_ways_of_counting_agree():
         (keys[:, None] <= high[..., None]).sum(2),
     )
     for result in (count_around(keys, low, high), count_by_buckets(keys, low, high)):
-        assert torch.equal(result[0], expected[0]) and torch.equal(result[1], expected[1])
+        assert torch.equal(result[0], expected[0])
+        assert torch.equal(result[1], expected[1])
     mask = keys > 5
     assert torch.equal(true_positions(mask), mask.flatten().nonzero().flatten())
 

@@ -296,9 +296,7 @@ def evaluate_distances(
             f'distances have shape {tuple(shape)}, expected ({num_query}, {num_gallery}) '
             'from the numbers of query_ids and gallery_ids'
         )
-    blocks = _checked_blocks(
-        distances if shape is None else [distances], num_query, num_gallery
-    )
+    blocks = _checked_blocks(distances if shape is None else [distances], num_query, num_gallery)
     head = next(blocks)
     sample = _own_copy(head[:1])
     # From here on nothing but the loop holds a block while the next one is made.

@@ -244,7 +244,9 @@ class ReIDMetric(BaseMetric):
     def _max_rank(self) -> int:
         return max(50, *self.topk)
 
-    def _labels(self, feature_set: FeatureSet, query: Tensor, gallery: Tensor) -> tuple[Tensor, ...]:
+    def _labels(
+        self, feature_set: FeatureSet, query: Tensor, gallery: Tensor
+    ) -> tuple[Tensor, ...]:
         people, cameras = feature_set.person_ids, feature_set.camera_ids
         return people[query], people[gallery], cameras[query], cameras[gallery]
 
@@ -323,13 +325,11 @@ class ReIDMetric(BaseMetric):
             tasks: for each result the queries that this process measures, and how.
         """
         problem = None
-        results = []
+        results: list[Measured] = []
         for share, measure in tasks:
             # Sums over the processes: 0 in all but one.
-            measured = [
-                torch.zeros(num_query, dtype=dtype, device=device)
-                for dtype in (torch.float64, torch.float64, torch.int64)
-            ]
+            zeros = torch.zeros(num_query, dtype=torch.float64, device=device)
+            measured = zeros, zeros.clone(), zeros.long()
             if problem is None and range(num_query)[share]:
                 try:
                     for total, part in zip(measured, measure(), strict=True):
