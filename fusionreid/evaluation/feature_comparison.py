@@ -76,7 +76,14 @@ def weigh_features(feature_set: FeatureSet) -> dict[str, float]:
 
 
 def headline_scores(result: RankingResult) -> dict[str, float]:
-    """The scores that the tables show, in percent: ``mAP``, ``Rank-1`` and ``mINP``."""
+    """Pick the scores that the tables show.
+
+    Args:
+        result: A ranking.
+
+    Returns:
+        ``mAP``, ``Rank-1`` and ``mINP``, in percent.
+    """
     return {
         'mAP': 100 * result.mAP,
         'Rank-1': 100 * float(result.cmc[0]),

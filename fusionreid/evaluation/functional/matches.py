@@ -15,7 +15,7 @@ class SameIdentity(NamedTuple):
     """The gallery entries that show the identity of each of R queries, padded to W entries.
 
     Attributes:
-        columns: gallery indices, (R, W) int64; 0 in the padding.
+        columns: Gallery indices, (R, W) int64; 0 in the padding.
         exists: True where ``columns`` holds an entry, (R, W).
         match: True where the entry counts as a match; existing entries that do not match are
             junk, (R, W).
@@ -77,7 +77,14 @@ class MatchTable:
         self.width = int(self._length.max()) if len(query_ids) else 0
 
     def lookup(self, rows: slice) -> SameIdentity:
-        """Entries of the identities of the queries in ``rows``; see :class:`SameIdentity`."""
+        """Look up the gallery entries of some queries' identities.
+
+        Args:
+            rows: The R queries.
+
+        Returns:
+            The entries, and which of them are matches.
+        """
         start, length = self._start[rows], self._length[rows]
         width = max(int(length.max()), 1)
         offset = torch.arange(width, device=start.device)
@@ -91,6 +98,13 @@ class MatchTable:
         return SameIdentity(columns, exists, match)
 
     def entries(self, queries: Tensor) -> Tensor:
-        """Gallery indices of the identities of a few queries (S,), in one (P,) int64 tensor."""
+        """List the gallery entries of a few queries' identities.
+
+        Args:
+            queries: Query indices, (S,).
+
+        Returns:
+            Gallery indices of all of them, (P,) int64.
+        """
         spans = zip(self._start[queries].tolist(), self._length[queries].tolist(), strict=True)
         return torch.cat([self._order[start : start + length] for start, length in spans])

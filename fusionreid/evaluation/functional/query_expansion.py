@@ -35,20 +35,20 @@ def average_query_expansion(
     leaving them out would leak ground truth into the features.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
-        k: gallery features added to each query, 1..g.
-        alpha: exponent of the cosine similarity, from 0 on.
-        memory_limit: bytes that may be used on top of the features and the result; checked before
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        k: Gallery features added to each query, 1..g.
+        alpha: Exponent of the cosine similarity, from 0 on.
+        memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: show a line on stderr.
+        progress: Show a line on stderr.
 
     Returns:
         Expanded queries of norm 1, (q, d) float32 (float64 for float64 features), on the device of
         the features. Rank L2-normalized gallery features with them.
 
     Raises:
-        TypeError: not floating point tensors.
+        TypeError: Not floating point tensors.
         ValueError: ``k`` or ``alpha`` out of range, bad features, or a memory limit that is too
             small.
 

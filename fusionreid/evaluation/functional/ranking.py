@@ -37,14 +37,14 @@ class RankingResult:
     """Scores of a ranking.
 
     Attributes:
-        cmc: fraction of valid queries whose first match is among the first k entries, for k =
+        cmc: Fraction of valid queries whose first match is among the first k entries, for k =
             1..max_rank; (max_rank,) float64 in [0, 1].
-        mAP: mean average precision over the valid queries, in [0, 1].
-        mINP: mean inverse negative penalty over the valid queries, in [0, 1].
+        mAP: Mean average precision over the valid queries, in [0, 1].
+        mINP: Mean inverse negative penalty over the valid queries, in [0, 1].
         average_precision: (q,) float64; NaN for a query without a match.
         inverse_negative_penalty: (q,) float64; NaN for a query without a match.
         first_match_rank: (q,) int64, 1-based; 0 for a query without a match.
-        num_valid_queries: number of queries with at least one match.
+        num_valid_queries: Number of queries with at least one match.
     """
 
     cmc: Tensor
@@ -63,10 +63,19 @@ class RankingResult:
         first_match_rank: Tensor,
         max_rank: int,
     ) -> RankingResult:
-        """Average what was measured for each query; see the attributes for the arguments.
+        """Average what was measured for each query.
+
+        Args:
+            average_precision: (q,) float64; NaN for a query without a match.
+            inverse_negative_penalty: (q,) float64; NaN likewise.
+            first_match_rank: (q,) int64, 1-based; 0 for a query without a match.
+            max_rank: Length of the CMC curve.
+
+        Returns:
+            The scores.
 
         Raises:
-            ValueError: no query has a match.
+            ValueError: No query has a match.
         """
         valid = first_match_rank > 0
         count = int(valid.sum())
@@ -111,23 +120,23 @@ def evaluate_ranking(
     Entries at the same distance stand in gallery order. Queries without a match count nowhere.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
         query_ids: (q,) integers.
         gallery_ids: (g,) integers; identities that no query shows are distractors and stay.
         query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
         gallery_cameras: (g,) integers.
-        max_rank: length of the CMC curve.
-        remove_same_camera: remove entries of the query's identity and camera.
-        memory_limit: bytes that may be used on top of the features; checked before work starts.
-        progress: show a line on stderr.
+        max_rank: Length of the CMC curve.
+        remove_same_camera: Remove entries of the query's identity and camera.
+        memory_limit: Bytes that may be used on top of the features; checked before work starts.
+        progress: Show a line on stderr.
 
     Returns:
         The scores, averaged and for each query, on the device of the features.
 
     Raises:
-        TypeError: features or labels of the wrong type.
-        ValueError: features that are empty, of different width or not finite, labels of the wrong
+        TypeError: Features or labels of the wrong type.
+        ValueError: Features that are empty, of different width or not finite, labels of the wrong
             length, no query with a match, or a memory limit that is too small.
 
     Example:
@@ -169,24 +178,24 @@ def rank_queries(
     """Measure what :func:`evaluate_ranking` averages, for some share of the queries.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
         query_ids: (q,) integers.
         gallery_ids: (g,) integers; identities that no query shows are distractors and stay.
         query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
         gallery_cameras: (g,) integers.
-        max_rank: first matches beyond this rank need not be exact.
-        remove_same_camera: remove entries of the query's identity and camera.
-        memory_limit: bytes that may be used on top of the features; checked before work starts.
-        progress: show a line on stderr.
+        max_rank: First matches beyond this rank need not be exact.
+        remove_same_camera: Remove entries of the query's identity and camera.
+        memory_limit: Bytes that may be used on top of the features; checked before work starts.
+        progress: Show a line on stderr.
 
     Returns:
         ``average_precision``, ``inverse_negative_penalty`` and ``first_match_rank``, as in
         :class:`RankingResult`.
 
     Raises:
-        TypeError: features or labels of the wrong type.
-        ValueError: features that are empty, of different width or not finite, labels of the wrong
+        TypeError: Features or labels of the wrong type.
+        ValueError: Features that are empty, of different width or not finite, labels of the wrong
             length, or a memory limit that is too small. A query without a match is no error.
 
     Example:
@@ -259,25 +268,25 @@ def evaluate_distances(
     """Score given distances as :func:`evaluate_ranking` does; smaller is nearer.
 
     Args:
-        distances: a tensor or array-like (a NumPy memory map, say) of shape (q, g), or an
+        distances: A tensor or array-like (a NumPy memory map, say) of shape (q, g), or an
             iterator of row blocks (r, g) in the order of the queries. They are taken as they are;
             infinite ones may occur.
         query_ids: (q,) integers.
         gallery_ids: (g,) integers.
         query_cameras: (q,) integers.
         gallery_cameras: (g,) integers.
-        max_rank: length of the CMC curve.
-        remove_same_camera: remove entries of the query's identity and camera.
-        memory_limit: bytes that may be used on top of the distances (or of one block of the
+        max_rank: Length of the CMC curve.
+        remove_same_camera: Remove entries of the query's identity and camera.
+        memory_limit: Bytes that may be used on top of the distances (or of one block of the
             iterator).
-        progress: show a line on stderr.
+        progress: Show a line on stderr.
 
     Returns:
         The scores; on the CPU for arrays, else on the device of the distances.
 
     Raises:
-        TypeError: distances or labels of the wrong type.
-        ValueError: shapes that do not fit the labels, a NaN, no query with a match, or a memory
+        TypeError: Distances or labels of the wrong type.
+        ValueError: Shapes that do not fit the labels, a NaN, no query with a match, or a memory
             limit that is too small.
 
     Example:

@@ -23,8 +23,8 @@ class SearchResult:
     """The nearest gallery entries of each query, nearest first.
 
     Attributes:
-        indices: gallery indices, (q, k) int64; -1 where removal left fewer than k entries.
-        distances: their Euclidean distances, (q, k) float32 (float64 for float64 features);
+        indices: Gallery indices, (q, k) int64; -1 where removal left fewer than k entries.
+        distances: Their Euclidean distances, (q, k) float32 (float64 for float64 features);
             infinite at -1.
     """
 
@@ -52,22 +52,22 @@ def top_k(
     camera is unknown and removes nothing.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
-        k: entries wanted for each query, 1..g.
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        k: Entries wanted for each query, 1..g.
         query_ids: (q,) integers; all four labels together or none.
         gallery_ids: (g,) integers.
         query_cameras: (q,) integers.
         gallery_cameras: (g,) integers.
-        memory_limit: bytes that may be used on top of the features and the result; checked before
+        memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: show a line on stderr.
+        progress: Show a line on stderr.
 
     Returns:
         Indices and distances, on the device of the features.
 
     Raises:
-        TypeError: features or labels of the wrong type.
+        TypeError: Features or labels of the wrong type.
         ValueError: k outside 1..g, bad features or labels, labels given in part, or a memory
             limit that is too small.
 

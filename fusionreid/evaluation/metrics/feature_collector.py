@@ -22,7 +22,7 @@ class FeatureCollector:
     """Checks and keeps the features that one process computes, and gathers those of all.
 
     Args:
-        on_device: leave features on the model's device; otherwise they go to the host's memory,
+        on_device: Leave features on the model's device; otherwise they go to the host's memory,
             page-locked where they come from a GPU.
     """
 
@@ -43,12 +43,12 @@ class FeatureCollector:
         """Keep the features of one batch as float32.
 
         Args:
-            samples: for each image a dict with ``img_path``, ``person_id``, ``camera_id``,
+            samples: For each image a dict with ``img_path``, ``person_id``, ``camera_id``,
                 ``role``, ``sample_idx``, ``features`` (``dict[str, Tensor]`` of shape (D,) each)
                 and, if the model tells, ``feature_protocol`` (str).
 
         Raises:
-            ValueError: a sample lacks a field, has other features than the first one, or a NaN or
+            ValueError: A sample lacks a field, has other features than the first one, or a NaN or
                 infinite value. In several processes it is raised by :meth:`gather`, in all of
                 them.
         """
@@ -125,16 +125,16 @@ class FeatureCollector:
         """Put the features of all processes together, and forget them here.
 
         Args:
-            size: images of the data set; each of the samples 0..size-1 must have been added by
+            size: Images of the data set; each of the samples 0..size-1 must have been added by
                 some process, once or more.
-            meta: the data set's metainfo.
+            meta: The data set's metainfo.
 
         Returns:
             The features in the order of the data set, without repetitions; the same in every
             process.
 
         Raises:
-            ValueError: in all processes, if samples are missing or outside the data set, or
+            ValueError: In all processes, if samples are missing or outside the data set, or
                 processes have different features.
         """
         try:
@@ -219,7 +219,14 @@ def _gather(rows: Tensor) -> list[Tensor]:
 
 
 def raise_together(problem: str | None) -> None:
-    """Raise the first problem of any process in all of them, so that none waits for another."""
+    """Raise the first problem of any process in all of them, so that none waits for another.
+
+    Args:
+        problem: What is wrong in this process; None for nothing.
+
+    Raises:
+        ValueError: Something is wrong in some process.
+    """
     for found in all_gather_object(problem):
         if found:
             raise ValueError(found)

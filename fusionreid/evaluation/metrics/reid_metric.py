@@ -43,21 +43,21 @@ class ReIDMetric(BaseMetric):
     processes.
 
     Args:
-        features: names of the features to score, ``'all'`` among them if wanted. None scores
+        features: Names of the features to score, ``'all'`` among them if wanted. None scores
             ``all`` and each one (a model with a single feature: that one).
-        topk: ranks of the CMC to report.
-        remove_same_camera: remove gallery images of the query's identity and camera; False suits
+        topk: Ranks of the CMC to report.
+        remove_same_camera: Remove gallery images of the query's identity and camera; False suits
             data sets without cameras.
-        rerank: also score after k-reciprocal re-ranking with these ``k1``, ``k2`` and
+        rerank: Also score after k-reciprocal re-ranking with these ``k1``, ``k2`` and
             ``lambda_value`` (see :class:`RerankProtocol`; an empty dict takes the published
             ones). None does not re-rank.
-        memory_limit: bytes that ranking may use on top of the features.
-        rerank_memory_limit: bytes that re-ranking may use on top of the features.
-        out_dir: save the scored features there (see :class:`FeatureSet`) before they are scored;
+        memory_limit: Bytes that ranking may use on top of the features.
+        rerank_memory_limit: Bytes that re-ranking may use on top of the features.
+        out_dir: Save the scored features there (see :class:`FeatureSet`) before they are scored;
             with ``'all'`` those are all.
         collect_device: ``'cpu'``, or ``'gpu'`` to leave the features on the model's device and
             rank there.
-        prefix: first part of the scores' names.
+        prefix: First part of the scores' names.
 
     Raises:
         ValueError: ``topk``, ``features``, ``rerank`` or ``collect_device`` make no sense.
@@ -103,11 +103,11 @@ class ReIDMetric(BaseMetric):
         """Keep the features of one batch; see :meth:`FeatureCollector.add`.
 
         Args:
-            data_batch: unused.
-            data_samples: the images' labels and features.
+            data_batch: Unused.
+            data_samples: The images' labels and features.
 
         Raises:
-            ScoringError: a sample lacks a field, has other features than the first one, or a NaN or
+            ScoringError: A sample lacks a field, has other features than the first one, or a NaN or
                 infinite value; or the data set is too small for ``rerank``.
         """
         with scoring_errors():
@@ -118,14 +118,14 @@ class ReIDMetric(BaseMetric):
         """Score the whole test set.
 
         Args:
-            size: number of images in the data set; each of the samples 0..size-1 must have been
+            size: Number of images in the data set; each of the samples 0..size-1 must have been
                 processed, by whichever process, once or more.
 
         Returns:
             Scores in percent by name, the same in every process.
 
         Raises:
-            ScoringError: samples are missing, there is no query, no gallery or no query with a
+            ScoringError: Samples are missing, there is no query, no gallery or no query with a
                 match, processes disagree about the features, or they cannot be saved (which is
                 said after the scores are logged).
         """
@@ -138,10 +138,13 @@ class ReIDMetric(BaseMetric):
         return {f'{self.prefix}/{name}': score for name, score in scores.items()}
 
     def score_names(self, model_features: Sequence[str]) -> list[str]:
-        """Names of all scores, prefix included, that a model's features will get.
+        """List the scores that a model's features will get.
 
         Args:
-            model_features: names of the features that the model gives.
+            model_features: Names of the features that the model gives.
+
+        Returns:
+            Names of all scores, prefix included.
         """
         kinds = [''] if self.rerank is None else ['', f'{RERANKED}.']
         labels = [label for label, _ in _labelled(self._choose(model_features))]
@@ -178,13 +181,13 @@ class ReIDMetric(BaseMetric):
         """Score a set of features and log the tables; also for features that were saved before.
 
         Args:
-            results: the features of the whole test set, the same in every process.
+            results: The features of the whole test set, the same in every process.
 
         Returns:
             Scores in percent by name, without prefix.
 
         Raises:
-            ScoringError: no query, no gallery image, no query with a match, or an unknown feature
+            ScoringError: No query, no gallery image, no query with a match, or an unknown feature
                 name.
         """
         with scoring_errors():
@@ -322,7 +325,15 @@ class ReIDMetric(BaseMetric):
         """Measure queries, each of them in one process, and share the results.
 
         Args:
-            tasks: for each result the queries that this process measures, and how.
+            tasks: For each result the queries that this process measures, and how.
+            num_query: Queries of all processes together.
+            device: Where the results are added up.
+
+        Returns:
+            A result for each task, the same in every process.
+
+        Raises:
+            ValueError: A task failed in some process, or no query has a match.
         """
         problem = None
         results: list[Measured] = []

@@ -53,23 +53,23 @@ def k_reciprocal_rerank(
     stand in order, queries before gallery; a point is its own first neighbor.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
-        k1: neighbors among which reciprocal ones are looked for, 1..q + g - 1.
-        k2: neighbors over which the encodings are averaged, the point itself included, 1..q + g; 1
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        k1: Neighbors among which reciprocal ones are looked for, 1..q + g - 1.
+        k2: Neighbors over which the encodings are averaged, the point itself included, 1..q + g; 1
             averages nothing.
-        lambda_value: weight of the original distance, 0..1.
-        memory_limit: bytes that may be used on top of the features and the result; checked before
+        lambda_value: Weight of the original distance, 0..1.
+        memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: show an estimate of time and memory, then a line for each step, on stderr.
+        progress: Show an estimate of time and memory, then a line for each step, on stderr.
 
     Returns:
         Distances in [0, 1], (q, g) float32 (float64 for float64 features), on the device of the
         features. For a matrix too large for memory take :func:`reranked_blocks`.
 
     Raises:
-        TypeError: not floating point tensors.
-        ValueError: a number out of its range, bad features, or a memory limit that is too small.
+        TypeError: Not floating point tensors.
+        ValueError: A number out of its range, bad features, or a memory limit that is too small.
 
     Example:
         >>> query = torch.tensor([[0.0, 0.0]])
@@ -104,23 +104,23 @@ def reranked_blocks(
     :func:`evaluate_distances` scores them as they come.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
-        k1: neighbors among which reciprocal ones are looked for, 1..q + g - 1.
-        k2: neighbors over which the encodings are averaged, the point itself included, 1..q + g; 1
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        k1: Neighbors among which reciprocal ones are looked for, 1..q + g - 1.
+        k2: Neighbors over which the encodings are averaged, the point itself included, 1..q + g; 1
             averages nothing.
-        lambda_value: weight of the original distance, 0..1.
-        memory_limit: bytes that may be used on top of the features, one block held by the caller
+        lambda_value: Weight of the original distance, 0..1.
+        memory_limit: Bytes that may be used on top of the features, one block held by the caller
             included; checked before work starts.
-        progress: show an estimate of time and memory, then a line for each step, on stderr.
+        progress: Show an estimate of time and memory, then a line for each step, on stderr.
 
     Returns:
         Iterator over distances of shape (rows, g), in the order of the queries; the rows sum up to
         q. The arguments are checked at once, the work starts with the first block.
 
     Raises:
-        TypeError: not floating point tensors.
-        ValueError: a number out of its range, bad features, or a memory limit that is too small.
+        TypeError: Not floating point tensors.
+        ValueError: A number out of its range, bad features, or a memory limit that is too small.
 
     Example:
         >>> query = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
