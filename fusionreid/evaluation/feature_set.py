@@ -44,6 +44,21 @@ class FeatureSet:
 
     Raises:
         ScoringError: Lengths that differ, an unknown role, or widths that do not fit.
+
+    Example:
+        >>> feature_set = FeatureSet(
+        ...     features=torch.eye(3),
+        ...     widths={'cnn': 2, 'transformer': 1},
+        ...     person_ids=torch.tensor([7, 7, 8]),
+        ...     camera_ids=torch.tensor([0, 1, 1]),
+        ...     roles=['query', 'gallery', 'gallery'],
+        ...     img_paths=['a.jpg', 'b.jpg', 'c.jpg'],
+        ... )
+        >>> feature_set.select('transformer').tolist()
+        [[0.0], [0.0], [1.0]]
+        >>> query, gallery = feature_set.split()
+        >>> len(query), gallery.img_paths
+        (1, ['b.jpg', 'c.jpg'])
     """
 
     features: Tensor

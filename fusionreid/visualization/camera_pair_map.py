@@ -37,6 +37,15 @@ def draw_camera_pairs(result: CameraPairResult, title: str, protocol: str = '') 
 
     Returns:
         The figure, ready for ``savefig``; the more cameras, the larger it is.
+
+    Example:
+        >>> import torch
+        >>> from fusionreid.evaluation.functional import evaluate_camera_pairs
+        >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[0.1], [0.2], [0.3]])
+        >>> result = evaluate_camera_pairs(query, gallery, [7], [7, 3, 7], [0], [1, 2, 2])
+        >>> figure = draw_camera_pairs(result, 'FusionReID', 'MSMT17')
+        >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
+        ['2', '3']
     """
     rows, columns = result.mAP.shape
     cell = max(CELL_WIDTH, MIN_MAP_WIDTH / columns)

@@ -33,6 +33,15 @@ def draw_verification(result: VerificationResult, title: str, protocol: str = ''
 
     Returns:
         The figure, ready for ``savefig``.
+
+    Example:
+        >>> import torch
+        >>> from fusionreid.evaluation.functional import evaluate_verification
+        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [1.1], [0.7]])
+        >>> result = evaluate_verification(query, gallery, [1, 2], [1, 2, 1], [0, 0], [1, 1, 1])
+        >>> figure = draw_verification(result, 'FusionReID', 'MSMT17')
+        >>> [ax.get_title(loc='left') for ax in figure.axes]
+        ['Distances', 'ROC']
     """
     width = LEFT + HISTOGRAM_WIDTH + GAP + ROC_WIDTH + RIGHT
     chart = Chart(width, FOOT + PLOT_HEIGHT, title, protocol, margins=(LEFT, RIGHT))

@@ -35,6 +35,12 @@ def draw_feature_chart(
     Raises:
         ValueError: If there is no feature or no score, features have different scores, or a score
             is outside 0..100.
+
+    Example:
+        >>> scores = {'cnn': {'mAP': 54.3, 'Rank-1': 78.1}, 'all': {'mAP': 69.5, 'Rank-1': 89.0}}
+        >>> figure = draw_feature_chart(scores, 'FusionReID', 'MSMT17')
+        >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
+        ['cnn', 'all']
     """
     metrics = _check(scores)
     step = len(metrics) * BAR_WIDTH + GROUP_GAP

@@ -39,6 +39,15 @@ def draw_training_curves(
 
     Raises:
         ValueError: If there is no run.
+
+    Example:
+        >>> history = TrainingHistory(
+        ...     train={1: {'cnn.loss_id': 6.0, 'lr': 0.01}, 2: {'cnn.loss_id': 4.0, 'lr': 0.01}},
+        ...     val={2: {'reid/mAP': 40.0, 'reid/rank1': 60.0}},
+        ... )
+        >>> figure = draw_training_curves({'first run': history})
+        >>> [ax.get_title(loc='left') for ax in figure.axes]
+        ['ID loss', 'Triplet loss', 'Learning rate', 'mAP and Rank-1']
     """
     if not histories:
         raise ValueError('histories must hold at least one run, got none')

@@ -57,11 +57,11 @@ def plan_reranking(
     """Choose how much is worked on at once, before any work starts.
 
     Args:
-        num_query: q.
-        num_gallery: g.
-        width: Of the features.
-        dtype: Of the work.
-        device: Of the features.
+        num_query: Number of queries.
+        num_gallery: Number of gallery images.
+        width: Width of the features.
+        dtype: Type that is worked in.
+        device: Where the features are.
         k1: Neighbors among which reciprocal ones are looked for.
         k2: Neighbors to average over.
         memory_limit: Bytes that may be used.
