@@ -365,11 +365,16 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     script = tmp_path / 'worker.py'
     script.write_text(textwrap.dedent(WORKER))
     root = Path(__file__).parents[2]
+    folders = [root, root / 'tests' / 'helpers']
     workers = [
         subprocess.Popen(
             [sys.executable, script, str(rank), tmp_path / 'store', __file__, tmp_path],
             cwd=root,
-            env={**os.environ, 'PYTHONPATH': f'{root}:{root / "tests"}', 'OMP_NUM_THREADS': '1'},
+            env={
+                **os.environ,
+                'PYTHONPATH': os.pathsep.join(map(str, folders)),
+                'OMP_NUM_THREADS': '1',
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
+from fusionreid.cli.main import run_command
 from fusionreid.evaluation.functional import (
     evaluate_distances,
     evaluate_ranking,
@@ -97,7 +97,7 @@ def assert_close(found, expected, tolerance=1e-6):
 
 def least_memory(query, gallery, **options):
     """The bytes that the error for a smaller limit names."""
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ValueError, match='memory_limit=1 bytes is too small') as raised:
         reranked_blocks(query, gallery, memory_limit=1, **options)
     return int(re.search(r'about (\d+) bytes', str(raised.value))[1])
 
@@ -418,11 +418,8 @@ def test_estimate_and_progress_are_shown(capsys):
 # ---- the tool and the page
 
 
-def test_benchmark_prints_one_json_line_for_each_method(capsys, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / 'tools/benchmarks')
-    from fusionreid.cli.benchmarks import reranking as tool
-
-    tool.main(['--scale', 'tiny', '--dim', '32', '--dense', '--plain'])
+def test_benchmark_prints_one_json_line_for_each_method(capsys):
+    run_command('benchmark reranking', ['--scale', 'tiny', '--dim', '32', '--dense', '--plain'])
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = ['reranked_blocks', 'k_reciprocal_rerank', 'plain']
     assert [record['method'] for record in records] == names
@@ -434,8 +431,7 @@ def test_benchmark_prints_one_json_line_for_each_method(capsys, monkeypatch):
     assert records[2]['mAP_after'] == pytest.approx(records[1]['mAP_after'], abs=2e-3)
     assert records[2]['ratio'] > 0
     with pytest.raises(SystemExit, match='error: k1=5000 is not a whole number'):
-        tool.main(['--scale', 'tiny', '--dim', '8', '--k1', '5000'])
-    sys.modules.pop('ranking', None)
+        run_command('benchmark reranking', ['--scale', 'tiny', '--dim', '8', '--k1', '5000'])
 
 
 BLOCKS = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/reranking.md').read_text(), re.S)

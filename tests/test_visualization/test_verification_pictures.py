@@ -45,7 +45,9 @@ def assert_inside(figure):
     assert max(ax.get_tightbbox().y1 for ax in figure.axes) < head
     for text in texts:
         box = text.get_window_extent()
-        assert min(box.x0, box.y0) >= 0 and box.x1 <= width and box.y1 <= height, text.get_text()
+        assert min(box.x0, box.y0) >= 0, text.get_text()
+        assert box.x1 <= width, text.get_text()
+        assert box.y1 <= height, text.get_text()
 
 
 def test_histogram_and_roc():
