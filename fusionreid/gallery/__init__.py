@@ -1,4 +1,5 @@
 from .gallery import AddReport, Gallery
+from .items import GalleryFilter
 from .search_result import GallerySearchResult
 
-__all__ = ['AddReport', 'Gallery', 'GallerySearchResult']
+__all__ = ['AddReport', 'Gallery', 'GalleryFilter', 'GallerySearchResult']
