@@ -3,9 +3,9 @@
 ``fusionreid extract IMAGES_DIR CHECKPOINT -o features.safetensors``
 
 Writes one file for N images, sorted by path: ``features`` (N, D) float32, L2-normalized, and what
-the names of the images tell, ``person_ids`` and 0-based ``camera_ids`` (N,) int64, -1 where unknown.
-In its metadata, ``paths`` is the image of each row as a JSON list, and ``label`` says what the
-features are.
+the names of the images tell, ``person_ids`` and 0-based ``camera_ids`` (N,) int64, -1 where
+unknown. In its metadata, ``paths`` is the image of each row as a JSON list, and ``label`` says
+what the features are.
 """
 
 from __future__ import annotations

@@ -55,9 +55,10 @@ class Gallery:
     Args:
         extractor: Model that turns images into features; None for a gallery of features that were
             computed elsewhere.
-        engine: What finds the nearest: ``'exact'``, ``'faiss_flat'``, ``'faiss_ivfpq'`` or
-            ``'milvus'``, or a config such as ``dict(type='faiss_ivfpq', probes=64)``. What Milvus
-            holds in the collection is in the gallery from the start.
+        engine: What finds the nearest: ``'exact'``, ``'faiss_flat'``, ``'faiss_ivfpq'``,
+            ``'milvus'`` or another one registered in ``SEARCH_ENGINES``, or a config such as
+            ``dict(type='faiss_ivfpq', probes=64)``. What Milvus holds in the collection is in the
+            gallery from the start.
 
     Raises:
         GalleryError: If there is no such engine, or it cannot work here.
@@ -505,7 +506,7 @@ class Gallery:
 def _group(
     filters: Sequence[GalleryFilter] | None, shared: GalleryFilter, count: int
 ) -> dict[GalleryFilter, list[int]]:
-    """Positions of the queries, 0 to count - 1, by all that they are filtered by."""
+    """Positions of the queries, 0 to count - 1, by filter: that for all and their own as one."""
     if filters is None:
         return {shared: list(range(count))}
     if not isinstance(filters, Sequence) or not all(
@@ -514,9 +515,12 @@ def _group(
         raise GalleryError('filters must be a sequence of GalleryFilter, one for each query')
     if len(filters) != count:
         raise GalleryError(f'got {len(filters)} filters for {count} queries')
-    groups: dict[GalleryFilter, list[int]] = {}
+    alike: dict[GalleryFilter, list[int]] = {}
     for position, own in enumerate(filters):
-        groups.setdefault(shared & own, []).append(position)
+        alike.setdefault(own, []).append(position)
+    groups: dict[GalleryFilter, list[int]] = {}
+    for own, positions in alike.items():
+        groups.setdefault(shared & own, []).extend(positions)
     return groups
 
 

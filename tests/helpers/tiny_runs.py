@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from fusionreid.cli.commands import COMMANDS
 from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
@@ -44,6 +44,12 @@ def render_tiny(out: Path, layout: str = 'market1501') -> Path:
         workers=1,
     )
     return out
+
+
+def find_resize(pipeline: Sequence[ConfigDict]) -> ConfigDict:
+    """The transform of a pipeline that gives images their size."""
+    (resize,) = (step for step in pipeline if step.type == 'AntialiasedResize')
+    return resize
 
 
 def shrink_model(model: dict) -> None:
@@ -85,7 +91,7 @@ def write_tiny_config(
             cfg[key].dataset.data_root = str(data)
             cfg[key].update(num_workers=0, persistent_workers=False)
             if 'data_preprocessor' in cfg.model:
-                cfg[key].dataset.pipeline[1].scale = (32, 64)
+                find_resize(cfg[key].dataset.pipeline).scale = (32, 64)
     for branch in cfg.model.branches.values():
         if branch and branch.backbone.type == 'ReIDVisionTransformer':
             branch.backbone.update(img_size=(64, 32), drop_path_rate=0.3)
