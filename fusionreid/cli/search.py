@@ -22,9 +22,9 @@ DEFAULT_K = 10
 
 def camera_number(text: str) -> int:
     """Read a camera that is counted from 1; returns it counted from 0."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f'cameras are counted from 1, got {number}')
-    return number - 1
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'cameras are counted from 1, got {text}')
+    return int(text) - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,3 +1,5 @@
+"""Images that can be searched: items, engines, and what a search returns."""
+
 from .gallery import AddReport, Gallery
 from .items import GalleryFilter
 from .search_result import GallerySearchResult

@@ -117,15 +117,12 @@ def test_what_users_get_wrong_is_one_line(data, index, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('option', ['--camera', '--exclude-camera', '--query-camera'])
-@pytest.mark.parametrize(
-    ('number', 'message'),
-    [('0', 'cameras are counted from 1, got 0'), ('front', "invalid camera_number value: 'front'")],
-)
-def test_cameras_are_counted_from_1(option, number, message, capsys):
+@pytest.mark.parametrize('number', ['0', '1.5', 'front'])
+def test_cameras_are_counted_from_1(option, number, capsys):
     with pytest.raises(SystemExit) as stop:
         call('search', 'index', 'query.jpg', option, number)
     assert stop.value.code == 2
-    assert f'argument {option}: {message}' in capsys.readouterr().err
+    assert f'argument {option}: cameras are counted from 1, got {number}' in capsys.readouterr().err
     args = parse_command('search', ['index', 'query.jpg', option, '3'])
     assert getattr(args, option[2:].replace('-', '_')) in (2, [2])
 
