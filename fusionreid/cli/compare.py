@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fusionreid.config import find_config
+from fusionreid.errors import ConfigError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_comparison import (
     compare_features,
@@ -66,8 +68,10 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
         args.out = args.out or source
         args.title = args.title or source.resolve().name
     else:
-        if source.suffix != '.py':
-            parser.error(f'{source} is neither a folder of saved features nor a config')
+        try:
+            args.source = str(find_config(args.source))
+        except ConfigError as error:
+            parser.error(f'{source} is neither a folder of saved features nor a config: {error}')
         if args.checkpoint is None:
             parser.error(f'a config needs a checkpoint: {source} CHECKPOINT')
         args.out = args.out or Path('work_dirs') / source.stem / 'features'

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from tiny_runs import ROOT
+from tiny_runs import refused
 
 from fusionreid.cli.main import run_command
+from fusionreid.config import find_config
 from fusionreid.registry import MODELS
 
 # A model without weights.
-HISTOGRAM = ROOT / 'configs' / 'color_histogram_synthetic.py'
+HISTOGRAM = find_config('color_histogram_synthetic')
 
 
 def call(command: str, *arguments: object) -> None:
@@ -25,10 +25,7 @@ def call(command: str, *arguments: object) -> None:
 
 def failure(command: str, *arguments: object) -> str:
     """Run a command that fails; returns its one line."""
-    with pytest.raises(SystemExit) as stop:
-        run_command(command, [str(argument) for argument in arguments])
-    message = str(stop.value)
-    assert message.startswith('error: ')
+    message = refused(command, [str(argument) for argument in arguments])
     assert '\n' not in message
     return message
 

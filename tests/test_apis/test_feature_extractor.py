@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from fusionreid.apis import FeatureExtractor
 from fusionreid.apis.feature_extractor import default_pipeline
 from fusionreid.cli.main import run_command
+from fusionreid.config import find_config
 from fusionreid.datasets.transforms.loading import read_image
 from fusionreid.errors import ConfigError, GalleryError, ImageDecodeError, WeightsError
 from fusionreid.evaluation import FeatureSet
@@ -164,11 +165,16 @@ def test_weights_with_the_config_of_the_model_alone(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'name',
-    ['_base_/datasets/reid', '_base_/datasets/synthetic', 'fusionreid_vitb_r50_msmt17_384x128'],
+    'path',
+    [
+        ROOT / 'configs/_base_/datasets/reid.py',
+        ROOT / 'configs/_base_/datasets/synthetic.py',
+        find_config('fusionreid_vitb_r50_msmt17_384x128'),
+    ],
+    ids=lambda path: path.stem,
 )
-def test_the_default_pipeline_is_that_of_the_configs(name):
-    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+def test_the_default_pipeline_is_that_of_the_configs(path):
+    cfg = Config.fromfile(path)
     configured = [dict(step) for step in cfg.test_dataloader.dataset.pipeline]
     assert default_pipeline(cfg.input_size) == configured
 
@@ -348,7 +354,7 @@ def test_a_saved_gallery_finds_its_model(trained, tmp_path):
 
 def test_a_model_without_weights_needs_no_checkpoint(tmp_path):
     root = write_market(tmp_path)
-    extractor = FeatureExtractor(config=ROOT / 'configs/color_histogram_synthetic.py')
+    extractor = FeatureExtractor(config=find_config('color_histogram_synthetic'))
     gallery = Gallery(extractor)
     images = sorted((root / 'bounding_box_test').glob('*.jpg'))
     gallery.add(images)

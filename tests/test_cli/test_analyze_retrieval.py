@@ -4,10 +4,10 @@ import re
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import ROOT
+from tiny_runs import refused, ROOT
 from torch.nn.functional import normalize
 
-from fusionreid.cli import analyze as tool
+from fusionreid.cli.main import run_command
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import (
     bootstrap_scores,
@@ -47,7 +47,7 @@ def arguments_of(folder, name):
 def test_numbers_and_pictures(tmp_path, capsys):
     folder = save_features(tmp_path / 'features')
     options = ['--fpr', '0.1', '0.02', '--samples', '50', '--seed', '3']
-    assert tool.main([str(folder), *options]) == 0
+    assert run_command('analyze', [str(folder), *options]) == 0
     shown = capsys.readouterr().out
     record = json.loads((folder / 'analysis.json').read_text())
     arguments = arguments_of(folder, 'all')
@@ -91,7 +91,7 @@ def test_numbers_and_pictures(tmp_path, capsys):
 def test_one_feature_into_another_folder(tmp_path, capsys):
     folder, out = save_features(tmp_path / 'features'), tmp_path / 'deep' / 'out'
     options = ['--feature', 'noise', '--out', str(out), '--keep-same-camera', '--samples', '10']
-    assert tool.main([str(folder), *options]) == 0
+    assert run_command('analyze', [str(folder), *options]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith('feature noise; ') and 'same-camera matches kept' in shown
     record = json.loads((out / 'analysis.json').read_text())
@@ -104,7 +104,7 @@ def test_one_feature_into_another_folder(tmp_path, capsys):
 
 def test_everything_accepted_is_no_number_in_json(tmp_path):
     folder = save_features(tmp_path)
-    assert tool.main([str(folder), '--fpr', '1', '--samples', '10']) == 0
+    assert run_command('analyze', [str(folder), '--fpr', '1', '--samples', '10']) == 0
     (point,) = json.loads((folder / 'analysis.json').read_text())['verification'][
         'operating_points'
     ]
@@ -121,23 +121,20 @@ def test_everything_accepted_is_no_number_in_json(tmp_path):
     ],
 )
 def test_bad_options_end_in_one_line(options, message, tmp_path, capsys):
-    assert tool.main([str(save_features(tmp_path)), *options]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith('error: ') and message in error and error.count('\n') == 1
+    error = refused('analyze', [str(save_features(tmp_path)), *options])
+    assert message in error and '\n' not in error
     assert not (tmp_path / 'analysis.json').exists()
 
 
 def test_one_camera_needs_another_protocol(tmp_path, capsys):
     folder = save_features(tmp_path, num_cameras=1)
-    assert tool.main([str(folder)]) == 1
-    assert 'remove_same_camera=False' in capsys.readouterr().err
-    assert tool.main([str(folder), '--keep-same-camera', '--samples', '10']) == 0
+    assert 'remove_same_camera=False' in refused('analyze', [str(folder)])
+    assert run_command('analyze', [str(folder), '--keep-same-camera', '--samples', '10']) == 0
 
 
 def test_a_folder_without_features_ends_in_one_line(tmp_path, capsys):
-    assert tool.main([str(tmp_path)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith('error: no saved features') and error.count('\n') == 1
+    error = refused('analyze', [str(tmp_path)])
+    assert error.startswith('error: no saved features') and '\n' not in error
 
 
 def test_documented_code_runs(tmp_path, monkeypatch):
