@@ -1,7 +1,9 @@
+"""What a data set says about its images: records by role, with ids as the data set numbers them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROLES = ('train', 'query', 'gallery')
 
@@ -36,7 +38,7 @@ class ReIDAnnotation:
     root: str
     records: dict[str, list[ReIDRecord]]
     sources: dict[str, str]
-    metainfo: dict = field(default_factory=dict)
+    metainfo: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def ids(self, role: str) -> set[int]:
@@ -47,5 +49,11 @@ class ReIDAnnotation:
 
         Returns:
             set[int]: Original person ids; empty if the role is not there.
+
+        Example:
+            >>> records = {'train': [ReIDRecord('a.jpg', 7, 0), ReIDRecord('b.jpg', 7, 1)]}
+            >>> annotation = ReIDAnnotation('data', records, sources={})
+            >>> annotation.ids('train'), annotation.ids('query')
+            ({7}, set())
         """
         return {record.person_id for record in self.records.get(role, ())}

@@ -1,3 +1,5 @@
+"""What all data sets share: splits, labels, checks of what was read, items and the image cache."""
+
 from __future__ import annotations
 
 import os
@@ -64,7 +66,7 @@ class ReIDDataset(BaseDataset, ABC):
         lazy_init (bool): Read nothing before ``full_init`` is called.
     """
 
-    METAINFO: dict = {'dataset_name': None, 'num_cameras': None, 'official_counts': None}
+    METAINFO: dict[str, Any] = {'dataset_name': None, 'num_cameras': None, 'official_counts': None}
     FOLDER_NAMES: tuple[str, ...] = ()
     # The number of camera 0 in file names or tables, and whether -1 may stand for "unknown" there.
     FIRST_CAMERA = 1
@@ -78,11 +80,11 @@ class ReIDDataset(BaseDataset, ABC):
         self,
         data_root: str,
         split: str = 'train',
-        pipeline: Sequence[dict | Callable] = (),
+        pipeline: Sequence[dict[str, Any] | Callable[..., Any]] = (),
         num_cameras: int | None = None,
         dataset_name: str | None = None,
         ann_file: str = '',
-        metainfo: Mapping | None = None,
+        metainfo: Mapping[str, Any] | None = None,
         indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
         cache_images: bool = False,
@@ -128,12 +130,15 @@ class ReIDDataset(BaseDataset, ABC):
     def read_annotation(self) -> ReIDAnnotation:
         """Read every split of the data set that is on disk.
 
+        Returns:
+            ReIDAnnotation: The images of every role.
+
         Raises:
             DatasetNotFoundError: If the root or a file that it must contain is not there.
             DatasetFormatError: If a file name or a line cannot be understood.
         """
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> list[dict[str, Any]]:
         """Read the data set, check it, log its table and list the items of the split.
 
         Returns:
@@ -193,17 +198,29 @@ class ReIDDataset(BaseDataset, ABC):
             self._reserve_image_cache()
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep only some items, as in MMEngine; a cache of images starts anew."""
+        """Keep only some items, as in MMEngine; a cache of images starts anew.
+
+        Args:
+            indices (int | Sequence[int]): Positions; a number for the first, or, if negative, the
+                last items.
+        """
         super().get_subset_(indices)
         self._reserve_image_cache()
 
     def get_subset(self, indices: int | Sequence[int]) -> ReIDDataset:
-        """Return a data set of some items, as in MMEngine, with an image cache of its own."""
+        """Return a data set of some items, as in MMEngine, with an image cache of its own.
+
+        Args:
+            indices (int | Sequence[int]): As for :meth:`get_subset_`.
+
+        Returns:
+            ReIDDataset: The data set of these items.
+        """
         subset = super().get_subset(indices)
         subset._reserve_image_cache()
         return subset
 
-    def _copy_without_annotation(self, memo: dict | None = None) -> ReIDDataset:
+    def _copy_without_annotation(self, memo: dict[int, Any] | None = None) -> ReIDDataset:
         # MMEngine's own memory of what was copied is kept from one copy to the next: subsets would
         # share their parts, or get those of objects that are long gone.
         return super()._copy_without_annotation({} if memo is None else memo)
@@ -226,7 +243,7 @@ class ReIDDataset(BaseDataset, ABC):
         with seeded_augmentation(data_info['augment_seed']):
             return self._run_pipeline(data_info)
 
-    def _run_pipeline(self, results: dict) -> Any:
+    def _run_pipeline(self, results: dict[str, Any]) -> Any:
         cache = self._image_cache
         if cache is None:
             return self.pipeline(results)
@@ -330,7 +347,8 @@ class ReIDDataset(BaseDataset, ABC):
 
     def _distractors(self, annotation: ReIDAnnotation) -> set[int]:
         # Own data may number real people from 0: an identity with a query is no distractor.
-        return {self.DISTRACTOR_ID} & annotation.ids('gallery') - annotation.ids('query')
+        found = annotation.ids('gallery') - annotation.ids('query')
+        return {person_id for person_id in found if person_id == self.DISTRACTOR_ID}
 
     def _count(self, annotation: ReIDAnnotation) -> dict[str, dict[str, int] | None]:
         counts: dict[str, dict[str, int] | None] = {}

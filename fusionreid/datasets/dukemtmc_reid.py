@@ -1,3 +1,5 @@
+"""DukeMTMC-reID: its folder names, official counts and distractors."""
+
 from __future__ import annotations
 
 from fusionreid.registry import DATASETS

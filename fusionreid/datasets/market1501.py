@@ -1,3 +1,5 @@
+"""Market-1501: its folder names, official counts and distractors."""
+
 from __future__ import annotations
 
 from fusionreid.registry import DATASETS

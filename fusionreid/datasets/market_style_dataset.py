@@ -1,3 +1,5 @@
+"""Data sets laid out as Market-1501: three folders, identity and camera in the file names."""
+
 from __future__ import annotations
 
 import os
@@ -56,7 +58,7 @@ class MarketStyleDataset(ReIDDataset):
         **kwargs: As in :class:`ReIDDataset`. ``dataset_name`` defaults to the folder's name.
     """
 
-    DISTRACTOR_ID = 0
+    DISTRACTOR_ID: int | None = 0
 
     def read_annotation(self) -> ReIDAnnotation:
         """Read the three folders' file names; see :meth:`ReIDDataset.read_annotation`."""

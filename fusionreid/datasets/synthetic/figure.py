@@ -78,8 +78,16 @@ class _Body:
         if len(radii) == 2:
             radii = (radii[0], radii[0], radii[1], radii[1])
         h = self.identity.height
-        scaled = (tuple(h * value for value in values) for values in (start, end, radii))
-        self.parts.append(Part(cell, *scaled, rows, cap, h * forward))
+        width, depth, end_width, end_depth = radii
+        scaled = (h * width, h * depth, h * end_width, h * end_depth)
+        self.parts.append(
+            Part(cell, _times(h, start), _times(h, end), scaled, rows, cap, h * forward)
+        )
+
+
+def _times(factor: float, point: Point) -> Point:
+    x, y, z = point
+    return factor * x, factor * y, factor * z
 
 
 def _swing(angle: float, length: float) -> tuple[float, float]:

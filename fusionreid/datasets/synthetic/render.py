@@ -79,14 +79,15 @@ def _pose(rng: np.random.Generator) -> Pose:
 def _shade_ground(image: np.ndarray, x: float, y: float, scale: float, camera: Camera) -> None:
     """Darken the ground below a person, in place: a contact spot and a slanted cast shadow."""
     height, width = image.shape[:2]
-    shadow = np.zeros((height, width), np.uint8)
+    shadow: np.ndarray = np.zeros((height, width), np.uint8)
     spot = (round(0.30 * scale), max(1, round(0.09 * scale)))
     cv2.ellipse(shadow, (round(x), round(y)), spot, 0, 0, 360, 255, -1)
     side = -camera.light[0]
     tip = (round(x + side * 1.1 * scale), round(y - 0.22 * scale))
     cv2.line(shadow, (round(x), round(y)), tip, 190, max(2, round(0.22 * scale)))
     shadow = cv2.blur(shadow, (max(3, round(0.12 * scale)),) * 2)
-    keep = 255 - cv2.multiply(shadow, camera.shadow)
+    # OpenCV multiplies by numbers too, which its stubs do not say.
+    keep = 255 - cv2.multiply(shadow, camera.shadow)  # type: ignore[call-overload]
     cv2.multiply(image, cv2.merge([keep] * 3), dst=image, scale=1 / 255)
 
 

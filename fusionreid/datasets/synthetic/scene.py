@@ -213,7 +213,7 @@ def _cast_shadows(
     """Darken the ground with the shadow of a building and, sometimes, of leaves, in place."""
     start, width = rng.uniform(-6, 4), rng.uniform(2, 4.5)
     slanted = x + camera.light[0] * 0.8 * z
-    dark = _between(slanted, start, start + width).astype(np.float32)
+    dark: np.ndarray = _between(slanted, start, start + width).astype(np.float32)
     if rng.random() < 0.7:
         where = np.clip(np.sin(x * 0.5 + rng.uniform(0, 6)) + np.cos(z * 0.7) - 0.2, 0, 1)
         leaves = 0.6 * _noise(x * 3.1, z * 3.1) + 0.4 * _noise(x * 7, z * 7)

@@ -214,7 +214,11 @@ def _head(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
     _paint(image, (np.abs(front - 0.42) < 0.17) & (np.abs(v - 0.49) < 0.035), skin * 0.25)
     _paint(image, (np.abs(front - 0.42) < 0.24) & (np.abs(v - 0.42) < 0.02), hair * 0.8, 0.7)
     _paint(image, (front < 0.1) & (np.abs(v - 0.57) < 0.06), skin * 0.82)
-    _paint(image, (front < 0.3) & (np.abs(v - 0.71) < 0.025), skin * np.float32([0.55, 0.5, 0.75]))
+    _paint(
+        image,
+        (front < 0.3) & (np.abs(v - 0.71) < 0.025),
+        skin * np.array([0.55, 0.5, 0.75], np.float32),
+    )
     return image
 
 

@@ -1,4 +1,8 @@
+"""Which images are mirrored, and how their pixels lie in memory afterwards."""
+
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +23,11 @@ class RandomHorizontalFlip(BaseTransform):
 
     Raises:
         ValueError: If ``prob`` is out of range.
+
+    Example:
+        >>> image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+        >>> RandomHorizontalFlip(prob=1)(dict(img=image))['img'].tolist()
+        [[[3, 4, 5], [0, 1, 2]]]
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -26,7 +35,7 @@ class RandomHorizontalFlip(BaseTransform):
             raise ValueError(f'prob must be in [0, 1], but is {prob!r}')
         self.prob = prob
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Mirror the image or leave it.
 
         Args:
