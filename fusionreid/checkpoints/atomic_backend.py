@@ -1,3 +1,9 @@
+"""MMEngine's door to the atomic write of :mod:`fusionreid.utils.files`, for ``backend_args``.
+
+The write itself is :func:`fusionreid.utils.files.open_atomic`; here it only gets the name
+``atomic_local``, under which a checkpoint hook finds it.
+"""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,11 +15,22 @@ from fusionreid.utils.files import open_atomic
 
 @register_backend('atomic_local')
 class AtomicLocalBackend(LocalBackend):
-    """Local files that appear whole or not at all: a run killed while it saves leaves the older
-    checkpoints usable.
+    """Local files that appear whole or not at all.
+
+    A run killed while it saves leaves the older checkpoints usable.
+
+    Example:
+        >>> from mmengine.fileio import get_file_backend
+        >>> type(get_file_backend(backend_args=dict(backend='atomic_local'))).__name__
+        'AtomicLocalBackend'
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes through :func:`open_atomic`."""
+        """Write bytes through :func:`~fusionreid.utils.files.open_atomic`.
+
+        Args:
+            obj: The content.
+            filepath: The target; missing folders are made.
+        """
         with open_atomic(filepath) as file:
             file.write(obj)

@@ -32,15 +32,6 @@ class SharedImageCache:
 
     Raises:
         ConfigError: If the images take more than the limit or than there is.
-
-    Example:
-        >>> cache = SharedImageCache(count=2, size=(4, 2), name='an example')
-        >>> cache.get(0) is None
-        True
-        >>> cache.put(0, np.full((4, 2, 3), 255, np.uint8), original_size=(128, 64))
-        >>> image, original_size = cache.get(0)
-        >>> image.shape, original_size, cache.filled
-        ((4, 2, 3), (128, 64), 1)
     """
 
     def __init__(
