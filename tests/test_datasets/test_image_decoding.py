@@ -115,4 +115,5 @@ def test_damaged_files_never_give_other_pixels_than_pillow(
         assert expected is None
     else:
         # An orientation cannot appear by a single byte.
-        assert expected is not None and np.array_equal(image, expected)
+        assert expected is not None
+        assert np.array_equal(image, expected)
