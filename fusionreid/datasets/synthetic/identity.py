@@ -4,6 +4,8 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
+from fusionreid.errors import ConfigError
+
 # Everyday clothing colors (RGB). Few on purpose: many people must share them, so that color
 # alone does not tell who is who.
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -176,10 +178,10 @@ def sample_identities(num: int, seed: int) -> list[Identity]:
         list[Identity]: ``num`` people.
 
     Raises:
-        ValueError: If ``num`` or ``seed`` is negative, or if so many different people do not exist.
+        ConfigError: If ``num`` or ``seed`` is negative, or so many different people do not exist.
     """
     if num < 0 or seed < 0:
-        raise ValueError(f'num and seed must be >= 0, got num={num}, seed={seed}')
+        raise ConfigError(f'num and seed must be >= 0, got num={num}, seed={seed}')
     codebook = {name: {v: i for i, v in enumerate(choices)} for name, choices in _CHOICES.items()}
     codebook['lower_color'] = {name: i for i, name in enumerate(COLORS)}
     taken = np.full((num, len(_VISIBLE)), -1, dtype=np.int16)
@@ -196,7 +198,7 @@ def sample_identities(num: int, seed: int) -> list[Identity]:
             if person == 0 or differences.min() >= MIN_VISIBLE_DIFFERENCES:
                 break
         else:
-            raise ValueError(
+            raise ConfigError(
                 f'no more than {person} people that differ enough can be drawn, but {num} were '
                 'asked for; ask for fewer identities'
             )

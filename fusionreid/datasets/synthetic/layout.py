@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fusionreid.errors import ConfigError
+
 # cameras that each data set's own naming and protocol know
 MAX_CAMERAS: dict[str, int] = {'market1501': 6, 'dukemtmc': 8, 'msmt17': 15}
 LAYOUTS = tuple(MAX_CAMERAS)
@@ -102,10 +104,10 @@ def plan_data_set(
         Plan: The pictures and list files.
 
     Raises:
-        ValueError: If an argument is out of range; the message names it.
+        ConfigError: If an argument is out of range; the message names it.
     """
     if layout not in MAX_CAMERAS:
-        raise ValueError(f'layout must be one of {", ".join(LAYOUTS)}, got {layout!r}')
+        raise ConfigError(f'layout must be one of {", ".join(LAYOUTS)}, got {layout!r}')
     limits = {
         'ids_train': (ids_train, 1, _MAX_ID),
         'ids_test': (ids_test, 1, _MAX_ID),
@@ -116,9 +118,9 @@ def plan_data_set(
     for name, (value, lowest, highest) in limits.items():
         if not lowest <= value <= highest:
             reason = f' (the {layout} layout has no more)' if name == 'cameras' else ''
-            raise ValueError(f'{name} must be from {lowest} to {highest}{reason}, got {value}')
+            raise ConfigError(f'{name} must be from {lowest} to {highest}{reason}, got {value}')
     if ids_train + ids_test > _MAX_ID:
-        raise ValueError(
+        raise ConfigError(
             f'ids_train + ids_test must not exceed {_MAX_ID}, which is what four digits in a file '
             f'name can tell apart, got {ids_train} + {ids_test}'
         )

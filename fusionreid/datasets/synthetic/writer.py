@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 from joblib import cpu_count
 
+from fusionreid.errors import ConfigError, DatasetExistsError
+
 from .identity import sample_identities
 from .layout import MAX_CAMERAS, Plan, PlannedImage, plan_data_set
 from .render import World, prepare_places, render_image
@@ -57,11 +59,11 @@ class SyntheticConfig:
             Plan: The pictures and list files.
 
         Raises:
-            ValueError: If a parameter is out of range.
+            ConfigError: If a parameter is out of range.
         """
         for name, lowest, highest in (('height', 64, 512), ('width', 32, 256)):
             if not lowest <= getattr(self, name) <= highest:
-                raise ValueError(
+                raise ConfigError(
                     f'{name} must be from {lowest} to {highest}, got {getattr(self, name)}'
                 )
         return plan_data_set(
@@ -121,13 +123,13 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
         return False
     record = out / _RECORD
     if not out.is_dir() or not record.is_file():
-        raise FileExistsError(
+        raise DatasetExistsError(
             f'{out} exists and is not a rendered data set; choose another folder, or remove it'
         )
     try:
         found = json.loads(record.read_text())
     except json.JSONDecodeError as error:
-        raise FileExistsError(f'{record} cannot be read ({error}); remove {out}') from error
+        raise DatasetExistsError(f'{record} cannot be read ({error}); remove {out}') from error
     different = {
         key: (found.get(key), value) for key, value in wanted.items() if found.get(key) != value
     }
@@ -135,13 +137,13 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
         listing = ', '.join(
             f'{key} {old!r} instead of {new!r}' for key, (old, new) in different.items()
         )
-        raise FileExistsError(
+        raise DatasetExistsError(
             f'{out} holds a data set that was rendered with {listing}; '
             'choose another folder, or remove it'
         )
     present = sum(1 for _ in out.rglob('*.jpg'))
     if present != wanted['num_images']:
-        raise FileExistsError(
+        raise DatasetExistsError(
             f'{out} should hold {wanted["num_images"]} images but has {present}; '
             'remove it and render again'
         )
@@ -170,11 +172,11 @@ def render_data_set(
         bool: Whether it was rendered; False if ``out`` already held it.
 
     Raises:
-        ValueError: If a parameter is out of range.
-        FileExistsError: If ``out`` holds something else.
+        ConfigError: If a parameter is out of range.
+        DatasetExistsError: If ``out`` holds something else.
     """
     if workers is not None and workers < 1:
-        raise ValueError(f'workers must be at least 1, got {workers}')
+        raise ConfigError(f'workers must be at least 1, got {workers}')
     out = Path(out)
     plan = config.plan()
     record = _describe(config, plan)
