@@ -42,28 +42,28 @@ class ReIDDataset(BaseDataset, ABC):
     The first data set of a kind in a process logs one table of all its splits, on rank 0.
 
     Args:
-        data_root (str): The data set's folder, or its parent if the folder has one of
+        data_root: The data set's folder, or its parent if the folder has one of
             ``FOLDER_NAMES``.
-        split (str): ``'train'``, ``'query'``, ``'gallery'``, or ``'test'``: the queries followed
+        split: ``'train'``, ``'query'``, ``'gallery'``, or ``'test'``: the queries followed
             by the gallery.
-        pipeline (Sequence[dict | Callable]): Transforms, or their configs.
-        num_cameras (int | None): Cameras of the whole data set; ``None`` takes the number that
+        pipeline: Transforms, or their configs.
+        num_cameras: Cameras of the whole data set; ``None`` takes the number that
             the data set's publication gives, or else the largest camera id that occurs, plus one.
-        dataset_name (str | None): Name in logs and tables; ``None`` takes the published name, or
+        dataset_name: Name in logs and tables; ``None`` takes the published name, or
             else that of the folder or of ``ann_file``.
-        ann_file (str): A table or list, for data sets that have one, relative to ``data_root``.
-        metainfo (Mapping | None): Further metainfo, as in MMEngine.
-        indices (int | Sequence[int] | None): Keep only these items, as in MMEngine. Labels,
+        ann_file: A table or list, for data sets that have one, relative to ``data_root``.
+        metainfo: Further metainfo, as in MMEngine.
+        indices: Keep only these items, as in MMEngine. Labels,
             ``num_ids`` and the table stay those of the whole split.
-        serialize_data (bool): Hold the items in one buffer that workers share.
-        cache_images (bool): Keep every image decoded and resized in memory that all workers share,
+        serialize_data: Hold the items in one buffer that workers share.
+        cache_images: Keep every image decoded and resized in memory that all workers share,
             from its first use on. What comes after the resizing is drawn anew each time, so the
             items are the same with and without. The pipeline must begin with ``LoadReIDImage`` and
             ``AntialiasedResize``. The size is logged before anything is read; each process of
             distributed training has a cache of its own.
-        cache_limit_gib (float | None): Refuse a larger cache, in GiB; ``None`` for all the shared
+        cache_limit_gib: Refuse a larger cache, in GiB; ``None`` for all the shared
             memory that is free.
-        lazy_init (bool): Read nothing before ``full_init`` is called.
+        lazy_init: Read nothing before ``full_init`` is called.
     """
 
     METAINFO: dict[str, Any] = {'dataset_name': None, 'num_cameras': None, 'official_counts': None}
@@ -131,7 +131,7 @@ class ReIDDataset(BaseDataset, ABC):
         """Read every split of the data set that is on disk.
 
         Returns:
-            ReIDAnnotation: The images of every role.
+            The images of every role.
 
         Raises:
             DatasetNotFoundError: If the root or a file that it must contain is not there.
@@ -142,7 +142,7 @@ class ReIDDataset(BaseDataset, ABC):
         """Read the data set, check it, log its table and list the items of the split.
 
         Returns:
-            list[dict]: Items in a fixed order.
+            Items in a fixed order.
 
         Raises:
             DatasetNotFoundError: If the root, a folder of the split or a listed image is missing.
@@ -201,7 +201,7 @@ class ReIDDataset(BaseDataset, ABC):
         """Keep only some items, as in MMEngine; a cache of images starts anew.
 
         Args:
-            indices (int | Sequence[int]): Positions; a number for the first, or, if negative, the
+            indices: Positions; a number for the first, or, if negative, the
                 last items.
         """
         super().get_subset_(indices)
@@ -211,10 +211,10 @@ class ReIDDataset(BaseDataset, ABC):
         """Return a data set of some items, as in MMEngine, with an image cache of its own.
 
         Args:
-            indices (int | Sequence[int]): As for :meth:`get_subset_`.
+            indices: As for :meth:`get_subset_`.
 
         Returns:
-            ReIDDataset: The data set of these items.
+            The data set of these items.
         """
         subset = super().get_subset(indices)
         subset._reserve_image_cache()
@@ -229,11 +229,11 @@ class ReIDDataset(BaseDataset, ABC):
         """Run the pipeline on one item.
 
         Args:
-            idx (int): Position in the data set. If it carries an ``augment_seed``, as the indices
+            idx: Position in the data set. If it carries an ``augment_seed``, as the indices
                 of ``PKSampler`` do, the pipeline's randomness depends on that seed alone.
 
         Returns:
-            Any: What the pipeline returns.
+            What the pipeline returns.
         """
         data_info = self.get_data_info(int(idx))
         seed = getattr(idx, 'augment_seed', None)
@@ -284,10 +284,10 @@ class ReIDDataset(BaseDataset, ABC):
         """Prepare one item; unlike MMEngine's, never another one in its place.
 
         Args:
-            idx (int): Position in the data set.
+            idx: Position in the data set.
 
         Returns:
-            Any: What the pipeline returns.
+            What the pipeline returns.
 
         Raises:
             ImageDecodeError: If the image cannot be decoded.

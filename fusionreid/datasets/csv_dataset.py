@@ -42,9 +42,9 @@ class CsvDataset(ReIDDataset):
     Further columns are ignored.
 
     Args:
-        data_root (str): Folder that the paths are relative to.
-        ann_file (str): The CSV file, in UTF-8; relative to ``data_root`` unless absolute.
-        split (str): See :class:`ReIDDataset`.
+        data_root: Folder that the paths are relative to.
+        ann_file: The CSV file, in UTF-8; relative to ``data_root`` unless absolute.
+        split: See :class:`ReIDDataset`.
         **kwargs: As in :class:`ReIDDataset`. ``dataset_name`` defaults to the file's name.
     """
 

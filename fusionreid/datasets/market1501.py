@@ -15,7 +15,7 @@ class Market1501(MarketStyleDataset):
     protocol says.
 
     Args:
-        data_root (str): ``Market-1501-v15.09.15`` or ``market1501``, or the folder with it.
+        data_root: ``Market-1501-v15.09.15`` or ``market1501``, or the folder with it.
         **kwargs: As in :class:`ReIDDataset`.
     """
 

@@ -23,7 +23,7 @@ def seeded_augmentation(seed: int) -> Iterator[None]:
     nor on which samples a worker prepared before. A block inside another leaves its numbers alone.
 
     Args:
-        seed (int): In [0, 2**64).
+        seed: In [0, 2**64).
 
     Yields:
         None; the augmentation belongs inside.

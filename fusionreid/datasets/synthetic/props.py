@@ -133,12 +133,12 @@ def prop_sprite(kind: str, scale: float, rng: np.random.Generator) -> np.ndarray
     """Draw a thing that stands in the street.
 
     Args:
-        kind (str): Key of :data:`PROP_SIZES`.
-        scale (float): Pixels per meter.
-        rng (np.random.Generator): Source of its colors and leaves.
+        kind: Key of :data:`PROP_SIZES`.
+        scale: Pixels per meter.
+        rng: Source of its colors and leaves.
 
     Returns:
-        np.ndarray: BGR and opacity, uint8, (H, W, 4); the bottom row stands on the ground.
+        BGR and opacity, uint8, (H, W, 4); the bottom row stands on the ground.
     """
     width, height = PROP_SIZES[kind]
     pen = _Pen(width, height, scale)
@@ -199,10 +199,10 @@ def paste(image: np.ndarray, sprite: np.ndarray, left: int, bottom: int) -> None
     """Lay a sprite over an image, in place.
 
     Args:
-        image (np.ndarray): BGR, uint8, (H, W, 3).
-        sprite (np.ndarray): From :func:`prop_sprite`.
-        left (int): Column of the sprite's left border; any part may lie outside of the image.
-        bottom (int): Row below the sprite's last row.
+        image: BGR, uint8, (H, W, 3).
+        sprite: From :func:`prop_sprite`.
+        left: Column of the sprite's left border; any part may lie outside of the image.
+        bottom: Row below the sprite's last row.
     """
     rows, columns = sprite.shape[:2]
     top = bottom - rows

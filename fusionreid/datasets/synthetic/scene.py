@@ -226,12 +226,12 @@ def paint_scene(camera: Camera, index: int, seed: int) -> np.ndarray:
     """Paint the street in front of a camera, without people.
 
     Args:
-        camera (Camera): The camera.
-        index (int): 0-based number of the camera, which chooses the kind of street.
-        seed (int): Seed of the data set.
+        camera: The camera.
+        index: 0-based number of the camera, which chooses the kind of street.
+        seed: Seed of the data set.
 
     Returns:
-        np.ndarray: BGR, uint8, (SCENE_HEIGHT, SCENE_WIDTH, 3).
+        BGR, uint8, (SCENE_HEIGHT, SCENE_WIDTH, 3).
     """
     rng = np.random.default_rng([seed, 3, index])
     wall_style, ground_style, furniture = _STYLES[index % len(_STYLES)]

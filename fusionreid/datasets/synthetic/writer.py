@@ -31,15 +31,15 @@ class SyntheticConfig:
     """What a rendered data set depends on.
 
     Args:
-        ids_train (int): Number of people to train with.
-        ids_test (int): Number of other people to test with.
-        images_per_camera (int): Pictures per person and camera, at least 2.
-        cameras (int | None): Number of cameras; None for as many as the layout's data set has.
-        height (int): Height of the pictures in pixels, 64 to 512.
-        width (int): Width of the pictures in pixels, 32 to 256.
-        seed (int): Seed, at least 0.
-        layout (str): market1501, msmt17 or dukemtmc.
-        distractors (bool): Whether a Market-1501 gallery holds ids -1 and 0 too.
+        ids_train: Number of people to train with.
+        ids_test: Number of other people to test with.
+        images_per_camera: Pictures per person and camera, at least 2.
+        cameras: Number of cameras; None for as many as the layout's data set has.
+        height: Height of the pictures in pixels, 64 to 512.
+        width: Width of the pictures in pixels, 32 to 256.
+        seed: Seed, at least 0.
+        layout: market1501, msmt17 or dukemtmc.
+        distractors: Whether a Market-1501 gallery holds ids -1 and 0 too.
     """
 
     ids_train: int = 300
@@ -56,7 +56,7 @@ class SyntheticConfig:
         """List the pictures.
 
         Returns:
-            Plan: The pictures and list files.
+            The pictures and list files.
 
         Raises:
             ConfigError: If a parameter is out of range.
@@ -162,14 +162,14 @@ def render_data_set(
     that gets its name once it is complete, so ``out`` is never half a data set.
 
     Args:
-        out (str | Path): The folder; it must be missing, empty, or already hold this very data set.
-        config (SyntheticConfig): What to render.
-        workers (int | None): Number of processes; None for one per core.
-        progress (Callable[[int, int], None] | None): Called with the number of pictures done and
+        out: The folder; it must be missing, empty, or already hold this very data set.
+        config: What to render.
+        workers: Number of processes; None for one per core.
+        progress: Called with the number of pictures done and
             to do, from 0 on.
 
     Returns:
-        bool: Whether it was rendered; False if ``out`` already held it.
+        Whether it was rendered; False if ``out`` already held it.
 
     Raises:
         ConfigError: If a parameter is out of range.

@@ -75,8 +75,8 @@ class AntialiasedResize(BaseTransform):
     """Resize ``results['img']`` to a fixed size as Pillow does, see :func:`resize_image`.
 
     Args:
-        scale (tuple[int, int]): New width and height in pixels, in mmcv's order.
-        interpolation (str): ``'bicubic'`` or ``'bilinear'``.
+        scale: New width and height in pixels, in mmcv's order.
+        interpolation: ``'bicubic'`` or ``'bilinear'``.
 
     Raises:
         ValueError: If the scale is not two positive numbers or the interpolation is unknown.
@@ -103,10 +103,10 @@ class AntialiasedResize(BaseTransform):
         """Resize the image.
 
         Args:
-            results (dict): With ``img``, uint8 of shape (H, W, 3).
+            results: With ``img``, uint8 of shape (H, W, 3).
 
         Returns:
-            dict: With ``img`` and ``img_shape`` (H, W) of the new size.
+            With ``img`` and ``img_shape`` (H, W) of the new size.
 
         Raises:
             ValueError: If ``img`` has another type or shape.

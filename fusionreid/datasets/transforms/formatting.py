@@ -32,11 +32,11 @@ class PackReIDInputs(BaseTransform):
         """Pack one sample.
 
         Args:
-            results (dict): With ``img``, uint8 of shape (H, W, 3). ``person_id`` and
+            results: With ``img``, uint8 of shape (H, W, 3). ``person_id`` and
                 ``camera_id`` may be missing, as for an image to search with.
 
         Returns:
-            dict: ``inputs``, a contiguous uint8 tensor of shape (3, H, W), and ``data_samples``,
+            ``inputs``, a contiguous uint8 tensor of shape (3, H, W), and ``data_samples``,
             a ``ReIDDataSample``; a missing person or camera id becomes -1.
 
         Raises:

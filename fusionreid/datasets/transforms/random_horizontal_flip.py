@@ -19,7 +19,7 @@ class RandomHorizontalFlip(BaseTransform):
     order: a reversed view makes every copy that follows many times slower.
 
     Args:
-        prob (float): Share of the images that are mirrored, in [0, 1].
+        prob: Share of the images that are mirrored, in [0, 1].
 
     Raises:
         ValueError: If ``prob`` is out of range.
@@ -39,10 +39,10 @@ class RandomHorizontalFlip(BaseTransform):
         """Mirror the image or leave it.
 
         Args:
-            results (dict): With ``img`` of shape (H, W, C).
+            results: With ``img`` of shape (H, W, C).
 
         Returns:
-            dict: With ``img`` of the same shape, and ``flip``, whether it was mirrored.
+            With ``img`` of the same shape, and ``flip``, whether it was mirrored.
         """
         results['flip'] = bool(np.random.random_sample() < self.prob)
         if results['flip']:

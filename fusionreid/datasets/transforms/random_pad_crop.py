@@ -24,7 +24,7 @@ class RandomPadCrop(BaseTransform):
     the pipeline, ``Resize``.
 
     Args:
-        padding (int): Pixels added on every side; the window moves by up to this many.
+        padding: Pixels added on every side; the window moves by up to this many.
 
     Example:
         >>> np.random.seed(0)
@@ -42,10 +42,10 @@ class RandomPadCrop(BaseTransform):
         """Shift the image by a random offset.
 
         Args:
-            results (dict): With ``img`` of shape (H, W, C).
+            results: With ``img`` of shape (H, W, C).
 
         Returns:
-            dict: With ``img`` of the same shape.
+            With ``img`` of the same shape.
         """
         image, padding = results['img'], self.padding
         height, width = image.shape[:2]
