@@ -52,7 +52,7 @@ def layout_error(
         The error; it names the path, what was expected, what is there and what to do.
 
     Example:
-        >>> print(layout_error('MSMT17', 'data/nowhere', (), 'list_train.txt'))  # doctest: +ELLIPSIS
+        >>> print(layout_error('MSMT17', 'data/nowhere', (), 'lists'))  # doctest: +ELLIPSIS
         MSMT17: data_root 'data/nowhere' (...nowhere) does not exist. Expected a folder with ...
     """
     where = os.path.abspath(data_root)
