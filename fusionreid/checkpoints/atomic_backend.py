@@ -1,7 +1,6 @@
-"""MMEngine's door to the atomic write of :mod:`fusionreid.utils.files`, for ``backend_args``.
+"""The file backend ``atomic_local``, by which MMEngine's checkpoint hook writes atomically.
 
-The write itself is :func:`fusionreid.utils.files.open_atomic`; here it only gets the name
-``atomic_local``, under which a checkpoint hook finds it.
+The atomic write itself is :func:`fusionreid.utils.files.open_atomic`.
 """
 
 from __future__ import annotations
