@@ -14,7 +14,7 @@ _TYPE = re.compile(r'(?:(?:fusionreid|mmpretrain|mmcv|mmengine)\.)?\w+')
 
 
 def read_literals(text: str, names: tuple[str, ...], source: str) -> dict[str, Any]:
-    """Read top-level settings of a config as MMEngine writes it, without running it.
+    r"""Read top-level settings of a config as MMEngine writes it, without running it.
 
     Args:
         text: Config text, such as ``meta['cfg']`` of a checkpoint.
@@ -29,7 +29,7 @@ def read_literals(text: str, names: tuple[str, ...], source: str) -> dict[str, A
             OpenMMLab packages.
 
     Example:
-        >>> read_literals('a = dict(b=[1, 2.5])\\nc = open("x")', ('a',), 'an example')
+        >>> read_literals('a = dict(b=[1, 2.5])\nc = open("x")', ('a',), 'an example')
         {'a': {'b': [1, 2.5]}}
     """
     try:
@@ -77,6 +77,9 @@ def _literal(node: ast.expr) -> Any:
         values = [_literal(item) for item in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)
     if isinstance(node, ast.Dict):
-        items = zip(node.keys, node.values, strict=True)
+        keys = [key for key in node.keys if key is not None]
+        if len(keys) < len(node.keys):
+            raise ValueError(f'line {node.lineno} unpacks a dict')
+        items = zip(keys, node.values, strict=True)
         return {ast.literal_eval(key): _literal(value) for key, value in items}
     return ast.literal_eval(node)
