@@ -13,6 +13,9 @@ import torch  # noqa: E402
 from memory import return_memory  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 
+# Imported by the tests, or run in processes of their own.
+collect_ignore = ['data', 'helpers']
+
 
 @pytest.fixture(autouse=True, scope='module')
 def _small_footprint() -> Iterator[None]:
