@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from joblib import cpu_count
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, Registry
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionreid.checkpoints.mismatch import describe_mismatch
 from fusionreid.checkpoints.weight_file import find_state_dict, read_weight_file
-from fusionreid.config import build_errors, read_config, read_literals
+from fusionreid.config import build_errors, build_untrusted, read_config, read_literals
 from fusionreid.datasets.transforms import LoadReIDImage
 from fusionreid.errors import GalleryError, ImageDecodeError, WeightsError
 from fusionreid.evaluation.feature_set import ALL
@@ -91,16 +91,15 @@ class FeatureExtractor:
         self.device = find_device(device)
         self.batch_size = batch_size
         content = None if checkpoint is None else read_weight_file(checkpoint)
-        settings = _find_config(checkpoint, content, config)
+        settings, source = _find_config(checkpoint, content, config)
         model = settings.get('model')
         if not isinstance(model, dict):
             raise GalleryError(f'the config of {checkpoint or config} has no model')
         if use_cameras is not None:
             model['use_cameras'] = use_cameras
+        self.model = _build(model, MODELS, source)
         pipeline = _find_pipeline(settings)
-        with DefaultScope.overwrite_default_scope(SCOPE), build_errors():
-            self.model = MODELS.build(copy.deepcopy(model))
-            self.pipeline = [TRANSFORMS.build(dict(step)) for step in pipeline]
+        self.pipeline = [_build(step, TRANSFORMS, source) for step in pipeline]
         if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
             # It alone takes arrays as well as files.
             raise GalleryError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
@@ -284,34 +283,47 @@ def _check_lengths(features: Tensor, images: dict[int, Image]) -> None:
             )
 
 
-def _find_config(checkpoint: Any, content: Any, config: str | Path | None) -> dict[str, Any]:
-    """Model and loaders of the config, wherever it is."""
+def _build(config: Any, registry: Registry, source: str | None) -> Any:
+    """Build a part; a source that is named is a file that is not trusted."""
+    with DefaultScope.overwrite_default_scope(SCOPE), build_errors():
+        if source is None:
+            return registry.build(copy.deepcopy(config))
+        return build_untrusted(config, registry, source)
+
+
+def _find_config(
+    checkpoint: Any, content: Any, config: str | Path | None
+) -> tuple[dict[str, Any], str | None]:
+    """Model and loaders of the config, wherever it is; with its source if that is not trusted."""
     if config is not None and not (isinstance(config, str) and '\n' in config):
         if not Path(config).is_file():
             raise GalleryError(f'there is no config file {str(config)!r}')
         full = read_config(str(config)).to_dict()
-        return {name: full[name] for name in SETTINGS if full.get(name)}
+        return {name: full[name] for name in SETTINGS if full.get(name)}, None
     if config is not None:
-        return read_literals(config, SETTINGS, 'the index')
+        return read_literals(config, SETTINGS, source := 'the index'), source
     if checkpoint is None:
         raise GalleryError('neither a checkpoint nor a config: give one of them')
     meta = content.get('meta') if isinstance(content, dict) else None
     if isinstance(meta, dict) and isinstance(meta.get('cfg'), str):
-        return read_literals(meta['cfg'], SETTINGS, str(checkpoint))
+        return read_literals(meta['cfg'], SETTINGS, source := str(checkpoint)), source
     beside = sorted(Path(checkpoint).parent.glob('*.py'))
     if len(beside) != 1:
         raise GalleryError(
             f'{checkpoint} holds no config, and {len(beside)} .py files lie beside it: name the '
             f'config file (--config)'
         )
-    return read_literals(beside[0].read_text(encoding='utf-8'), SETTINGS, str(beside[0]))
+    text = beside[0].read_text(encoding='utf-8')
+    return read_literals(text, SETTINGS, source := str(beside[0])), source
 
 
 def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:
     for name in LOADERS:
         loader = settings.get(name)
-        if loader and loader.get('dataset', {}).get('pipeline'):
-            return loader['dataset']['pipeline']
+        dataset = loader.get('dataset') if isinstance(loader, dict) else None
+        pipeline = dataset.get('pipeline') if isinstance(dataset, dict) else None
+        if isinstance(pipeline, list) and pipeline:
+            return pipeline
     # The config of converted weights has no data set.
     size = settings.get('input_size')
     if not isinstance(size, (list, tuple)) or len(size) != 2:

@@ -5,12 +5,16 @@ from .counts import fill_in_counts, open_counts
 from .files import config_folder, find_config, packaged_configs, read_config
 from .literals import read_literals
 from .options import merge_options
+from .trusted_parts import build_untrusted, clean_config, find_trusted
 
 __all__ = [
     'build_errors',
+    'build_untrusted',
+    'clean_config',
     'config_folder',
     'fill_in_counts',
     'find_config',
+    'find_trusted',
     'merge_options',
     'open_counts',
     'packaged_configs',
