@@ -18,10 +18,12 @@ def _child_of(parent: Registry, *locations: str) -> Registry:
 DATASETS = _child_of(mmengine_registry.DATASETS, 'fusionreid.datasets')
 DATA_SAMPLERS = _child_of(mmengine_registry.DATA_SAMPLERS, 'fusionreid.datasets.samplers')
 TRANSFORMS = _child_of(mmengine_registry.TRANSFORMS, 'fusionreid.datasets.transforms')
-MODELS = _child_of(mmengine_registry.MODELS, 'fusionreid.models')
+# Whoever uses a model or a hook of ours also loads checkpoints, by the reader that is registered in
+# fusionreid.checkpoints.
+MODELS = _child_of(mmengine_registry.MODELS, 'fusionreid.models', 'fusionreid.checkpoints')
 LOOPS = _child_of(mmengine_registry.LOOPS, 'fusionreid.engine.loops')
 METRICS = _child_of(mmengine_registry.METRICS, 'fusionreid.evaluation.metrics')
-HOOKS = _child_of(mmengine_registry.HOOKS, 'fusionreid.engine.hooks')
+HOOKS = _child_of(mmengine_registry.HOOKS, 'fusionreid.engine.hooks', 'fusionreid.checkpoints')
 OPTIM_WRAPPERS = _child_of(mmengine_registry.OPTIM_WRAPPERS, 'fusionreid.engine.optimizers')
 OPTIM_WRAPPER_CONSTRUCTORS = _child_of(
     mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'fusionreid.engine.optimizers'

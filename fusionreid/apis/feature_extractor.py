@@ -18,7 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionreid.checkpoints.mismatch import describe_mismatch
-from fusionreid.checkpoints.weight_file import find_state_dict, read_weight_file
+from fusionreid.checkpoints.weight_file import (
+    find_state_dict,
+    locate_weight_file,
+    read_weight_file,
+)
 from fusionreid.config import build_errors, build_untrusted, read_config, read_literals
 from fusionreid.datasets.transforms import LoadReIDImage
 from fusionreid.errors import GalleryError, ImageDecodeError, WeightsError
@@ -61,7 +65,8 @@ class FeatureExtractor:
     the other two nothing but plain values is read. Weights must fit exactly.
 
     Args:
-        checkpoint: Weights; may be missing only for a model that has none.
+        checkpoint: Weights, as a path or an ``http(s)://`` address; may be missing only for a model
+            that has none.
         config: Config file, or text of plain values as :attr:`FeatureSpec.config` holds it.
         feature: Name of the feature, or ``'all'`` for all of them side by side.
         use_cameras: Whether the side information embedding (SIE) is told the cameras. False takes
@@ -90,6 +95,8 @@ class FeatureExtractor:
             raise GalleryError(f'batch_size must be at least 1, got {batch_size}')
         self.device = find_device(device)
         self.batch_size = batch_size
+        if checkpoint is not None:
+            checkpoint = locate_weight_file(checkpoint)
         content = None if checkpoint is None else read_weight_file(checkpoint)
         settings, source = _find_config(checkpoint, content, config)
         model = settings.get('model')

@@ -1,12 +1,15 @@
 from .atomic_backend import AtomicLocalBackend
+from .checkpoint_loader import load_from_weight_file
 from .pretrained import Pretrained, match_weights
 from .resumable import find_resumable
-from .weight_file import read_state_dict, read_weight_file, write_weight_file
+from .weight_file import locate_weight_file, read_state_dict, read_weight_file, write_weight_file
 
 __all__ = [
     'AtomicLocalBackend',
     'Pretrained',
     'find_resumable',
+    'load_from_weight_file',
+    'locate_weight_file',
     'match_weights',
     'read_state_dict',
     'read_weight_file',

@@ -12,7 +12,8 @@ from fusionreid.errors import WeightsError
 from .backbone_inspection import Facts, describe_backbones
 from .release.inspection import describe_model
 from .release.part_table import count_parameters
-from .weight_file import SkippedObject, find_state_dict, first_not_finite, read_weight_file
+from .torch_file import SkippedObject
+from .weight_file import find_state_dict, first_not_finite, read_weight_file
 
 
 def inspect_weights(path: str | Path) -> Facts:

@@ -6,8 +6,11 @@ import logging
 import re
 from pathlib import Path
 
-import torch
 from mmengine.logging import print_log
+
+from fusionreid.errors import WeightsError
+
+from .weight_file import read_weight_file
 
 
 def find_resumable(work_dir: str | Path) -> Path | None:
@@ -30,11 +33,9 @@ def find_resumable(work_dir: str | Path) -> Path | None:
     ]
     for *_, path in sorted(numbered, reverse=True):
         try:
-            torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the one before it is tried
-            print_log(
-                f'{path} cannot be read and is passed over: {error}', 'current', logging.WARNING
-            )
+            read_weight_file(path, with_tensors=False)
+        except WeightsError as error:
+            print_log(f'passed over, since it cannot be read: {error}', 'current', logging.WARNING)
             continue
         return path
     return None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,104 +13,71 @@ from torch import Tensor
 from fusionreid.errors import WeightsError
 from fusionreid.utils.files import open_atomic
 
+from .downloads import download
+from .torch_file import RefusedError, read_torch_file
+
 # Where files keep their state dict, tried in this order: Lightning and OpenMMLab, DeiT and MAE,
 # T2T-ViT, DINO and its descendants.
 WRAPPERS = ('state_dict', 'model', 'state_dict_ema', 'teacher', 'student')
 
 
-class SkippedObject:
-    """Stands in for an object of a file that is of no interest, such as a training log."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-# What training frameworks write beside the weights: options (DINO, MAE, DeiT) and logs (mmengine).
-# The names are given to the stand-in, so nothing of what they stand for is ever called.
-SKIPPED_GLOBALS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (SkippedObject, name)
-    for name in (
-        'argparse.Namespace',
-        'builtins.getattr',
-        'mmengine.logging.history_buffer.HistoryBuffer',
-        'numpy.dtype',
-        'numpy.ndarray',
-        'numpy.core.multiarray._reconstruct',
-        'numpy.core.multiarray.scalar',
-        'numpy._core.multiarray._reconstruct',
-        'numpy._core.multiarray.scalar',
-    )
-]
-
-
-def read_weight_file(source: str | Path) -> Any:
-    """Read a file of weights; nothing in it is ever executed.
+def locate_weight_file(source: str | Path) -> Path:
+    """Find the file behind a path or an address, so that what is checked is what is loaded.
 
     Args:
-        source: Path of a PyTorch or ``.safetensors`` file, or an ``http(s)://`` address, which is
-            downloaded to PyTorch's hub folder first.
+        source: Path, or an ``http(s)://`` address, see
+            :func:`~fusionreid.checkpoints.downloads.download`.
 
     Returns:
-        What the file holds, on the CPU; usually a dict. Options and logs of the training come as
-        :class:`SkippedObject`.
+        Path of a file that is there.
 
     Raises:
-        WeightsError: If there is no such file, or it is damaged, of another kind, or wants to run
-            code.
+        WeightsError: If there is no such file, or it cannot be downloaded.
     """
     source = str(source)
     if source.startswith(('http://', 'https://')):
-        source = _download(source)
-    elif '://' in source:
-        raise WeightsError(
-            f'{source}: expected a file or an http(s):// address; download the file and give its '
-            f'path'
-        )
-    path = Path(source)
+        return download(source)
+    path = Path(source).expanduser()
     if not path.is_file():
+        if '://' in source:
+            raise WeightsError(
+                f'{source}: expected a file or an http(s):// address; download the file and give '
+                f'its path'
+            )
         raise WeightsError(f'{path}: there is no such file')
+    return path
+
+
+def read_weight_file(source: str | Path, with_tensors: bool = True) -> Any:
+    """Read a file of weights; nothing in it is executed, nor takes more memory than the file.
+
+    Args:
+        source: Path of a PyTorch or ``.safetensors`` file, or an ``http(s)://`` address.
+        with_tensors: Whether tensors are read; without them a PyTorch file is checked in a moment,
+            and they are on the meta device.
+
+    Returns:
+        What the file holds, on the CPU; usually a dict. Options of a training come as
+        :class:`~fusionreid.checkpoints.torch_file.SkippedObject`.
+
+    Raises:
+        WeightsError: If there is no such file, or it is damaged, of another kind, wants to run
+            code, or claims to be larger than it is.
+    """
+    path = locate_weight_file(source)
     try:
         if path.suffix == '.safetensors':
             return load_safetensors(path)
-        with torch.serialization.safe_globals(SKIPPED_GLOBALS), warnings.catch_warnings():
-            warnings.filterwarnings('ignore', message='Detected pickle protocol')
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(f'{path}: refused, {_explain(error)}') from error
+        return read_torch_file(path, with_tensors)
+    except RefusedError as error:
+        raise WeightsError(f'{path}: refused, {error}') from error
     except Exception as error:  # a damaged or hand-made file can make the readers fail in any way
         raise WeightsError(f'{path}: not a weight file, or damaged ({_brief(error)})') from error
-
-
-def _download(url: str) -> str:
-    folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    path = folder / Path(url.split('?')[0]).name
-    if not path.name:
-        raise WeightsError(f'{url}: the address does not name a file')
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            # Only fetched here: torch.hub's own loader would leave safetensors aside.
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except OSError as error:
-            raise WeightsError(f'{url}: the download failed ({_brief(error)})') from error
-    return str(path)
 
 
 def _brief(error: Exception) -> str:
     text = str(error).strip().partition('\n')[0].partition('. ')[0]
     return text if ' ' in text else f'{type(error).__name__} {text}'.rstrip()
-
-
-def _explain(error: pickle.UnpicklingError) -> str:
-    # torch wraps its reason in advice to load the file without protection.
-    reason = str(error).partition('WeightsUnpickler error:')[2].strip() or str(error)
-    name = re.search(r'GLOBAL (\S+)', reason)
-    if name:
-        return f'since it holds more than weights: loading it would run {name[1]}'
-    return f'since it is no file of weights, or damaged ({reason.splitlines()[0]})'
 
 
 def find_state_dict(content: Any) -> tuple[dict[str, Tensor], str]:
@@ -169,7 +133,12 @@ def first_not_finite(state: dict[str, Tensor]) -> str | None:
         >>> first_not_finite(dict(a=torch.zeros(1), b=torch.tensor([1.0, float('nan')])))
         'b'
     """
-    return next((name for name, value in state.items() if not value.isfinite().all()), None)
+    for name, value in state.items():
+        # PyTorch cannot tell of its 8-bit numbers.
+        wide = value.float() if value.is_floating_point() and value.itemsize == 1 else value
+        if not wide.isfinite().all():
+            return name
+    return None
 
 
 def check_finite(state: dict[str, Tensor]) -> None:

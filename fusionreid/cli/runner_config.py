@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from fusionreid.checkpoints import read_state_dict
+from fusionreid.checkpoints import locate_weight_file, read_state_dict
 from fusionreid.config import merge_options, read_config
-from fusionreid.errors import ConfigError
+from fusionreid.errors import ConfigError, WeightsError
 
 from .processes import check_parallelism, set_launcher
 
@@ -45,8 +45,11 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def check_checkpoint(path: str) -> None:
+def check_checkpoint(path: str) -> str:
     """Raise unless the path or URL is a readable file with a state dict.
+
+    Returns:
+        Path of the file that was checked, which is the one to load; of a URL, its download.
 
     Raises:
         ConfigError: If there is no such file.
@@ -54,7 +57,12 @@ def check_checkpoint(path: str) -> None:
     """
     if '://' not in path and not Path(path).is_file():
         raise ConfigError(f'there is no checkpoint file {path!r} ({Path(path).absolute()})')
-    read_state_dict(path)
+    file = locate_weight_file(path)
+    try:
+        read_state_dict(file)
+    except WeightsError as error:
+        raise WeightsError(f'{error}' if str(file) == path else f'{path}: {error}') from error
+    return str(file)
 
 
 def make_folder(path: str | Path, option: str) -> None:

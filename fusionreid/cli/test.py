@@ -120,11 +120,11 @@ def score_model(args: argparse.Namespace) -> dict[str, float]:
 def build_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the command line."""
     cfg = load_config(args)
+    cfg.load_from = None
     if args.checkpoint is not None:
-        check_checkpoint(args.checkpoint)
+        cfg.load_from = check_checkpoint(args.checkpoint)
     elif args.saved is None:
         print_once(cfg, 'no checkpoint given: the scores are those of the untrained model')
-    cfg.load_from = args.checkpoint
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
     if not cfg.get('model') or not cfg.get('test_evaluator') or not cfg.get('test_dataloader'):
         raise ConfigError(

@@ -71,7 +71,7 @@ def build_config(args: argparse.Namespace) -> Config:
     if resume:
         choose_resumed(cfg, resume)
     if cfg.get('load_from'):
-        check_checkpoint(cfg.load_from)
+        cfg.load_from = check_checkpoint(cfg.load_from)
         check = 'StrictLoadHook' if cfg.get('resume') else 'WeightCoverageHook'
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=check)]
     for name, count in fill_in_counts(cfg).items():

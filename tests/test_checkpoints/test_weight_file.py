@@ -14,7 +14,8 @@ from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
 from fusionreid.checkpoints import read_state_dict, read_weight_file, write_weight_file
-from fusionreid.checkpoints.weight_file import SkippedObject, find_state_dict
+from fusionreid.checkpoints.torch_file import SkippedObject
+from fusionreid.checkpoints.weight_file import find_state_dict
 from fusionreid.errors import WeightsError
 
 WEIGHTS = {'conv1.weight': torch.arange(6.0).reshape(2, 3)}
@@ -55,7 +56,7 @@ def test_a_real_getattr_would_be_a_way_around(tmp_path):
     assert isinstance(read_weight_file(tmp_path / 'getter.pth')['a'], SkippedObject)
 
 
-def test_logs_and_options_of_trainings_are_skipped(tmp_path):
+def test_logs_of_trainings_are_read_and_options_are_skipped(tmp_path):
     content = dict(
         state_dict=WEIGHTS,
         args=argparse.Namespace(lr=0.1),
@@ -65,7 +66,9 @@ def test_logs_and_options_of_trainings_are_skipped(tmp_path):
     torch.save(content, tmp_path / 'run.pth')
     found = read_weight_file(tmp_path / 'run.pth')
     assert isinstance(found['args'], SkippedObject)
-    assert isinstance(found['message_hub']['loss'], SkippedObject)
+    assert found['message_hub']['loss'].mean() == 1.5
+    assert found['message_hub']['best'] == np.float64(3)
+    assert found['meta']['classes'].tolist() == [0, 1, 2]
     assert found['meta']['epoch'] == 3
     assert torch.equal(find_state_dict(found)[0]['conv1.weight'], WEIGHTS['conv1.weight'])
 
