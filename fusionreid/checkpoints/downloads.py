@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import re
 from pathlib import Path
-from urllib.parse import urldefrag, urlsplit
 from urllib.request import urlopen
 
 import torch
@@ -32,11 +31,11 @@ def download(url: str) -> Path:
     Raises:
         WeightsError: If it cannot be fetched, ends too early or has another checksum.
     """
-    address, fragment = urldefrag(url)
+    address, _, fragment = url.partition('#')
     wanted = _CHECKSUM.fullmatch(fragment.lower())
     if fragment and wanted is None:
         raise WeightsError(f'{url}: expected #sha256=<64 hexadecimal digits> or nothing after #')
-    suffix = '.safetensors' if urlsplit(address).path.endswith('.safetensors') else '.pth'
+    suffix = '.safetensors' if address.partition('?')[0].endswith('.safetensors') else '.pth'
     name = hashlib.sha256(address.encode()).hexdigest()
     path = Path(torch.hub.get_dir()) / 'fusionreid' / f'{name}{suffix}'
     try:
