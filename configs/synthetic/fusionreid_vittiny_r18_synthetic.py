@@ -1,4 +1,4 @@
-# What tools/quickstart.sh trains: 300 rendered people, six epochs, a few minutes on two cores.
+# What `fusionreid quickstart` trains: 300 rendered people, six epochs, a few minutes on two cores.
 _base_ = [
     '../_base_/models/fusionreid_vittiny_r18.py',
     '../_base_/datasets/synthetic.py',
