@@ -218,7 +218,8 @@ def summarize(
     metrics = list(of_all(next(iter(results.values()))[0]))
     rows = [['model', 'parameters (M)', *metrics]]
     for variant, runs in results.items():
-        parameters = count_layer_parameters(build_on_meta(configs[variant].model), without='classifier')
+        model = build_on_meta(configs[variant].model)
+        parameters = count_layer_parameters(model, without='classifier')
         scores = [spread([of_all(run)[metric] for run in runs]) for metric in metrics]
         rows.append([VARIANTS[variant][0], f'{parameters / 1e6:.2f}', *scores])
     told += ['All features of a model together, normalized once:', markdown_table(rows)]

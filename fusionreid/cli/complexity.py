@@ -1,5 +1,6 @@
-"""Count parameters and computation of a config: ``fusionreid complexity CONFIG
-[--input-size H W]``, or of all published models beside the paper's figures: ``--paper``.
+"""Count the parameters and the computation of a model: ``fusionreid complexity CONFIG``.
+
+With ``--paper`` this command measures all published models beside the paper's figures.
 
 The last line is JSON: ``params_m``, millions of parameters of layers without classifiers;
 ``macs_g``, billions of multiply-adds of convolutions and linear layers; ``flops_g``, billions of
