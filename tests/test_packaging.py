@@ -149,6 +149,8 @@ def test_wheel_metadata_states_version_licence_and_requirements(wheel):
     assert {IMPORT_NAMES.get(name, name) for name in distributions} == set(required('runtime'))
     assert set(re.findall(r'^Provides-Extra: (.+)$', metadata, re.MULTILINE)) == {
         'all',
+        'checks',
+        'docs',
         'optional',
         'tests',
     }

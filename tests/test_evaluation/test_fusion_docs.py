@@ -6,9 +6,10 @@ import re
 
 from tiny_runs import ROOT, parse_command
 
+from fusionreid.cli import ablate
+
 TEXT = (ROOT / 'docs' / 'fusion.md').read_text()
 CODE, CONFIG = re.findall(r'```python\n(.*?)```', TEXT, re.S)
-from fusionreid.cli import ablate
 
 
 def test_documented_code_runs(tmp_path, monkeypatch):

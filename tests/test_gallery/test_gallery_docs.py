@@ -10,5 +10,6 @@ def test_documented_code_runs(tmp_path, monkeypatch):
     (block,) = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/gallery.md').read_text(), re.S)
     names: dict = {}
     exec(compile(block, 'docs/gallery.md', 'exec'), names)
-    assert names['found'].ids.shape == (3, 5) and 0 not in names['found'].camera_ids
+    assert names['found'].ids.shape == (3, 5)
+    assert 0 not in names['found'].camera_ids
     assert (tmp_path / 'index' / 'gallery.json').exists()
