@@ -36,6 +36,5 @@ def test_files_that_are_named_exist(path):
 def test_names_that_are_listed_are_those_of_the_code():
     for wrapper in WRAPPERS:
         assert f'`{wrapper}`' in TEXT
-    assert 'Pretrained' in TEXT and WEIGHT_INITIALIZERS.get('Pretrained').__module__.startswith(
-        'fusionreid.'
-    )
+    assert 'Pretrained' in TEXT
+    assert WEIGHT_INITIALIZERS.get('Pretrained').__module__.startswith('fusionreid.')
