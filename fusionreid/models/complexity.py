@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusionreid.models import FusionReID, plain_computation
+from fusionreid.models import plain_computation
 
 from .layers.side_information import SideInformationEmbedding
 
@@ -47,12 +47,12 @@ class Complexity:
         )
 
 
-def measure_complexity(model: FusionReID, input_size: tuple[int, int]) -> dict[str, Complexity]:
+def measure_complexity(model: nn.Module, input_size: tuple[int, int]) -> dict[str, Complexity]:
     """Count the parameters, and by one forward pass the operations, of a model and of its parts.
 
     Args:
-        model: The model; on the meta device it is counted without computing. It is left in
-            evaluation mode.
+        model: The model, such as a FusionReID; on the meta device it is counted without computing.
+            It is left in evaluation mode.
         input_size: Height and width of the image in pixels.
 
     Returns:
