@@ -4,7 +4,7 @@
 #   bash tools/build_docs.sh           # build; open site/index.html
 #   bash tools/build_docs.sh serve     # build, serve on this machine and rebuild on changes
 #
-# Makes or reuses .venv. Building needs no network.
+# Makes or reuses .venv. Building needs no network. The search needs a server, the pages do not.
 set -euo pipefail
 
 case "${1:-build}" in
@@ -12,7 +12,7 @@ case "${1:-build}" in
     sed -n '2,/^set/s/^#\{1,\} \{0,1\}//p' "$0"
     exit 0
     ;;
-  build) command=(build --strict --quiet) ;;
+  build) command=(build --strict) ;;
   serve) command=(serve --strict) ;;
   *)
     echo "build_docs: unknown argument '$1', see --help" >&2

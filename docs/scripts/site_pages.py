@@ -70,11 +70,17 @@ def sort_key(path: Path) -> tuple:
 
 
 def documented(path: Path) -> bool:
-    """Whether a module, or a public class or function in it, has a docstring."""
+    """Whether a module has a docstring, or something to show."""
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    return bool(ast.get_docstring(tree) or members(path))
+
+
+def members(path: Path) -> list[str]:
+    """Public classes and functions that a module defines and documents."""
     tree = ast.parse(path.read_text(encoding='utf-8'))
     kinds = (ast.ClassDef, ast.FunctionDef)
     public = [node for node in tree.body if isinstance(node, kinds) and node.name[0] != '_']
-    return any(ast.get_docstring(node) for node in (tree, *public))
+    return [node.name for node in public if ast.get_docstring(node)]
 
 
 def exported(room: str) -> list[str]:
@@ -94,8 +100,9 @@ def room_page(room: str) -> str:
     if names := exported(room):
         shown = ', '.join(f'`{name}`' for name in names)
         lines += [f'`from fusionreid.{room} import ...` gives {shown}.', '']
-    for name, _ in modules(room):
-        lines += [f'## `{name}`', '', f'::: {name}', '']
+    for name, path in modules(room):
+        lines += [f'## `{name}`', '', f'::: {name}', '    options:']
+        lines += [f'      members: {members(path) or "false"}', '']
     return '\n'.join(lines)
 
 

@@ -30,7 +30,7 @@ class Hits:
 class SearchEngine(ABC):
     """Keeps features with their items and finds the nearest ones.
 
-    Input is checked by :class:`~fusionreid.apis.Gallery`: ids are new or known as the method
+    Input is checked by :class:`~fusionreid.gallery.Gallery`: ids are new or known as the method
     needs, features are L2-normalized float32 of the right width, k is within the gallery.
     """
 

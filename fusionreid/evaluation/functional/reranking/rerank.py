@@ -96,10 +96,8 @@ def reranked_blocks(
 ) -> Iterator[Tensor]:
     """Compute the distances of :func:`k_reciprocal_rerank` a block of query rows at a time.
 
-    :func:`evaluate_distances` scores them as they come.
-
-    Args: those of :func:`k_reciprocal_rerank`; ``memory_limit`` includes one block that is held by
-        the caller.
+    :func:`evaluate_distances` scores them as they come. The arguments are those of
+    :func:`k_reciprocal_rerank`; ``memory_limit`` includes one block that is held by the caller.
 
     Returns:
         Iterator over distances of shape (rows, g), in the order of the queries; the rows sum up to
