@@ -11,7 +11,7 @@ import torch
 from image_trees import write_image, write_market
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from tiny_runs import ROOT, render_tiny, write_tiny_config
+from tiny_runs import render_tiny, write_tiny_config
 from torch.nn import functional as F
 
 from fusionreid.apis import FeatureExtractor
@@ -119,7 +119,7 @@ def test_the_config_is_found_in_the_checkpoint_beside_it_or_named(trained, tmp_p
     # The text that an index holds is enough.
     again = FeatureExtractor(bare, named.spec.config, feature='cnn')
     torch.testing.assert_close(again.extract(paths), expected)
-    with pytest.raises(GalleryError, match="no config file 'nothing.py'"):
+    with pytest.raises(ConfigError, match="no config file 'nothing.py'"):
         FeatureExtractor(bare, 'nothing.py')
     for text, message in (
         ('model = dict(', r'broken.py is no valid config .*SyntaxError'),
@@ -304,7 +304,7 @@ def test_a_saved_gallery_finds_its_model(trained, tmp_path):
 
 def test_a_model_without_weights_needs_no_checkpoint(tmp_path):
     root = write_market(tmp_path)
-    extractor = FeatureExtractor(config=ROOT / 'configs/color_histogram_synthetic.py')
+    extractor = FeatureExtractor(config='color_histogram_synthetic')
     gallery = Gallery(extractor)
     images = sorted((root / 'bounding_box_test').glob('*.jpg'))
     gallery.add(images)

@@ -15,14 +15,14 @@ from image_trees import write_image
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
-from tiny_runs import ROOT, render_tiny, write_tiny_config
+from tiny_runs import render_tiny, write_tiny_config
 
 from fusionreid.cli.main import run_command
 from fusionreid.gallery import Gallery
 from fusionreid.registry import MODELS
 from fusionreid.visualization.rank_list import RIGHT_COLOR, WRONG_COLOR
 
-HISTOGRAM = str(ROOT / 'configs/color_histogram_synthetic.py')
+HISTOGRAM = 'color_histogram_synthetic'
 from fusionreid.cli import index as index_tool
 from fusionreid.cli import search as search_tool
 

@@ -528,7 +528,7 @@ def test_workers_name_a_broken_image_in_one_line(data, tmp_path):
 
 
 def test_loaders_without_workers(straight, tmp_path):
-    config = 'configs/fusionreid_vittiny_r18_synthetic.py'
+    config = 'fusionreid_vittiny_r18_synthetic'
     options = ['test_dataloader.num_workers=0', 'test_dataloader.prefetch_factor=2']
     cfg = test.build_config(
         parse_command('test', [config, '--cfg-options', *options, '--work-dir', str(tmp_path)])

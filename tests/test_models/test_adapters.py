@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmpretrain.models.backbones import ConvNeXt
 from tiny_runs import ROOT
 
+from fusionreid.config import packaged_configs
 from fusionreid.models import BackboneAdapter, FusionReID, build_on_meta
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
@@ -252,4 +253,4 @@ def test_the_configs_of_the_docs_exist():
     suffixes = re.findall(r'`([\w-]+)`', text.partition('## Ablations')[2].partition('They are')[0])
     assert len(suffixes) == 16
     for suffix in suffixes:
-        assert (ROOT / 'configs' / f'fusionreid_vitb_r50_msmt17_{suffix}.py').exists()
+        assert f'fusionreid_vitb_r50_msmt17_{suffix}' in packaged_configs()
