@@ -42,7 +42,7 @@ from fusionreid.cli.commands import COMMANDS
 from fusionreid.config import find_config, merge_options, packaged_configs, read_config
 from fusionreid.datasets import MSMT17, DukeMTMCReID, Market1501
 from fusionreid.models import build_on_meta
-from fusionreid.registry import MODELS, WEIGHT_INITIALIZERS
+from fusionreid.registry import DATASETS, METRICS, MODELS, WEIGHT_INITIALIZERS
 
 DOCS = ROOT / 'docs'
 LANGUAGES = {'', 'bash', 'bibtex', 'csv', 'python', 'text'}
@@ -110,7 +110,7 @@ def folder(page: Path, workshop: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """A copy of the workshop, with what a page needs beside it."""
     shutil.copytree(workshop, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path / 'my'))
     if prepare := PREPARED.get(page.stem):
         prepare(tmp_path)
     return tmp_path
@@ -127,7 +127,21 @@ def prepare_weights(folder: Path) -> None:
     torch.save(dict(state_dict=state, meta=dict(cfg=f'model = {model!r}')), run)
 
 
-PREPARED: dict[str, Callable[[Path], None]] = {'weights': prepare_weights}
+def prepare_extending(folder: Path) -> None:
+    """The rendered people in the layout of the data set that the page reads."""
+    sources = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
+    for role, source in sources.items():
+        for path in (folder / 'data' / 'synthetic' / source).glob('0*_c*.jpg'):
+            person, camera = path.name.split('_')[:2]
+            target = folder / 'data' / 'people' / role / person / f'{int(camera[1]) - 1}_{path.name}'
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+
+
+PREPARED: dict[str, Callable[[Path], None]] = {
+    'extending': prepare_extending,
+    'weights': prepare_weights,
+}
 # What the blocks of a page make.
 PRODUCED = {
     'analysis': ['verification.png', 'camera_pairs.png', f'{SAVED_FEATURES}/analysis.json'],
@@ -144,7 +158,9 @@ PRODUCED = {
 def test_code(page: Path, folder: Path) -> None:
     names: dict[str, Any] = {'__name__': 'docs'}
     printed = ''
-    registered = {registry: dict(registry.module_dict) for registry in (MODELS,)}
+    registered = {
+        registry: dict(registry.module_dict) for registry in (DATASETS, METRICS, MODELS)
+    }
     try:
         for block in blocks(page):
             try:
@@ -158,7 +174,7 @@ def test_code(page: Path, folder: Path) -> None:
         for registry, modules in registered.items():
             registry.module_dict.clear()
             registry.module_dict.update(modules)
-        for module in {path.stem for path in folder.glob('*.py')}:
+        for module in {path.stem for path in folder.glob('my/*.py')}:
             sys.modules.pop(module, None)
 
 
@@ -200,13 +216,15 @@ def write_file(path: Path, text: str) -> None:
         for seed, row in enumerate(text.splitlines()[1:]):
             write_image(path.parent / row.split(',')[0], seed)
     elif '_base_ =' in text:
+        base = re.search(r"_base_ = '(.*)'", text)[1]
+        assert (ROOT / path.parent / base).resolve() == find_config(Path(base).stem).resolve()
         build_config(Config.fromfile(path))
 
 
 def resolve_base(text: str) -> str:
     """Let a config that is shown inherit from the packaged one, wherever it lies."""
     return re.sub(
-        r"(?m)^(_base_ = )'[./]*([\w-]+)\.py'$",
+        r"(?m)^(_base_ = )'[\w./]*?([\w-]+)\.py'$",
         lambda match: f'{match[1]}{str(find_config(match[2]))!r}',
         text,
     )
@@ -333,7 +351,7 @@ def test_files_exist(page: Path) -> None:
 def test_inline_commands(page: Path) -> None:
     known = {option for name in COMMANDS for option in options(name)} | OTHER_OPTIONS
     for code in inline_code(page):
-        if code.startswith('fusionreid ') and code.split()[1].islower():
+        if re.match(r'fusionreid [a-z]', code):
             # Choices are written as a|b or {a,b}, what can be left out as [...].
             words = re.sub(r'[\[\]{}]', '', code).split()
             name, arguments = read_command(words)
