@@ -21,7 +21,7 @@ PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / 'docs').glob('*.
 #   not run: WHY     commands or code that are checked, but not run
 #   file: PATH       a file of that name
 #   onto: CONFIG     a part of a config that is merged onto that one
-#   output           what the block before prints, or a part of it
+#   output           lines that a block of the page prints
 MARK = re.compile(r'<!--\s*(?P<kind>not run|file|onto|output)(?::\s*(?P<value>.*?))?\s*-->', re.S)
 RUN_COMMAND = re.compile(r"run_command\('([\w -]+)'\)")
 # Scripts whose arguments go on to a command, after so many of their own.
