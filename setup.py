@@ -41,6 +41,7 @@ class BuildPyWithMim(build_py):
     """
 
     def run(self) -> None:
+        """Build, then copy configs and tools."""
         super().run()
         if self.editable_mode:
             return
@@ -57,7 +58,9 @@ class BuildPyWithMim(build_py):
                 shutil.copy2(source, mim)
 
 
-runtime, optional, tests = map(read_requirements, ('runtime', 'optional', 'tests'))
+runtime, optional, tests, checks, docs = map(
+    read_requirements, ('runtime', 'optional', 'tests', 'checks', 'docs')
+)
 
 setup(
     name='fusionreid',
@@ -88,7 +91,9 @@ setup(
     extras_require={
         'optional': optional,
         'tests': tests,
-        'all': optional + tests,
+        'checks': checks,
+        'docs': docs,
+        'all': optional + tests + checks + docs,
     },
     cmdclass={'build_py': BuildPyWithMim},
     zip_safe=False,

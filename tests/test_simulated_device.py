@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),
     reason='this PyTorch cannot register a device that is written in Python',
 )
-SCRIPT = Path(__file__).with_name('simulated_device_checks.py')
+SCRIPT = Path(__file__).parent / 'helpers' / 'simulated_device_checks.py'
 CHECKS = (
     'the_device_complains',
     'ranking',

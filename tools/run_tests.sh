@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Makes or reuses .venv and runs the tests in the repository root.
+# Makes or reuses .venv, checks the code and runs the tests in the repository root.
 #
-#   bash tools/run_tests.sh [pytest arguments]
+#   bash tools/run_tests.sh                    all checks and tests, and the documentation is built
+#   bash tools/run_tests.sh --fast             the checks, and the tests that are not slow: 3 minutes
+#   bash tools/run_tests.sh [pytest arguments] the tests that pytest chooses by these arguments
 #
-# Without arguments all tests run, and coverage of fusionreid is shown and must reach 85%.
+# Without arguments coverage of fusionreid is shown, and must reach 85%.
 set -euo pipefail
 
 case "${1:-}" in
@@ -15,23 +17,33 @@ esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/ensure_venv.sh
-if ! ensure_venv tests; then
-  echo 'run_tests: FAILED (no environment to run in)' >&2
-  exit 1
-fi
 
-if [[ $# -eq 0 ]]; then
-  set -- --cov=fusionreid --cov-report=term --cov-fail-under=85
-fi
-
-# Threads that spin while they wait starve the other processes of the two-process tests.
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
+run_tests() {
+  if ! ensure_venv tests; then
+    echo 'run_tests: FAILED (no environment to run in)' >&2
+    exit 1
+  fi
+  # Threads that spin while they wait starve the other processes of the two-process tests.
+  OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" "$VENV_PYTHON" -m pytest "$@"
+}
 
 status=0
-"$VENV_PYTHON" -m pytest "$@" || status=$?
+case "${1:-}" in
+  '')
+    bash tools/check_code.sh || status=1
+    bash tools/build_docs.sh || status=1
+    run_tests --cov=fusionreid --cov-report=term --cov-fail-under=85 || status=$?
+    ;;
+  --fast)
+    bash tools/check_code.sh || status=1
+    run_tests -m 'not slow' "${@:2}" || status=$?
+    ;;
+  *) run_tests "$@" || status=$? ;;
+esac
+
 if [[ "$status" == 0 ]]; then
   printf '\nrun_tests: passed\n'
 else
-  printf '\nrun_tests: FAILED (pytest exit status %s)\n' "$status"
+  printf '\nrun_tests: FAILED (exit status %s)\n' "$status"
 fi
 exit "$status"

@@ -1,3 +1,5 @@
+"""``python -m fusionreid.cli`` is the same as ``fusionreid``."""
+
 import sys
 
 from .main import main

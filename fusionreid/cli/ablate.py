@@ -1,6 +1,9 @@
-"""Does fusion help? ``fusionreid ablate`` trains each branch alone and the fusion of both with 0 to 3 HTMs, with several seeds, on rendered people, and writes a table.
+"""Train each branch alone and the fusion of both, with several seeds, and compare them.
 
-Called again, it goes on where it was stopped; finished runs are not repeated.
+    fusionreid ablate --seeds 0 1 2
+
+The fusion is trained with 0 to 3 HTMs, on rendered people unless another config is given. Called
+again, the command goes on where it was stopped; finished runs are not repeated.
 """
 
 from __future__ import annotations
@@ -159,7 +162,7 @@ def train_and_score(variant: str, seed: int, epochs: int, out: Path, runner: Com
     if file.exists():
         return
     config, work_dir, name = out / variant / 'config.py', file.parent, f'{variant}, seed {seed}'
-    options = ['--work-dir', work_dir, '--cfg-options', f'randomness.seed={seed}']
+    options: list[object] = ['--work-dir', work_dir, '--cfg-options', f'randomness.seed={seed}']
     runner.run(
         f'train {name}',
         ['train', config, '--resume', '--no-validate', *options],

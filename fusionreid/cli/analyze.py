@@ -1,7 +1,9 @@
-"""Look behind the scores: ``fusionreid analyze DIR`` with what ``fusionreid test --out DIR`` saved.
+"""Tell which distance means the same person, and how certain the scores are.
 
-Answers which distance means the same person, which cameras find each other worst, and how
-uncertain the scores are. Writes ``verification.png``, ``camera_pairs.png`` and ``analysis.json``.
+    fusionreid analyze FEATURES_DIR
+
+FEATURES_DIR is what ``fusionreid test --out`` saved. Also tells which cameras find each other
+worst. Writes ``verification.png``, ``camera_pairs.png`` and ``analysis.json``.
 """
 
 from __future__ import annotations
@@ -147,6 +149,7 @@ def describe_feature(feature_set: FeatureSet, name: str) -> str:
 
 
 def verification_text(result: VerificationResult) -> str:
+    """Lay out which share of pairs is accepted at which distance."""
     rows = [['wrongly accepted, at most', 'accept nearer than', 'wrongly accepted', 'found']]
     for point in result.operating_points:
         rows.append(
@@ -169,6 +172,7 @@ def verification_text(result: VerificationResult) -> str:
 
 
 def camera_pair_text(result: CameraPairResult) -> str:
+    """Lay out how well the cameras find each other."""
     rank1, mean_ap = 100 * result.cmc[..., 0], 100 * result.mAP
     rows = [['query \\ gallery', *(camera_name(c) for c in result.gallery_cameras.tolist())]]
     for row, camera in enumerate(result.query_cameras.tolist()):
@@ -184,12 +188,14 @@ def camera_pair_text(result: CameraPairResult) -> str:
 
 
 def camera_name(camera: int) -> str:
+    """Name a 0-based camera for a reader, counted from 1."""
     return 'cam ?' if camera < 0 else f'cam {camera + 1}'
 
 
 def bootstrap_text(
     by_query: dict[str, ScoreSpread], by_identity: dict[str, ScoreSpread], samples: int
 ) -> str:
+    """Lay out how certain the scores are."""
     names = {'mAP': 'mAP', 'rank1': 'Rank-1', 'mINP': 'mINP'}
     rows = [['score', 'value', 'other queries', '95%', 'other people', '95%']]
     for name, title in names.items():
@@ -246,4 +252,5 @@ def camera_pair_record(result: CameraPairResult) -> dict[str, Any]:
 
 
 def finite(value: float) -> float | None:
+    """Return the value, None if JSON cannot hold it."""
     return value if math.isfinite(value) else None

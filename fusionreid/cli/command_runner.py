@@ -1,4 +1,4 @@
-"""Running commands of ours from a command that needs several of them, and telling how far they are."""
+"""Running commands from a command that needs several of them, and telling how far they are."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class CommandRunner:
         self.jobs = jobs
         self.threads = min(MAX_THREADS, max(1, cpu_count() // jobs))
         self._lock = Lock()
-        self._running: set[subprocess.Popen] = set()
+        self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
 
     def run(
         self,
         title: str,
-        command: Iterable[str | Path],
+        command: Iterable[object],
         log: Path,
         progress: Callable[[str], Iterable[str]] | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class CommandRunner:
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open('w') as file, self._start([str(part) for part in command]) as process:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 file.write(line)
                 file.flush()
                 for shown in progress(line) if progress else ():
@@ -109,7 +109,7 @@ class CommandRunner:
         if errors:
             raise errors[0]
 
-    def _start(self, command: list[str]) -> subprocess.Popen:
+    def _start(self, command: list[str]) -> subprocess.Popen[str]:
         # Loader workers share the cores: threads that spin while they wait would starve them.
         environment = dict(os.environ, OMP_WAIT_POLICY='passive', OMP_NUM_THREADS=str(self.threads))
         with self._lock:
@@ -159,7 +159,7 @@ class TrainingProgress:
         self._earlier = self._logs()
         self._read = 0
         self._started = time.monotonic()
-        self._first: float | None = None
+        self._first = -1
         self._epoch_steps = 0
         self._epoch = 0
         self._last_step = 0
@@ -188,7 +188,7 @@ class TrainingProgress:
                 f'Rank-1 {scores["rank1"]:.1f}'
             )
         epoch, step = int(record['epoch']), int(record['step'])
-        if self._first is None:
+        if self._first < 0:
             # A resumed run does not begin with the first epoch.
             self._first, self._epoch = epoch - 1, epoch
         if epoch > self._epoch:

@@ -1,7 +1,10 @@
-"""Compare the features of a model: ``fusionreid compare DIR`` with what
-``fusionreid test --out DIR`` saved, or ``... CONFIG CHECKPOINT``, which is tested first.
+"""Score every feature of a model, and their concatenation in two ways.
 
-Writes a table, ``feature_scores.md``, and a bar chart, ``feature_scores.png``.
+    fusionreid compare FEATURES_DIR
+    fusionreid compare CONFIG CHECKPOINT
+
+FEATURES_DIR is what ``fusionreid test --out`` saved; a checkpoint is tested first. Writes a table,
+``feature_scores.md``, and a bar chart, ``feature_scores.png``.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fusionreid.config import find_config
+from fusionreid.errors import ConfigError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_comparison import (
     compare_features,
@@ -66,8 +71,10 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
         args.out = args.out or source
         args.title = args.title or source.resolve().name
     else:
-        if source.suffix != '.py':
-            parser.error(f'{source} is neither a folder of saved features nor a config')
+        try:
+            args.source = str(find_config(args.source))
+        except ConfigError as error:
+            parser.error(f'{source} is neither a folder of saved features nor a config: {error}')
         if args.checkpoint is None:
             parser.error(f'a config needs a checkpoint: {source} CHECKPOINT')
         args.out = args.out or Path('work_dirs') / source.stem / 'features'

@@ -1,8 +1,10 @@
-"""Count the parameters and the computation of a model: ``fusionreid complexity CONFIG``.
+"""Count the parameters and the computation of a model for one image.
 
-With ``--paper`` this command measures all published models beside the paper's figures.
+    fusionreid complexity CONFIG [--input-size H W]
+    fusionreid complexity --paper
 
-The last line is JSON: ``params_m``, millions of parameters of layers without classifiers;
+``--paper`` counts all published models and prints the paper's figures beside ours. For one model
+the last line is JSON: ``params_m``, millions of parameters of layers without classifiers;
 ``macs_g``, billions of multiply-adds of convolutions and linear layers; ``flops_g``, billions of
 floating-point operations with attention, two per multiply-add.
 """

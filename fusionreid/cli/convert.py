@@ -1,5 +1,7 @@
-"""Convert weights of the authors' released code: ``fusionreid convert SRC DST
-[options]``."""
+"""Convert weights of the authors' released code to a checkpoint of this project.
+
+fusionreid convert RELEASED.pth CHECKPOINT.pth --config MODEL.py
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Convert weights for the authors' released code: ``fusionreid convert-to-release
-SRC DST [options]``."""
+"""Convert a checkpoint of this project to a state dict for the authors' released code.
+
+fusionreid convert-to-release CHECKPOINT.pth RELEASED.pth
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def model_config(content: dict, path: str | None) -> dict[str, Any] | None:
+def model_config(content: dict[str, Any], path: str | None) -> dict[str, Any] | None:
     """Find the config of the model: from a file, else from the checkpoint, else None."""
     if path:
-        model = read_config(path).get('model')
+        model = read_config(path).to_dict().get('model')
         if not isinstance(model, dict) or not isinstance(model.get('branches'), dict):
             raise ConfigError(f'{path} has no model with branches')
-        return model.to_dict()
+        return model
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     return read_model_config(text) if isinstance(text, str) else None

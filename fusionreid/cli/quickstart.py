@@ -95,13 +95,13 @@ class Quickstart:
     def _announce(self, step: int, text: str) -> None:
         say(f'[{step}/3] {text} ({time.time() - self.started:.0f} s so far)')
 
-    def _timed(self, name: str, function: Callable, *arguments) -> None:
+    def _timed(self, name: str, function: Callable[..., object], *arguments: object) -> None:
         before = time.time()
         function(*arguments)
         self.seconds[name] = round(time.time() - before, 1)
 
     def _render(self) -> None:
-        command = ['render', self.data, '--seed', '0']
+        command: list[object] = ['render', self.data, '--seed', '0']
         command += ['--ids-train', self.args.ids, '--ids-test', self.args.ids_test]
         self.runner.run('render', command, self.out / 'render.log', show_all)
         draw_contact_sheet(self.data, self.out / 'contact_sheet.png')
@@ -128,7 +128,7 @@ class Quickstart:
         self.runner.run(f'train {name}', command, work_dir / 'train.log', progress)
 
     def _score(self, name: str) -> None:
-        command = ['test', MODELS[name].config]
+        command: list[object] = ['test', MODELS[name].config]
         if MODELS[name].trained:
             command += [last_checkpoint(self.out / name)]
         command += ['--out', self.out / name / 'test', *self._options(name)]

@@ -64,6 +64,7 @@ class RenderProgress:
         self.shown = -1.0
 
     def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` images are rendered."""
         now = time.monotonic()
         if done < total and now - self.shown < (0.2 if self.live else 5.0):
             return

@@ -1,5 +1,7 @@
-"""Score a checkpoint: ``fusionreid test CONFIG [CHECKPOINT] [options]``, or features that were
-saved before: ``fusionreid test --from DIR [options]``.
+"""Score a checkpoint, or features that were saved before.
+
+fusionreid test CONFIG CHECKPOINT --out work_dirs/scored
+fusionreid test --from work_dirs/scored --rerank
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GOLDEN = Path(__file__).parent / 'data' / 'golden'
+GOLDEN = Path(__file__).parents[1] / 'data' / 'golden'
 
 
 def _fill(key: str, shape: list[int]) -> Tensor:

@@ -51,7 +51,7 @@ _LIBRARY.impl('empty_strided', _empty_strided, 'PrivateUse1')
 _LIBRARY.impl('copy_', _copy, 'PrivateUse1')
 
 
-class DeviceMixture(RuntimeError):
+class MixedDevicesError(RuntimeError):
     """An operation got tensors of both devices."""
 
 
@@ -100,7 +100,7 @@ def dispatch(operation: Any, args: tuple, kwargs: dict) -> Any:
     """Do an operation on the CPU; its results are on the device if its arguments are.
 
     Raises:
-        DeviceMixture: If some of them, numbers excepted, are not.
+        MixedDevicesError: If some of them, numbers excepted, are not.
     """
     name = operation._schema.name
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -109,7 +109,7 @@ def dispatch(operation: Any, args: tuple, kwargs: dict) -> Any:
     indexing = name in INDEXING and isinstance(args[0], SimulatedTensor)
     if there and here and name not in COPIES and not indexing:
         kinds = [f'{tuple(tensor.shape)} on {tensor.device}' for tensor in tensors]
-        raise DeviceMixture(f'{name} of tensors {", ".join(kinds)}')
+        raise MixedDevicesError(f'{name} of tensors {", ".join(kinds)}')
     if name == 'aten::copy_':
         there = isinstance(args[0], SimulatedTensor)
     if kwargs.get('device') is not None:

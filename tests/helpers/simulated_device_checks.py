@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
-from simulated_device import DEVICE, DeviceMixture, SimulatedDevice, SimulatedTensor
+from simulated_device import DEVICE, MixedDevicesError, SimulatedDevice, SimulatedTensor
 from small_models import fusion_model
 from torch import Tensor
 
@@ -81,7 +81,7 @@ def the_device_complains() -> None:
         for mix in (lambda: there + here, lambda: there.numpy(), lambda: here[there.long()]):
             try:
                 mix()
-            except (DeviceMixture, TypeError):
+            except (MixedDevicesError, TypeError):
                 continue
             raise AssertionError('a mixture was let through')
 

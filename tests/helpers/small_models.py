@@ -50,4 +50,5 @@ def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
     """Check that two state dicts are equal bit by bit."""
     assert left.keys() == right.keys()
     for name, value in left.items():
-        assert value.dtype == right[name].dtype and torch.equal(value, right[name]), name
+        assert value.dtype == right[name].dtype, name
+        assert torch.equal(value, right[name]), name

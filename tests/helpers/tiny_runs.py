@@ -6,9 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from mmengine.config import Config
 
 from fusionreid.cli.commands import COMMANDS
+from fusionreid.cli.main import run_command
 from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,19 @@ def parse_command(name: str, argv: Sequence[str]) -> argparse.Namespace:
     if hasattr(module, 'check_arguments'):
         module.check_arguments(args, parser)
     return args
+
+
+def refused(name: str, argv: Sequence[str]) -> str:
+    """Run a command that must end in an error of one line.
+
+    Returns:
+        The line, ``error: `` included.
+    """
+    with pytest.raises(SystemExit) as stop:
+        run_command(name, argv)
+    line = str(stop.value)
+    assert line.startswith('error: ')
+    return line
 
 
 def render_tiny(out: Path, layout: str = 'market1501') -> Path:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from fusionreid.cli.command_runner import ScriptError, ScriptRunner, training_progress
+from fusionreid.cli import command_runner
+from fusionreid.cli.command_runner import CommandRunner, TrainingProgress
+from fusionreid.errors import CommandError
+
+
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch) -> None:
+    """Run scripts of the tests in the place of commands."""
+    monkeypatch.setattr(command_runner, 'PROGRAM', ())
 
 
 def write_script(path: Path, text: str) -> Path:
@@ -24,30 +32,32 @@ def test_output_is_kept_and_progress_is_shown(tmp_path, capfd):
         "print(os.environ['OMP_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'])\n",
     )
     log = tmp_path / 'logs' / 'script.log'
-    runner = ScriptRunner(jobs=2)
-    runner.run('title', [script, 7], log, lambda line: re.sub('^(?!step).*', '', line).strip())
+    runner = CommandRunner(jobs=2)
+    runner.run('title', [script, 7], log, lambda line: re.findall('^step.*', line))
     assert capfd.readouterr().out == '  title: step 7\n'
     threads = min(4, max(1, len(os.sched_getaffinity(0)) // 2))
     assert log.read_text().splitlines() == ['step 7', 'other', f'{threads} passive']
 
 
 def test_without_progress_nothing_is_shown(tmp_path, capfd):
-    ScriptRunner().run('title', [write_script(tmp_path / 's.py', 'print(1)')], tmp_path / 'log')
-    assert capfd.readouterr().out == '' and (tmp_path / 'log').read_text() == '1\n'
+    CommandRunner().run('title', [write_script(tmp_path / 's.py', 'print(1)')], tmp_path / 'log')
+    assert capfd.readouterr().out == ''
+    assert (tmp_path / 'log').read_text() == '1\n'
 
 
 def test_a_failure_shows_the_last_lines_and_names_the_log(tmp_path, capfd):
     script = write_script(
         tmp_path / 's.py', "print(*range(99), sep='\\n')\nraise SystemExit('error: no data')\n"
     )
-    with pytest.raises(ScriptError, match=rf'train failed, .* {re.escape(str(tmp_path))}/log'):
-        ScriptRunner().run('train', [script], tmp_path / 'log')
+    with pytest.raises(CommandError, match=rf'train failed, .* {re.escape(str(tmp_path))}/log'):
+        CommandRunner().run('train', [script], tmp_path / 'log')
     shown = capfd.readouterr().out.splitlines()
-    assert len(shown) == 15 and shown[-1] == 'error: no data'
+    assert len(shown) == 15
+    assert shown[-1] == 'error: no data'
 
 
 def test_jobs_run_side_by_side_and_all_are_run(tmp_path):
-    runner, meeting = ScriptRunner(jobs=2), threading.Barrier(2, timeout=60)
+    runner, meeting = CommandRunner(jobs=2), threading.Barrier(2, timeout=60)
     done = []
 
     def task(number):
@@ -71,8 +81,8 @@ def test_the_first_failure_ends_the_others_and_starts_no_more(tmp_path, capfd):
         f'import pathlib, time\nwhile not pathlib.Path({str(started)!r}).exists():\n'
         '    time.sleep(0.01)\nraise SystemExit("broken")\n',
     )
-    runner, later = ScriptRunner(jobs=2), []
-    with pytest.raises(ScriptError, match='second failed'):
+    runner, later = CommandRunner(jobs=2), []
+    with pytest.raises(CommandError, match='second failed'):
         runner.run_all(
             [
                 lambda: runner.run('first', [waits], tmp_path / 'first.log'),
@@ -80,7 +90,8 @@ def test_the_first_failure_ends_the_others_and_starts_no_more(tmp_path, capfd):
                 lambda: later.append('third'),
             ]
         )
-    assert not (tmp_path / 'ended').exists() and not later
+    assert not (tmp_path / 'ended').exists()
+    assert not later
     assert capfd.readouterr().out == 'broken\n'  # nothing of those that were ended
 
 
@@ -94,10 +105,12 @@ def test_an_interrupt_ends_the_scripts(tmp_path):
         tmp_path / 'tool.py',
         'import signal\n'
         'from pathlib import Path\n'
-        'from fusionreid.cli.command_runner import ScriptRunner\n'
+        'from fusionreid.cli import command_runner\n'
+        'from fusionreid.cli.command_runner import CommandRunner\n'
+        'command_runner.PROGRAM = ()\n'
         # A shell that runs the tests in the background has it ignored, and children inherit that.
         'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
-        'runner = ScriptRunner()\n'
+        'runner = CommandRunner()\n'
         f'log = Path({str(tmp_path)!r}, "log")\n'
         f'runner.run_all([lambda: runner.run("waits", [{str(waits)!r}], log)])\n',
     )
@@ -110,28 +123,42 @@ def test_an_interrupt_ends_the_scripts(tmp_path):
         _, error = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode and 'KeyboardInterrupt' in error
+    assert process.returncode
+    assert 'KeyboardInterrupt' in error
 
 
 def test_jobs_are_checked():
     with pytest.raises(ValueError, match='jobs must be at least 1, got 0'):
-        ScriptRunner(jobs=0)
+        CommandRunner(jobs=0)
 
 
-@pytest.mark.parametrize(
-    ('line', 'shown'),
-    [
-        (
-            '01/01 10:00:00 - mmengine - INFO - Epoch(train)   [3][ 50/120]  base_lr: 1.0e-03 '
-            'lr: 1.0e-03  eta: 0:01:02  time: 0.1  data_time: 0.0  loss: 12.5000  cnn.loss_id: 5.0',
-            'epoch 3, batch 50/120, loss 12.5000, 0:01:02 left',
-        ),
-        (
-            'INFO - Epoch(val) [2][6/6]    reid/mAP: 45.6789  reid/rank1: 67.8901  reid/mINP: 1.0',
-            'after epoch 2: mAP 45.7, Rank-1 67.9',
-        ),
-        ('INFO - Saving checkpoint at 3 epochs', None),
-    ],
-)
-def test_training_progress(line, shown):
-    assert training_progress(line) == shown
+def test_commands_are_those_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    CommandRunner().run('version', ['--version'], tmp_path / 'log')
+    assert re.fullmatch(r'fusionreid \d+\.\d+\.\d+\n', (tmp_path / 'log').read_text())
+
+
+def test_training_progress(tmp_path, monkeypatch):
+    """Steps, scores and the time left, as far as they have been written."""
+    now = 100.0
+    monkeypatch.setattr(command_runner.time, 'monotonic', lambda: now)
+    earlier = tmp_path / '1' / 'vis_data' / 'scalars.json'
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text('{"loss": 99.0, "epoch": 1, "step": 5}\n')
+    progress = TrainingProgress(tmp_path, 4)
+    assert progress('a line of the log') == []
+    log = tmp_path / '2' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('{"loss": 12.5, "epoch": 1, "iter": 5, "step": 5}\n{"loss": 11.0, "epo')
+    assert progress() == ['epoch 1 of 4, loss 12.500']
+    assert progress() == []
+    with log.open('a') as file:
+        file.write(
+            'ch": 1, "iter": 10, "step": 10}\n{"reid/mAP": 45.67, "reid/rank1": 67.89, "step": 1}\n'
+        )
+    assert progress() == ['epoch 1 of 4, loss 11.000', 'after epoch 1: mAP 45.7, Rank-1 67.9']
+    now = 130.0
+    with log.open('a') as file:
+        file.write('{"loss": 9.0, "epoch": 2, "iter": 15, "step": 15}\n')
+    # 1.5 epochs of 10 steps took 30 s, 2.5 are left.
+    assert progress() == ['epoch 2 of 4, loss 9.000, 50 s left']

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from fusionreid.cli.processes import print_once
 from mmengine.config import Config
 from tiny_runs import ROOT, render_tiny, write_tiny_config
 
 from fusionreid.cli.main import run_command
+from fusionreid.cli.processes import print_once
 
 # A head without batch statistics and without mining inside a batch: its loss is a mean over images,
 # so that two processes with half a batch each must take the very step of one process with the
@@ -124,7 +124,8 @@ def test_two_processes_score_as_one(trained):
     scores = [
         {key: value for key, value in found.items() if key.startswith('reid/')} for found in metrics
     ]
-    assert scores[0].keys() == scores[1].keys() and scores[0]['reid/mAP'] > 0
+    assert scores[0].keys() == scores[1].keys()
+    assert scores[0]['reid/mAP'] > 0
     for key, value in scores[0].items():
         assert scores[1][key] == pytest.approx(value, abs=1e-4), key
 
@@ -178,7 +179,8 @@ def test_the_fusion_model_trains_on_two_processes(fused):
     _, _, run = fused
     rows = [row for row in scalars(run) if 'loss' in row]
     # Unused parameters would end the run at its second step.
-    assert len(rows) > 2 and all(0 < row['loss'] < 1000 for row in rows)
+    assert len(rows) > 2
+    assert all(0 < row['loss'] < 1000 for row in rows)
     # 2 processes x 4 images x 5 batches, where the rate is for 32; the cosine ends at 0.002.
     assert rows[-1]['lr'] == pytest.approx(1e-3 * 40 / 32 * 0.002)
     meta = torch.load(run / 'epoch_2.pth', weights_only=True)['meta']
@@ -227,7 +229,8 @@ def test_two_nodes_continue_a_run_of_two_processes_exactly(fused, tmp_path):
             log.seek(0)
         texts = [log.read() for log in logs]
     assert codes == [0, 0], '\n'.join(text[-3000:] for text in texts)
-    assert 'Epoch(train) [2]' in texts[0] and 'Epoch(train) [1]' not in texts[0]
+    assert 'Epoch(train) [2]' in texts[0]
+    assert 'Epoch(train) [1]' not in texts[0]
     assert 'is resumed by' not in texts[0]
     first, second = (torch.load(one / 'epoch_2.pth', weights_only=True) for one in (run, resumed))
     for name, value in first['state_dict'].items():
@@ -244,7 +247,8 @@ def test_resuming_on_another_number_of_processes_is_said(fused, tmp_path):
     run_command('train', command)
     (log,) = (path.read_text() for path in resumed.glob('*/*.log'))
     assert 'was written by 2 process(es) and is resumed by 1' in log
-    assert 'now sees 20 images' in log and 'nothing to do' not in log
+    assert 'now sees 20 images' in log
+    assert 'nothing to do' not in log
     rates = [row['lr'] for row in scalars(resumed) if 'lr' in row]
     assert rates[-1] == pytest.approx(1e-3 * 40 / 32 * 0.002)  # not scaled anew
 
@@ -253,7 +257,8 @@ def test_resuming_a_finished_run_says_so(fused, capfd):
     config, arguments, run = fused
     run_command('train', [str(config), '--work-dir', str(run), '--resume', *arguments])
     printed = ''.join(capfd.readouterr())
-    assert 'nothing to do' in printed and 'epoch 2 of 2' in printed
+    assert 'nothing to do' in printed
+    assert 'epoch 2 of 2' in printed
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU has batch norm over processes')

@@ -40,15 +40,19 @@ def test_there_and_back_through_files(folder, capsys):
     torch.save({'state_dict': wrapped, 'epoch': 180}, folder / 'wrapped.pth')
     convert(folder / 'wrapped.pth', folder / 'ours.pth', '--config', folder / 'ours.py')
     out = capsys.readouterr().out
-    assert 'branches.cnn' in out and 'res_LRU, former_LRU' in out and 'total' in out
+    assert 'branches.cnn' in out
+    assert 'res_LRU, former_LRU' in out
+    assert 'total' in out
     assert 'without use, kept aside: transformer.base.fc.weight' in out
 
     cfg = Config.fromfile(folder / 'ours.py')
-    assert cfg.default_scope == 'fusionreid' and '_base_' not in (folder / 'ours.py').read_text()
+    assert cfg.default_scope == 'fusionreid'
+    assert '_base_' not in (folder / 'ours.py').read_text()
     checkpoint = torch.load(folder / 'ours.pth', weights_only=True)
     model = MODELS.build(cfg.model)
     model.load_state_dict(checkpoint['state_dict'], strict=True)
-    assert model.num_classes == 5 and model.num_cameras == 3
+    assert model.num_classes == 5
+    assert model.num_cameras == 3
 
     export(folder / 'ours.pth', folder / 'back.pth')
     assert 'not checked' not in capsys.readouterr().out
@@ -72,7 +76,7 @@ def test_a_trained_model_is_exported_by_its_config(folder, capsys):
     Config(dict(model=fusion_model(num_layers=3))).dump(str(folder / 'deep.py'))
     with pytest.raises(SystemExit, match='missing: HTM.blocks.2'):
         export(folder / 'trained.pth', folder / 'no.pth', '--config', folder / 'deep.py')
-    with pytest.raises(SystemExit, match='none.py is no valid config'):
+    with pytest.raises(SystemExit, match='there is no config file .*none.py'):
         export(folder / 'trained.pth', folder / 'no.pth', '--config', folder / 'none.py')
     (folder / 'none.py').write_text('x = 1')
     with pytest.raises(SystemExit, match='none.py has no model with branches'):
@@ -146,7 +150,8 @@ def test_bad_files_end_in_one_line_and_a_code(folder):
     ):
         with pytest.raises(SystemExit, match=message) as error:
             convert(folder / name, folder / 'ours.pth')
-        assert str(error.value).startswith('error: ') and '\n' not in str(error.value)
+        assert str(error.value).startswith('error: ')
+        assert '\n' not in str(error.value)
     with pytest.raises(SystemExit, match='does not have: backbone.a'):
         export(folder / 'mm.pth', folder / 'out.pth')
     assert not {'ran', 'ours.pth', 'out.pth'} & {path.name for path in folder.iterdir()}

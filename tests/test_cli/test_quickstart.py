@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 
 from fusionreid.cli import quickstart
+from fusionreid.cli.main import run_command
 
 
 def test_a_short_run_leaves_numbers_and_pictures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(quickstart, 'OUT', tmp_path / 'work_dirs' / 'quickstart')
     monkeypatch.setattr(quickstart, 'DATA', tmp_path / 'data' / 'synthetic')
-    quickstart.main(['--ids', '12', '--ids-test', '6', '--epochs', '1'])
+    run_command('quickstart', ['--ids', '12', '--ids-test', '6', '--epochs', '1'])
     out = tmp_path / 'work_dirs' / 'quickstart'
     report = json.loads((out / 'metrics.json').read_text())
     for name in quickstart.MODELS:
@@ -36,5 +37,5 @@ def test_a_failure_keeps_the_earlier_results(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, 'OUT', out)
     monkeypatch.setattr(quickstart, 'DATA', tmp_path / 'data')
     with pytest.raises(SystemExit, match='error: render failed'):
-        quickstart.main(['--ids', '0'])
+        run_command('quickstart', ['--ids', '0'])
     assert (out / 'metrics.json').read_text() == '{}'

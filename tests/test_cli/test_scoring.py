@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tiny_runs import render_tiny, write_tiny_config
 
-from fusionreid.cli import test
+from fusionreid.cli.main import run_command
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.metrics import reid_metric
 from fusionreid.registry import MODELS
@@ -43,15 +43,17 @@ def scored(model, tmp_path_factory) -> tuple[Path, dict[str, float]]:
 
 
 def run(model: tuple[Path, Path], out: Path, *options: str) -> dict[str, float]:
-    test.main([*map(str, model), '--work-dir', str(out), '--out', str(out), *options])
+    run_command('test', [*map(str, model), '--work-dir', str(out), '--out', str(out), *options])
     return json.loads((out / 'metrics.json').read_text())
 
 
 def test_saved_features_score_as_the_model_did(scored, tmp_path):
     features, scores = scored
-    test.main(['--from', str(features), '--rerank', '--out', str(tmp_path)])
+    run_command('test', ['--from', str(features), '--rerank', '--out', str(tmp_path)])
     assert json.loads((tmp_path / 'metrics.json').read_text()) == scores
-    test.main(['--from', str(features), '--features', 'cnn_fused,all', '--out', str(tmp_path)])
+    run_command(
+        'test', ['--from', str(features), '--features', 'cnn_fused,all', '--out', str(tmp_path)]
+    )
     chosen = json.loads((tmp_path / 'metrics.json').read_text())
     assert {name for name in chosen if 'mAP' in name} == {'reid/mAP', 'reid/cnn_fused.mAP'}
     assert all(chosen[name] == scores[name] for name in chosen)
@@ -61,7 +63,7 @@ def test_a_config_says_how_saved_features_are_scored(scored, model, tmp_path):
     features, scores = scored
     override = ['--cfg-options', 'test_evaluator.remove_same_camera=False']
     command = [str(model[0]), '--from', str(features), *override, '--out', str(tmp_path)]
-    test.main([*command, '--work-dir', str(tmp_path)])
+    run_command('test', [*command, '--work-dir', str(tmp_path)])
     kept = json.loads((tmp_path / 'metrics.json').read_text())
     assert kept['reid/mAP'] != scores['reid/mAP']
     assert not (tmp_path / 'features.safetensors').exists()
@@ -72,7 +74,7 @@ def test_rerank_states_its_numbers_and_depends_on_them(scored, tmp_path, monkeyp
     command = ['--from', str(features), '--out', str(tmp_path), '--features', 'all']
     logged = []
     monkeypatch.setattr(reid_metric, 'print_log', lambda text, **_: logged.append(text))
-    test.main([*command, '--rerank', 'k1=5', 'k2=2', 'lambda_value=0.5'])
+    run_command('test', [*command, '--rerank', 'k1=5', 'k2=2', 'lambda_value=0.5'])
     assert 'k-reciprocal re-ranking (k1=5, k2=2, lambda=0.5)' in logged[1]
     found = json.loads((tmp_path / 'metrics.json').read_text())
     assert found['reid/mAP'] == scores['reid/mAP']
@@ -118,13 +120,14 @@ def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
     table = output[output.rindex('data set') :].splitlines()
     assert [row.split()[0] for row in table[2:4]] == ['synthetic', 'streets']
     assert table[0].split()[-5:] == ['mAP', 'rank1', 'rank5', 'rank10', 'mINP']
-    assert table[2].split()[3] == 'known' and table[3].split()[3] == 'mean'
+    assert table[2].split()[3] == 'known'
+    assert table[3].split()[3] == 'mean'
 
 
 def test_a_model_that_was_never_trained_has_no_home(data, tmp_path):
     out = str(tmp_path / 'out')
     command = ['configs/color_histogram_synthetic.py', '--work-dir', out, '--out', out]
-    test.main([*command, '--datasets', f'streets:MarketStyleDataset={data}'])
+    run_command('test', [*command, '--datasets', f'streets:MarketStyleDataset={data}'])
     metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
     assert 0 < metrics['streets/reid/mAP'] < 100
 
@@ -157,7 +160,7 @@ def test_what_cannot_be_scored_is_one_line(options, message, scored, model, data
     if '--from' not in command:
         command += ['--work-dir', str(tmp_path)]
     with pytest.raises(SystemExit, match=message) as stop:
-        test.main(command)
+        run_command('test', command)
     assert '\n' not in str(stop.value)
 
 
@@ -172,6 +175,6 @@ def test_what_cannot_be_scored_is_one_line(options, message, scored, model, data
 )
 def test_wrong_commands_are_refused(options, capfd):
     with pytest.raises(SystemExit) as stop:
-        test.main(options)
+        run_command('test', options)
     assert stop.value.code == 2
     assert 'error' in capfd.readouterr().err

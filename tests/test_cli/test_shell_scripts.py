@@ -50,7 +50,8 @@ def test_syntax(script):
 def test_wrong_arguments_get_a_usage_line(script, arguments, usage):
     run = bash(ROOT / 'tools' / script, *arguments, PYTHON='false')
     assert run.returncode == 2
-    assert run.stderr.startswith('usage: ') and usage in run.stderr
+    assert run.stderr.startswith('usage: ')
+    assert usage in run.stderr
 
 
 def test_dist_train_passes_arguments_unsplit(tmp_path):
@@ -135,16 +136,19 @@ def test_slurm_train_fills_nodes_and_passes_the_port(tmp_path):
     assert 'port 29777' in lines
 
     run = bash(*arguments, **environment, GPUS_PER_NODE='5')
-    assert run.returncode == 2 and 'GPUS=16 is not a multiple of GPUS_PER_NODE=5' in run.stderr
+    assert run.returncode == 2
+    assert 'GPUS=16 is not a multiple of GPUS_PER_NODE=5' in run.stderr
     run = bash(*arguments, **environment, GPUS_PER_NODE='0')
-    assert run.returncode == 2 and run.stderr.startswith('usage: ')
+    assert run.returncode == 2
+    assert run.stderr.startswith('usage: ')
 
 
 @pytest.mark.parametrize('script', ['ensure_venv.sh', 'run_tests.sh'])
 def test_help_explains_and_does_nothing(script):
     run = bash(ROOT / 'tools' / script, '--help')
     assert run.returncode == 0
-    assert f'bash tools/{script}' in run.stdout and '#' not in run.stdout
+    assert f'bash tools/{script}' in run.stdout
+    assert '#' not in run.stdout
 
 
 @pytest.fixture
@@ -221,7 +225,8 @@ def test_half_copied_packages_are_forgotten(checkout, tmp_path):
     script = f'. "{checkout}/tools/ensure_venv.sh"; VENV_PYTHON="{wrapper}"; venv_forget_incomplete'
     run = bash('-c', script)
     assert run.returncode == 0, run.stderr
-    assert 'half-1.0' in run.stdout and 'whole' not in run.stdout
+    assert 'half-1.0' in run.stdout
+    assert 'whole' not in run.stdout
     assert [path.name for path in packages.iterdir()] == ['whole-1.0.dist-info']
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import ROOT, parse_command, render_tiny, write_tiny_config
+from tiny_runs import ROOT, parse_command, refused, render_tiny, write_tiny_config
 
 from fusionreid.cli import test, train
 from fusionreid.cli.main import run_command
@@ -29,7 +29,7 @@ def straight(data, tmp_path_factory) -> tuple[Path, Path]:
     """A run of two epochs: its config and its work dir."""
     folder = tmp_path_factory.mktemp('straight')
     config = write_tiny_config(folder, data)
-    train.main([str(config), '--work-dir', str(folder / 'run')])
+    run_command('train', [str(config), '--work-dir', str(folder / 'run')])
     return config, folder / 'run'
 
 
@@ -55,12 +55,15 @@ def test_training_logs_every_loss_and_scores(straight):
     _, work_dir = straight
     logged = scalars(work_dir)
     losses = {key for row in logged for key in row if '.loss_' in key}
-    assert len(losses) == 12 and 'cnn_fused.loss_triplet' in losses
+    assert len(losses) == 12
+    assert 'cnn_fused.loss_triplet' in losses
     assert [row['reid/mAP'] for row in logged if 'reid/mAP' in row][-1] > 0
     assert list(work_dir.glob('*/vis_data/events.out.tfevents.*'))  # TensorBoard
     etas = re.findall(r'eta: (\S+)', next(work_dir.glob('*/*.log')).read_text())
-    assert etas[-1] == '0:00:00' and not any('-' in eta for eta in etas)
-    assert (work_dir / 'epoch_2.pth').exists() and list(work_dir.glob('best_reid_mAP_epoch_*.pth'))
+    assert etas[-1] == '0:00:00'
+    assert not any('-' in eta for eta in etas)
+    assert (work_dir / 'epoch_2.pth').exists()
+    assert list(work_dir.glob('best_reid_mAP_epoch_*.pth'))
 
 
 def test_checkpoints_are_plain_data(straight):
@@ -134,9 +137,9 @@ def test_resuming_gives_the_weights_of_the_uninterrupted_run(straight, tmp_path)
     stopping = tmp_path / 'stopping.py'
     stopping.write_text(text)
     with pytest.raises(StopError):
-        train.main([str(stopping), *arguments[1:]])
+        run_command('train', [str(stopping), *arguments[1:]])
     assert not (tmp_path / 'epoch_2.pth').exists()
-    train.main([*arguments, '--resume'])
+    run_command('train', [*arguments, '--resume'])
     assert_same_weights(tmp_path / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
 
@@ -180,7 +183,7 @@ def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(call, st
     )
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / 'run' / 'epoch_2.pth').exists() or call == 4
-    train.main([str(config), *run[1:], '--resume'])
+    run_command('train', [str(config), *run[1:], '--resume'])
     assert_same_weights(tmp_path / 'run' / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
 
@@ -189,37 +192,44 @@ def test_a_truncated_checkpoint_is_passed_over(straight, tmp_path):
     content = (work_dir / 'epoch_1.pth').read_bytes()
     (tmp_path / 'epoch_1.pth').write_bytes(content)
     (tmp_path / 'epoch_2.pth').write_bytes(content[: len(content) // 3])
-    train.main([str(config), '--work-dir', str(tmp_path), '--resume'])
+    run_command('train', [str(config), '--work-dir', str(tmp_path), '--resume'])
     assert_same_weights(tmp_path / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
 
 def test_resume_in_an_empty_folder_starts_at_the_beginning(straight, tmp_path, capsys):
     config, work_dir = straight
     arguments = [str(config), '--work-dir', str(tmp_path)]
-    cfg = train.build_config(train.parse_args([*arguments, '--resume']))
-    assert not cfg.resume and cfg.load_from is None
+    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    assert not cfg.resume
+    assert cfg.load_from is None
     assert 'no readable checkpoint' in capsys.readouterr().out
     start = str(work_dir / 'epoch_1.pth')
     arguments += ['--cfg-options', f'load_from={start}']
-    cfg = train.build_config(train.parse_args([*arguments, '--resume']))
-    assert not cfg.resume and cfg.load_from == start
+    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    assert not cfg.resume
+    assert cfg.load_from == start
     assert {'type': 'WeightCoverageHook'} in cfg.custom_hooks
     assert f'at epoch 1 from the weights of {start}' in capsys.readouterr().out
     # As the runs of others are resumed, too.
     shutil.copy(work_dir / 'epoch_2.pth', tmp_path)
     for options in (['--resume'], ['--cfg-options', 'resume=True']):
-        cfg = train.build_config(train.parse_args([*arguments[:3], *options]))
-        assert cfg.resume and cfg.load_from == str(tmp_path / 'epoch_2.pth')
+        cfg = train.build_config(parse_command('train', [*arguments[:3], *options]))
+        assert cfg.resume
+        assert cfg.load_from == str(tmp_path / 'epoch_2.pth')
         assert {'type': 'StrictLoadHook'} in cfg.custom_hooks
-    cfg = train.build_config(train.parse_args([*arguments, '--resume']))
-    assert cfg.resume and cfg.load_from == str(tmp_path / 'epoch_2.pth')
+    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    assert cfg.resume
+    assert cfg.load_from == str(tmp_path / 'epoch_2.pth')
 
 
 def test_mixed_precision_ema_and_no_validation(data, tmp_path):
     config = write_tiny_config(
         tmp_path, data, extra="custom_hooks.append(dict(type='EMAHook', momentum=0.01))\n"
     )
-    train.main([str(config), '--work-dir', str(tmp_path / 'run'), '--amp', 'bf16', '--no-validate'])
+    run_command(
+        'train',
+        [str(config), '--work-dir', str(tmp_path / 'run'), '--amp', 'bf16', '--no-validate'],
+    )
     state = torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)
     assert any(
         not torch.equal(state['state_dict'][key], state['ema_state_dict'][f'module.{key}'])
@@ -232,14 +242,15 @@ def test_mixed_precision_ema_and_no_validation(data, tmp_path):
 @pytest.mark.parametrize('name', ['r18_synthetic', 'vittiny_synthetic'])
 def test_single_branches_train(name, data, tmp_path):
     config = write_tiny_config(tmp_path, data, name)
-    train.main(
+    run_command(
+        'train',
         [
             str(config),
             '--work-dir',
             str(tmp_path / 'run'),
             '--cfg-options',
             'train_cfg.max_epochs=1',
-        ]
+        ],
     )
     assert (tmp_path / 'run' / 'epoch_1.pth').exists()
 
@@ -253,7 +264,8 @@ def test_color_histogram_needs_no_checkpoint(data, tmp_path, capsys):
 
 def test_without_data_there_is_one_readable_line(tmp_path):
     with pytest.raises(SystemExit) as stop:
-        train.main(
+        run_command(
+            'train',
             [
                 'configs/fusionreid_vitb_r50_msmt17.py',
                 '--work-dir',
@@ -263,10 +275,11 @@ def test_without_data_there_is_one_readable_line(tmp_path):
                 'model.branches.transformer.backbone.arch=deit-tiny',
                 'model.neck=None',
                 '--no-amp',
-            ]
+            ],
         )
     message = str(stop.value)
-    assert message.startswith('error: ') and 'data/msmt17' in message
+    assert message.startswith('error: ')
+    assert 'data/msmt17' in message
 
 
 @pytest.mark.parametrize(
@@ -290,7 +303,9 @@ def test_without_data_there_is_one_readable_line(tmp_path):
 def test_contradictions_are_named_before_the_first_step(option, message, data, tmp_path):
     config = write_tiny_config(tmp_path, data)
     with pytest.raises(SystemExit, match=f'error: .*{message}'):
-        train.main([str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option])
+        run_command(
+            'train', [str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option]
+        )
 
 
 @pytest.mark.parametrize(
@@ -304,7 +319,7 @@ def test_contradictions_are_named_before_the_first_step(option, message, data, t
 )
 def test_precision_switch(arguments, expected):
     cfg = train.build_config(
-        train.parse_args(['configs/fusionreid_vitb_r50_market1501.py', *arguments])
+        parse_command('train', ['configs/fusionreid_vitb_r50_market1501.py', *arguments])
     )
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.get('dtype')) == expected
     assert cfg.work_dir == os.path.join('work_dirs', 'fusionreid_vitb_r50_market1501')
@@ -312,7 +327,7 @@ def test_precision_switch(arguments, expected):
 
 def test_data_root_is_set_for_all_splits():
     config = 'configs/fusionreid_vitb_r50_market1501.py'
-    cfg = train.build_config(train.parse_args([config, '--data-root', '/somewhere']))
+    cfg = train.build_config(parse_command('train', [config, '--data-root', '/somewhere']))
     loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
     assert [loader.dataset.data_root for loader in loaders] == ['/somewhere'] * 3
 
@@ -320,9 +335,10 @@ def test_data_root_is_set_for_all_splits():
 def test_the_msmt17_config_trains_and_scores_in_its_recipe(tmp_path):
     data = render_tiny(tmp_path / 'MSMT17_V1', 'msmt17')
     config = write_tiny_config(tmp_path, data, 'fusionreid_vitb_r50_msmt17')
-    train.main([str(config), '--work-dir', str(tmp_path / 'run')])
+    run_command('train', [str(config), '--work-dir', str(tmp_path / 'run')])
     log = next((tmp_path / 'run').glob('*/*.log')).read_text()
-    assert 'MSMT17 V1' in log and 'train+val' in log
+    assert 'MSMT17 V1' in log
+    assert 'train+val' in log
     rates = [row['lr'] for row in scalars(tmp_path / 'run') if 'lr' in row]
     assert rates[-1] == pytest.approx(0.005 * 0.002)  # the cosine's end
     assert [row['reid/mAP'] for row in scalars(tmp_path / 'run') if 'reid/mAP' in row]
@@ -348,9 +364,10 @@ def test_weights_that_cannot_be_read_end_in_one_line(data, tmp_path):
     (tmp_path / 'weights.pth').write_bytes(b'not weights')
     init = 'model.branches.transformer.backbone.init_cfg'
     with pytest.raises(SystemExit, match='error: .*weights.pth'):
-        train.main(
+        run_command(
+            'train',
             [str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options']
-            + [f'{init}.type=Pretrained', f'{init}.checkpoint={tmp_path / "weights.pth"}']
+            + [f'{init}.type=Pretrained', f'{init}.checkpoint={tmp_path / "weights.pth"}'],
         )
 
 
@@ -361,7 +378,7 @@ def test_counts_left_open_come_from_the_training_set(data, tmp_path):
         extra="model['head']['num_classes'] = None\n"
         "model['branches']['transformer']['backbone']['num_cameras'] = None\n",
     )
-    cfg = train.build_config(train.parse_args([str(config), '--work-dir', str(tmp_path)]))
+    cfg = train.build_config(parse_command('train', [str(config), '--work-dir', str(tmp_path)]))
     assert cfg.model.head.num_classes == 8
     assert cfg.model.branches.transformer.backbone.num_cameras == 6
 
@@ -380,11 +397,11 @@ def test_cameras_that_were_not_trained_with(straight, tmp_path):
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [
-        (train, ['configs/missing.py'], "no config file 'configs/missing.py'"),
-        (train, ['configs/color_histogram_synthetic.py'], 'trains nothing'),
-        (train, ['configs/r50_market1501.py', '--resume', 'x.pth'], "no checkpoint file 'x.pth'"),
-        (train, ['configs/r50_market1501.py', '--launcher', 'pytorch'], 'started by torchrun'),
-        (test, ['configs/r50_market1501.py', 'x.pth'], "no checkpoint file 'x.pth'"),
+        ('train', ['configs/missing.py'], "no config file 'configs/missing.py'"),
+        ('train', ['color_histogram_synthetic'], 'trains nothing'),
+        ('train', ['r50_market1501', '--resume', 'x.pth'], "no checkpoint file 'x.pth'"),
+        ('train', ['r50_market1501', '--launcher', 'pytorch'], 'started by torchrun'),
+        ('test', ['r50_market1501', 'x.pth'], "no checkpoint file 'x.pth'"),
     ],
 )
 def test_mistakes_on_the_command_line_end_in_one_line(
@@ -392,7 +409,7 @@ def test_mistakes_on_the_command_line_end_in_one_line(
 ):
     monkeypatch.delenv('WORLD_SIZE', raising=False)
     with pytest.raises(SystemExit, match=f'error: .*{message}'):
-        tool.main([*arguments, '--work-dir', str(tmp_path)])
+        run_command(tool, [*arguments, '--work-dir', str(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -416,13 +433,15 @@ def test_mistakes_on_the_command_line_end_in_one_line(
 def test_mistyped_settings_end_in_one_line(option, message, data, tmp_path):
     config = write_tiny_config(tmp_path, data)
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):
-        train.main([str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option])
+        run_command(
+            'train', [str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option]
+        )
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
 def test_options_are_of_the_form_key_value(capsys):
     with pytest.raises(SystemExit):
-        train.parse_args(['configs/r50_market1501.py', '--cfg-options', 'foo'])
+        parse_command('train', ['r50_market1501', '--cfg-options', 'foo'])
     assert "'foo' is not of the form KEY=VALUE" in capsys.readouterr().err
 
 
@@ -431,10 +450,10 @@ def test_bad_configs_and_work_dirs_end_in_one_line(data, tmp_path):
     (tmp_path / 'orphan.py').write_text("_base_ = './nobody.py'\n")
     for name in ('broken', 'orphan'):
         with pytest.raises(SystemExit, match=f'error: .*{name}.py is no valid config'):
-            train.main([str(tmp_path / f'{name}.py')])
+            run_command('train', [str(tmp_path / f'{name}.py')])
     config = write_tiny_config(tmp_path, data)
     with pytest.raises(SystemExit, match='error: --work-dir .*broken.py.* cannot be made'):
-        train.main([str(config), '--work-dir', str(tmp_path / 'broken.py')])
+        run_command('train', [str(config), '--work-dir', str(tmp_path / 'broken.py')])
 
 
 def test_damaged_checkpoints_end_in_one_line(straight, tmp_path):
@@ -445,13 +464,12 @@ def test_damaged_checkpoints_end_in_one_line(straight, tmp_path):
     for name in ('torn', 'empty', 'list'):
         file = str(tmp_path / f'{name}.pth')
         rest = ['--work-dir', str(tmp_path / 'run')]
-        for call in (
-            lambda: run_command('test', [str(config), file, *rest]),  # noqa: B023 - called at once
-            lambda: train.main([str(config), *rest, '--resume', file]),  # noqa: B023
-            lambda: train.main([str(config), *rest, '--cfg-options', f'load_from={file}']),  # noqa: B023
+        for command, arguments in (
+            ('test', [file, *rest]),
+            ('train', [*rest, '--resume', file]),
+            ('train', [*rest, '--cfg-options', f'load_from={file}']),
         ):
-            with pytest.raises(SystemExit, match=f'^error: .*{name}.pth'):
-                call()
+            assert f'{name}.pth' in refused(command, [str(config), *arguments])
 
 
 def test_weights_alone_are_not_resumed(straight, tmp_path):
@@ -460,7 +478,7 @@ def test_weights_alone_are_not_resumed(straight, tmp_path):
     best = next(work_dir.glob('best_*.pth'))
     for file, lacks in ((best, 'optimizer'), (tmp_path / 'plain.pth', 'meta')):
         with pytest.raises(SystemExit, match=f'cannot be resumed, it lacks .*{lacks}.*load_from='):
-            train.main([str(config), '--work-dir', str(tmp_path), '--resume', str(file)])
+            run_command('train', [str(config), '--work-dir', str(tmp_path), '--resume', str(file)])
 
 
 def test_training_starts_from_weights_that_are_the_models(straight, tmp_path):
@@ -470,21 +488,22 @@ def test_training_starts_from_weights_that_are_the_models(straight, tmp_path):
     arguments = [str(config), '--work-dir', str(tmp_path / 'run'), *options]
     torch.save({'conv1.weight': torch.zeros(8, 3, 7, 7)}, tmp_path / 'other.pth')
     with pytest.raises(SystemExit, match='other.pth holds 0% of the model, at least 90%'):
-        train.main([*arguments, f'load_from={tmp_path / "other.pth"}'])
+        run_command('train', [*arguments, f'load_from={tmp_path / "other.pth"}'])
     # Without its heads, as for other people.
     state = weights(work_dir / 'epoch_2.pth')
     state = {name: value for name, value in state.items() if not name.startswith('heads.')}
     torch.save(state, tmp_path / 'trunk.pth')
-    train.main([*arguments, f'load_from={tmp_path / "trunk.pth"}'])
+    run_command('train', [*arguments, f'load_from={tmp_path / "trunk.pth"}'])
     assert (tmp_path / 'run' / 'epoch_1.pth').exists()
 
 
 def test_a_longer_schedule_is_not_resumed_silently(straight, tmp_path):
     config, work_dir = straight
     checkpoint = str(work_dir / 'epoch_2.pth')
-    train.main(
+    run_command(
+        'train',
         [str(config), '--work-dir', str(tmp_path), '--resume', checkpoint, '--no-validate']
-        + ['--cfg-options', 'train_cfg.max_epochs=3']
+        + ['--cfg-options', 'train_cfg.max_epochs=3'],
     )
     log = next(tmp_path.glob('*/*.log')).read_text()
     assert 'the schedule of the checkpoint ends at 2, that of this config at 3' in log
@@ -507,7 +526,7 @@ def test_no_query_with_a_match_is_found_before_training(data, tmp_path):
         f"    loader['dataset'].update(type='CsvDataset', ann_file={csv!r}, num_cameras=1)\n",
     )
     with pytest.raises(SystemExit, match='has a match .*val_evaluator.remove_same_camera=False'):
-        train.main([str(config), '--work-dir', str(tmp_path / 'run')])
+        run_command('train', [str(config), '--work-dir', str(tmp_path / 'run')])
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
@@ -518,9 +537,10 @@ def test_workers_name_a_broken_image_in_one_line(data, tmp_path):
     image.write_bytes(b'no image')
     config = write_tiny_config(tmp_path, broken)
     with pytest.raises(SystemExit) as stop:
-        train.main(
+        run_command(
+            'train',
             [str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options']
-            + ['train_dataloader.num_workers=1']
+            + ['train_dataloader.num_workers=1'],
         )
     message = str(stop.value)
     assert message.startswith(f"error: image '{image}' cannot be decoded: it is no image")

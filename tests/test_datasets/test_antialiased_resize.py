@@ -91,7 +91,7 @@ def test_without_vector_instructions(tmp_path: Path) -> None:
     program = (
         'import sys\n'
         f'sys.path.insert(0, {str(Path(__file__).parent)!r})\n'
-        f'sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n'
+        f'sys.path.insert(0, {str(Path(__file__).parents[1] / "helpers")!r})\n'
         'import numpy as np, torch\n'
         'from test_antialiased_resize import FILTERS, assert_equals_pillow, noise\n'
         'assert torch.backends.cpu.get_cpu_capability() == "DEFAULT"\n'

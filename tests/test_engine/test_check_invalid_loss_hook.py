@@ -11,6 +11,7 @@ import torch
 from tiny_runs import render_tiny, write_tiny_config
 from torch import nn
 
+from fusionreid.cli.main import run_command
 from fusionreid.engine.hooks import CheckInvalidLossHook
 from fusionreid.errors import InvalidLossError
 from fusionreid.structures import ReIDDataSample
@@ -92,7 +93,8 @@ from types import SimpleNamespace
 
 import torch
 
-from fusionreid.engine.hooks import CheckInvalidLossHook, InvalidLossError
+from fusionreid.engine.hooks import CheckInvalidLossHook
+from fusionreid.errors import InvalidLossError
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group('gloo', f'file://{store}', rank=rank, world_size=2)
@@ -142,10 +144,8 @@ def test_a_run_stops_and_keeps_its_checkpoints(tmp_path, monkeypatch, capsys):
         "'PoisonedHead')\n",
     )
     run = tmp_path / 'run'
-    from fusionreid.cli import train
-
     with pytest.raises(SystemExit) as stop:
-        train.main([str(config), '--work-dir', str(run), '--no-validate'])
+        run_command('train', [str(config), '--work-dir', str(run), '--no-validate'])
     message = str(stop.value)
     assert message.startswith('error: the loss is not finite at iteration 13 (epoch 2, batch ')
     assert 'loss_triplet of cnn is nan' in message

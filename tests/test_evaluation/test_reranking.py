@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fusionreid.evaluation.functional.reranking.k_reciprocal import add_overlaps
-from fusionreid.evaluation.functional.reranking.plan import RerankingPlan
-from fusionreid.evaluation.functional.reranking.sparse_rows import SparseRows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
@@ -22,6 +19,9 @@ from fusionreid.evaluation.functional import (
     reranked_blocks,
 )
 from fusionreid.evaluation.functional.nearest_neighbors import PointSet, nearest_neighbors
+from fusionreid.evaluation.functional.reranking.k_reciprocal import add_overlaps
+from fusionreid.evaluation.functional.reranking.plan import RerankingPlan
+from fusionreid.evaluation.functional.reranking.sparse_rows import SparseRows
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / 'data' / 'ranking.npz'
@@ -265,9 +265,7 @@ def test_does_not_depend_on_memory_or_threads(monkeypatch):
         assert_close(k_reciprocal_rerank(query, gallery), whole)
     finally:
         torch.set_num_threads(threads)
-    monkeypatch.setattr(
-        'fusionreid.evaluation.functional.reranking.k_reciprocal.GROUP_POINTS', 7
-    )
+    monkeypatch.setattr('fusionreid.evaluation.functional.reranking.k_reciprocal.GROUP_POINTS', 7)
     monkeypatch.setattr(
         'fusionreid.evaluation.functional.reranking.k_reciprocal.GROUP_ENTRIES', 500
     )
@@ -324,9 +322,7 @@ def random_rows(rows, columns, seed=0):
 
 
 def test_sparse_rows(monkeypatch):
-    monkeypatch.setattr(
-        'fusionreid.evaluation.functional.reranking.sparse_rows.SORTED_ENTRIES', 10
-    )
+    monkeypatch.setattr('fusionreid.evaluation.functional.reranking.sparse_rows.SORTED_ENTRIES', 10)
     dense, rows = random_rows(8, 13)
     assert len(rows) == 8 and torch.equal(rows.counts, (dense > 0).sum(1))
     wanted = torch.tensor([5, 4, 5, 0])

@@ -1,5 +1,6 @@
-"""Measure how fast images are read and augmented:
-``fusionreid benchmark dataloader [CONFIG] [--images DIR] [options]``.
+"""Measure how fast images are read and augmented.
+
+    fusionreid benchmark dataloader [CONFIG] [--images DIR]
 
 Prints one JSON line; see docs/speed.md. Images come from the config's training set, from a folder
 (``--images``), or, where neither is there, from people rendered into a temporary folder.
@@ -95,9 +96,10 @@ class SeededDraws(Sampler):
         return len(self.indices)
 
 
-class TorchvisionDataset(Dataset):
-    """torchvision's PIL pipeline, as the published recipe has it: everything in the worker, to
-    normalized and erased float32.
+class TorchvisionDataset(Dataset[tuple[torch.Tensor, str]]):
+    """Images prepared by torchvision and Pillow, as the published recipe has it.
+
+    Everything is done in the worker, to normalized and erased float32.
     """
 
     def __init__(self, paths: list[str], size: tuple[int, int], padding: int) -> None:
@@ -139,6 +141,7 @@ class Usage:
     processor: float = 0.0
 
     def as_speeds(self) -> dict[str, float]:
+        """Return images a second, and images a second of processor time."""
         return dict(
             images_per_s=round(self.timed_images / self.wall, 1),
             images_per_s_per_core=round(self.images / self.processor, 1),
@@ -151,7 +154,7 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def run_loader(dataset: Dataset, settings: dict[str, Any], batches: int, usage: Usage) -> None:
+def run_loader(dataset: Any, settings: dict[str, Any], batches: int, usage: Usage) -> None:
     """Read some batches with fresh workers and add what it took.
 
     Args:

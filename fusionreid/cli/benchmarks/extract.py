@@ -1,5 +1,6 @@
-"""Measure how fast a model extracts features:
-``fusionreid benchmark extract CONFIG [options]``.
+"""Measure how fast a model extracts features.
+
+    fusionreid benchmark extract CONFIG
 
 Prints one JSON line; see docs/speed.md. Weights are random; the features end in the host's memory.
 """

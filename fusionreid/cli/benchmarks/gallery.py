@@ -1,4 +1,6 @@
-"""Measure the search engines of a gallery: time to build, queries a second, recall, size, memory.
+"""Measure the engines of a gallery: time to build, queries a second, recall, size, memory.
+
+    fusionreid benchmark gallery --sizes 10000
 
 Prints one JSON line for each engine and size. The vectors are seeded and clustered as images of
 people are: some twenty of each identity, in a space of few strong directions. They are made a part

@@ -110,8 +110,7 @@ def synchronize(device: torch.device) -> None:
 def matrix_product_rate(
     device: torch.device, dtype: torch.dtype, side: int | None = None, repeats: int = 10
 ) -> float:
-    """Measure how fast a device multiplies large square matrices, in floating-point operations per
-    second.
+    """Measure how fast a device multiplies large square matrices.
 
     Args:
         device: Device to measure.

@@ -127,8 +127,9 @@ class SpeedRun:
         self._batches = self._load() if args.data else self._make_up()
 
     def count_gflop(self) -> float:
-        """Count the operations of the convolutions and linear layers of one image's forward pass,
-        as the paper does, in 1e9, two per multiply-add. Leaves the model in evaluation mode.
+        """Count the operations of one image's forward pass, in 1e9, two per multiply-add.
+
+        Convolutions and linear layers count, as in the paper. Leaves the model in evaluation mode.
         """
         return 2 * measure_complexity(self.model, self.input_size)['total'].macs / 1e9
 
@@ -333,8 +334,9 @@ def training_precision(cfg: Config) -> str:
 
 
 def median_round(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the round of median speed, with the peak memory of the first: a later one starts with
-    what the process has not given back.
+    """Return the round of median speed, with the peak memory of the first.
+
+    A later round starts with memory that the process has not given back.
     """
     ordered = sorted(rounds, key=lambda result: result['images_per_s'])
     return {**ordered[(len(ordered) - 1) // 2], 'peak_gib': rounds[0]['peak_gib']}

@@ -1,5 +1,6 @@
-"""Measure the speed and memory of ranking against the bare matrix product:
-``fusionreid benchmark ranking [options]``.
+"""Measure the speed and memory of ranking against the bare matrix product.
+
+    fusionreid benchmark ranking --scale market
 
 Prints one JSON line. Features are seeded, with as many identities, cameras and distractors as the
 data set of that scale; no image is needed.
@@ -32,8 +33,9 @@ BLOCK_ROWS = 2048
 
 
 def make_features(scale: str, dim: int, seed: int) -> dict[str, Tensor]:
-    """L2-normalized features of people seen by cameras: identity, camera and view each leave a
-    mark.
+    """Make L2-normalized features of people seen by cameras.
+
+    Identity, camera and view each leave a mark.
     """
     num_query, num_gallery, num_ids, num_cameras, distractors = SCALES[scale]
     random = torch.Generator().manual_seed(seed)
@@ -93,8 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the figures."""
     device = find_device(args.device)
-    data = make_features(args.scale, args.dim, args.seed)
-    data = {name: tensor.to(device) for name, tensor in data.items()}
+    made = make_features(args.scale, args.dim, args.seed)
+    data: dict[str, Any] = {name: tensor.to(device) for name, tensor in made.items()}
     for name in ('query_features', 'gallery_features'):
         data[name] = data[name].to(getattr(torch, args.dtype))
     pair = data['query_features'], data['gallery_features']

@@ -1,5 +1,6 @@
-"""Measure the speed, the memory and the effect of k-reciprocal re-ranking:
-``fusionreid benchmark reranking [options]``.
+"""Measure the speed, the memory and the effect of k-reciprocal re-ranking.
+
+    fusionreid benchmark reranking --scale market
 
 Prints one JSON line for each method. Features are seeded, with as many identities, cameras and
 distractors as the data set of that scale; no image is needed.
@@ -35,9 +36,8 @@ def plain_rerank(query: Tensor, gallery: Tensor, k1: int, k2: int, lambda_value:
     """The formula with dense N x N matrices, float32 distances and float16 encodings."""
     points = torch.cat([query, gallery])
     total, num_query, half = len(points), len(query), round(k1 / 2)
-    distances = torch.cdist(points, points).square_()
-    distances /= distances.amax(1, keepdim=True)
-    distances = distances.numpy()
+    squared = torch.cdist(points, points).square_()
+    distances = (squared / squared.amax(1, keepdim=True)).numpy()
     near = distances.argsort(axis=1)[:, : max(k1 + 1, k2)]
 
     def reciprocal(point: int, k: int) -> np.ndarray:
@@ -94,8 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the figures."""
     device = find_device(args.device)
-    data = make_features(args.scale, args.dim, args.seed)
-    data = {name: tensor.to(device) for name, tensor in data.items()}
+    made = make_features(args.scale, args.dim, args.seed)
+    data: dict[str, Any] = {name: tensor.to(device) for name, tensor in made.items()}
     pair = [
         data.pop(name).to(getattr(torch, args.dtype))
         for name in ('query_features', 'gallery_features')
@@ -150,6 +150,6 @@ def run(args: argparse.Namespace) -> None:
             measure('k_reciprocal_rerank', lambda: k_reciprocal_rerank(*pair, **options))
         if args.plain:
             on_cpu = [features.cpu().float() for features in pair]
-            measure('plain', lambda: plain_rerank(*on_cpu, *numbers.values()))
+            measure('plain', lambda: plain_rerank(on_cpu[0], on_cpu[1], **numbers))
     except ValueError as error:
         raise ScoringError(str(error)) from error

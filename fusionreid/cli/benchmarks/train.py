@@ -1,5 +1,6 @@
-"""Measure how fast a model trains:
-``fusionreid benchmark train CONFIG [options]``.
+"""Measure how fast a model trains.
+
+    fusionreid benchmark train CONFIG
 
 Prints one JSON line; see docs/speed.md. The steps are those of training, without logs, hooks and
 checkpoints. Weights are random.
@@ -27,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def build_optimizer(run: SpeedRun, plain: bool) -> OptimWrapper:
-    """Build the config's optimizer, or the plain form of it: a group for each parameter, updated
-    one after the other.
+    """Build the config's optimizer, or its plain form.
+
+    The plain form has a group for each parameter, updated one after the other.
     """
     cfg = run.cfg.optim_wrapper.to_dict()
     if plain:

@@ -1,1 +1,1 @@
-"""Layers that backbones and necks share."""
+"""Layers that backbones and necks share: attention, embeddings, activation checkpointing."""
