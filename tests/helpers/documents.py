@@ -16,7 +16,11 @@ from tiny_runs import ROOT
 from fusionreid.cli.commands import COMMANDS
 
 ROOT_PAGES = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md')
-PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [
+    *(ROOT / name for name in ROOT_PAGES),
+    *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'configs').rglob('README.md')),
+]
 # A comment right before a block says what it is:
 #   not run: WHY     commands or code that are checked, but not run
 #   file: PATH       a file of that name
@@ -84,10 +88,7 @@ def inline_code(page: Path) -> list[str]:
 def links(page: Path) -> list[str]:
     """Targets of all links and images."""
     return [
-        token.attrs[key]
-        for token in inline(page)
-        for key in ('href', 'src')
-        if key in token.attrs
+        token.attrs[key] for token in inline(page) for key in ('href', 'src') if key in token.attrs
     ]
 
 
@@ -120,7 +121,7 @@ def read_command(words: list[str]) -> tuple[str, list[str]] | None:
     """
     while words and ASSIGNMENT.fullmatch(words[0]):
         words = words[1:]
-    if words[0] == 'fusionreid':
+    if Path(words[0]).name == 'fusionreid':
         for length in (2, 1):
             name = ' '.join(words[1 : 1 + length])
             if name in COMMANDS:

@@ -407,7 +407,7 @@ def test_estimate_and_progress_are_shown(capsys):
     assert capsys.readouterr().err == ''
 
 
-# ---- the tool and the page
+# ---- the tool
 
 
 def test_benchmark_prints_one_json_line_for_each_method(capsys, monkeypatch):
@@ -427,12 +427,3 @@ def test_benchmark_prints_one_json_line_for_each_method(capsys, monkeypatch):
     with pytest.raises(SystemExit, match='error: k1=5000 is not a whole number'):
         tool.main(['--scale', 'tiny', '--dim', '8', '--k1', '5000'])
     sys.modules.pop('ranking', None)
-
-
-BLOCKS = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/reranking.md').read_text(), re.S)
-
-
-@pytest.mark.parametrize('number', range(len(BLOCKS)))
-def test_documented_code_runs(number, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(BLOCKS[number], f'docs/reranking.md block {number}', 'exec'), {})
