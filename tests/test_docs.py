@@ -483,7 +483,8 @@ def test_the_config_of_fusion_can_be_ablated_and_rendered(tmp_path, monkeypatch)
 
 def test_the_glossary_has_every_abbreviation_once() -> None:
     terms = re.findall(r'(?m)^## (.+)$', text_of('glossary'))
-    assert len(terms) == len(set(terms)) and terms == sorted(terms, key=str.lower)
+    assert len(terms) == len(set(terms))
+    assert terms == sorted(terms, key=str.lower)
     for term in ('BNNeck', 'CMC', 'GeM', 'HTM', 'LRU', 'mAP', 'MFU', 'mINP', 'SEU', 'SIE'):
         assert any(term in each for each in terms)
 
@@ -500,6 +501,9 @@ def test_the_ranking_benchmark_prints_one_json_line(capsys) -> None:
     )
     (line,) = finished.stdout.splitlines()
     record = json.loads(line)
-    assert record['queries'] == 200 and record['gallery'] == 1000
-    assert record['seconds'] > 0 and record['product_seconds'] > 0
-    assert 0 < record['mAP'] < 1 and record['rank1'] >= record['mAP'] / 2
+    assert record['queries'] == 200
+    assert record['gallery'] == 1000
+    assert record['seconds'] > 0
+    assert record['product_seconds'] > 0
+    assert 0 < record['mAP'] < 1
+    assert record['rank1'] >= record['mAP'] / 2

@@ -1,4 +1,7 @@
-"""Turns Sphinx roles in docstrings, such as ``:class:`Gallery```, into links of the site."""
+"""Fits docstrings to the site: roles become links, and examples become code.
+
+A role is, for example, ``:class:`Gallery```.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from griffe import (
 )
 
 ROLE = re.compile(r':(?:attr|class|data|exc|func|meth|mod):`(?P<short>~?)(?P<name>[\w.]+)`')
+# Only the plural is read as a section of doctests.
+EXAMPLE = re.compile(r'(?m)^Example:$')
 
 
 class DocstringRoles(Extension):
@@ -32,7 +37,7 @@ class DocstringRoles(Extension):
 
     def _visit(self, node: Object) -> None:
         if node.docstring:
-            text = node.docstring.value
+            text = EXAMPLE.sub('Examples:', node.docstring.value)
             node.docstring.value = ROLE.sub(lambda match: self._link(match, node), text)
         for member in list(node.members.values()):
             if not member.is_alias:
