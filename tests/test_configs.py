@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_runs import ROOT, shrink_model
+from tiny_runs import ROOT, find_resize, shrink_model
 
 from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS
@@ -56,7 +56,7 @@ def test_one_training_step_and_one_prediction(path: Path):
     cfg = load(path)
     shrink_model(cfg.model)
     model = MODELS.build(cfg.model)
-    width, height = cfg.test_dataloader.dataset.pipeline[1].scale
+    width, height = find_resize(cfg.test_dataloader.dataset.pipeline).scale
     data = dict(
         inputs=[torch.randint(0, 256, (3, height, width), dtype=torch.uint8) for _ in range(4)],
         data_samples=[
@@ -120,7 +120,7 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
             assert built.num_cameras == (cameras if transformer and sie else 0)
     size = (384, 128) if '384x128' in words else (256, 128)
     for pipeline in (cfg.train_dataloader.dataset.pipeline, cfg.test_dataloader.dataset.pipeline):
-        assert pipeline[1].scale == size[::-1]
+        assert find_resize(pipeline).scale == size[::-1]
 
 
 def test_the_published_rows_and_the_ablations_exist():

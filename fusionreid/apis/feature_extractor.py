@@ -1,3 +1,5 @@
+"""A trained model that turns images into features, without a data set around it."""
+
 from __future__ import annotations
 
 import copy
@@ -18,6 +20,7 @@ from torch.nn import functional as F
 from fusionreid.checkpoints.mismatch import describe_mismatch
 from fusionreid.checkpoints.weight_file import find_state_dict, read_weight_file
 from fusionreid.config import build_errors, read_config, read_literals
+from fusionreid.datasets.transforms import LoadReIDImage
 from fusionreid.errors import GalleryError, ImageDecodeError, WeightsError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
@@ -69,9 +72,8 @@ class FeatureExtractor:
         batch_size: Images that go through the model at once.
 
     Raises:
-        GalleryError: If there is no config, or the feature, the device or the batch size cannot
-            be.
-        ConfigError: If the config file is no valid one.
+        GalleryError: If there is no config, or the feature or the batch size cannot be.
+        ConfigError: If the config is no valid one, or there is no such device.
         WeightsError: If the weights cannot be read or do not fit the model.
     """
 
@@ -100,6 +102,9 @@ class FeatureExtractor:
         with DefaultScope.overwrite_default_scope(SCOPE), build_errors():
             self.model = MODELS.build(copy.deepcopy(model))
             self.pipeline = [TRANSFORMS.build(dict(step)) for step in pipeline]
+        if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
+            # It alone takes arrays as well as files.
+            raise GalleryError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
         loader = dict(dataset=dict(pipeline=pipeline))
         _load_weights(self.model, content, checkpoint)
         self.model.to(self.device).eval()
@@ -144,7 +149,7 @@ class FeatureExtractor:
         cameras = self._check(images, camera_ids, channel_order)
         with ThreadPoolExecutor(cpu_count()) as pool:
 
-            def start(first: int) -> list[Future]:
+            def start(first: int) -> list[Future[dict[str, Any]]]:
                 last = min(first + self.batch_size, len(images))
                 return [
                     pool.submit(self._prepare, images[number], cameras[number], channel_order)
@@ -210,23 +215,21 @@ class FeatureExtractor:
         for number, (image, camera) in enumerate(zip(images, cameras, strict=True)):
             if known and camera >= known:
                 raise GalleryError(
-                    f'camera_id {camera} of {_name(image, number)} (camera {camera + 1}, counted '
-                    f'from 1) is none of the {known} cameras of the model: take -1 (unknown), or '
-                    'use_cameras=False for all images, which takes the mean camera (--mean-camera)'
+                    f'{_name(image, number)} is of camera {camera + 1}, counted from 1 '
+                    f'(camera_id {camera} in Python), the model was trained with cameras 1 to '
+                    f'{known}: take the mean of them (--mean-camera; in Python camera_id -1 for '
+                    f'an image, or use_cameras=False for all)'
                 )
         return cameras
 
     def _prepare(self, image: Image, camera_id: int, channel_order: str) -> dict[str, Any]:
-        steps = self.pipeline
+        sample: dict[str, Any] = dict(camera_id=camera_id)
         if isinstance(image, (str, Path)):
-            sample: dict[str, Any] = dict(img_path=str(image), camera_id=camera_id)
+            sample['img_path'] = str(image)
         else:
             pixels = image if channel_order == 'rgb' else image[..., ::-1]
-            pixels = np.ascontiguousarray(pixels)
-            shape = pixels.shape[:2]
-            sample = dict(img=pixels, ori_shape=shape, img_shape=shape, camera_id=camera_id)
-            steps = steps[1:]
-        for step in steps:
+            sample['img'] = np.ascontiguousarray(pixels)
+        for step in self.pipeline:
             sample = step(sample)
         return sample
 
@@ -242,6 +245,27 @@ class FeatureExtractor:
             for sample in predicted
         ]
         return F.normalize(torch.stack(rows).float())
+
+
+def default_pipeline(input_size: tuple[int, int]) -> list[dict[str, Any]]:
+    """The test pipeline of the configs, for a config without a data set.
+
+    Args:
+        input_size: Height and width of the model's images.
+
+    Returns:
+        Configs of the transforms.
+
+    Example:
+        >>> default_pipeline((256, 128))[1]['scale']
+        (128, 256)
+    """
+    height, width = input_size
+    return [
+        dict(type='LoadReIDImage'),
+        dict(type='AntialiasedResize', scale=(width, height), interpolation='bilinear'),
+        dict(type='PackReIDInputs'),
+    ]
 
 
 def _name(image: Image, number: int) -> str:
@@ -286,22 +310,15 @@ def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:
     for name in LOADERS:
         loader = settings.get(name)
         if loader and loader.get('dataset', {}).get('pipeline'):
-            pipeline = loader['dataset']['pipeline']
-            if pipeline[0].get('type') != 'LoadReIDImage':
-                raise GalleryError(
-                    f"the test pipeline must begin with dict(type='LoadReIDImage'), got "
-                    f'{pipeline[0]}'
-                )
-            return pipeline
+            return loader['dataset']['pipeline']
     # The config of converted weights has no data set.
     size = settings.get('input_size')
-    if not size:
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
         raise GalleryError(
-            'the config has neither a test pipeline nor an input_size: give the config file with '
-            'the data set (--config)'
+            'the config has neither a test pipeline nor an input_size of two numbers: give the '
+            'config file with the data set (--config)'
         )
-    resize = dict(type='AntialiasedResize', scale=tuple(size)[::-1], interpolation='bilinear')
-    return [dict(type='LoadReIDImage'), resize, dict(type='PackReIDInputs')]
+    return default_pipeline(tuple(size))
 
 
 def _load_weights(model: nn.Module, content: Any, checkpoint: Any) -> None:

@@ -1,3 +1,5 @@
+"""What the features of a gallery are, and whether others can be compared with them."""
+
 from __future__ import annotations
 
 import json
@@ -34,7 +36,7 @@ class FeatureSpec:
     @property
     def weights(self) -> str:
         """The weights in words: the file's name and the beginning of its checksum."""
-        if self.checkpoint is None:
+        if self.checkpoint is None or self.sha256 is None:
             return 'no weights'
         return f'{Path(self.checkpoint).name} (sha256 {self.sha256[:12]})'
 
@@ -57,7 +59,7 @@ class FeatureSpec:
         return json.dumps(settings.get(loader, {}).get('dataset', {}).get('pipeline'))
 
     @property
-    def _identity(self) -> tuple:
+    def _identity(self) -> tuple[str | int | None, ...]:
         # The config counts where there are no weights to tell models apart.
         maker = self.config if self.sha256 is None else self.sha256
         return self.feature, self.width, self.protocol, maker

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fusionreid.errors import WeightsError
 from fusionreid.models.layers.position_embedding import fit_position_embedding, guess_grid
 from fusionreid.registry import WEIGHT_INITIALIZERS
+from fusionreid.utils.tables import format_table
 
 from .release.key_rules import T2T_RULES, VIT_RULES, rename, reverse
 from .weight_file import check_finite, find_state_dict, read_weight_file
@@ -64,12 +65,12 @@ class WeightMatch:
             ('fresh', self.fresh, _some(self.fresh)),
             ('ignored', self.ignored, _some(self.ignored)),
         ]
-        lines = [f'{"":8}{"tensors":>8}  {"values":>12}']
+        cells = [('', 'tensors', 'values', '')]
         for title, names, remark in rows:
             # What is ignored is in the file, so the module does not know its size.
             values = '' if title == 'ignored' else f'{sum(sizes[name] for name in names):,}'
-            lines.append(f'{title:8}{len(names):8}  {values:>12}  {remark}'.rstrip())
-        return '\n'.join(lines)
+            cells.append((title, str(len(names)), values, remark))
+        return format_table(cells)
 
 
 def _some(names: Iterable[str], count: int = 4) -> str:

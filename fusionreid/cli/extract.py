@@ -1,7 +1,11 @@
-"""Save the features of a folder of images: ``fusionreid extract IMAGES_DIR CHECKPOINT -o OUT``.
+"""Save the features of a folder of images.
 
-Writes one ``.safetensors`` file: ``features`` (N, D) float32, L2-normalized, and in its metadata
-``paths``, the image of each row as a JSON list, and ``label``, which says what the features are.
+``fusionreid extract IMAGES_DIR CHECKPOINT -o features.safetensors``
+
+Writes one file for N images, sorted by path: ``features`` (N, D) float32, L2-normalized, and what
+the names of the images tell, ``person_ids`` and 0-based ``camera_ids`` (N,) int64, -1 where
+unknown. In its metadata, ``paths`` is the image of each row as a JSON list, and ``label`` says
+what the features are.
 """
 
 from __future__ import annotations
@@ -9,69 +13,77 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from fusionreid.apis import FeatureExtractor
+from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
 from fusionreid.errors import UserError
 from fusionreid.evaluation.functional.progress import Progress
-from fusionreid.gallery.image_folder import find_images, read_name
+from fusionreid.gallery.image_folder import find_image_files, read_name
 from fusionreid.utils.files import atomic_path, save_tensors
-from fusionreid.utils.integers import UNKNOWN
+
+SUFFIX = '.safetensors'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('images_dir', help='folder of images; the folders below it count too')
+    add_extraction_arguments(parser)
     parser.add_argument(
-        'checkpoint', nargs='?', help='trained model; only a model without weights needs none'
+        '-o', '--out', required=True, metavar='FILE', help=f'file to write, e.g. features{SUFFIX}'
     )
-    parser.add_argument(
-        '-o',
-        '--out',
-        required=True,
-        metavar='FILE',
-        help='file to write, e.g. features.safetensors',
-    )
-    parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
-    parser.add_argument('--feature', default='all', help='feature to save (default: all)')
-    parser.add_argument(
-        '--mean-camera',
-        action='store_true',
-        help='take the mean camera embedding for every image: for cameras that the model was not '
-        'trained with',
-    )
-    parser.add_argument('--batch-size', type=int, default=64)
-    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
 
 
 def run(args: argparse.Namespace) -> None:
     """Extract and save; images that cannot be decoded are named, the others are saved."""
-    paths = find_images(args.images_dir)
-    extractor = FeatureExtractor(
-        args.checkpoint,
-        args.config,
-        feature=args.feature,
-        use_cameras=False if args.mean_camera else None,
-        device=args.device,
-        batch_size=args.batch_size,
-    )
-    cameras = [(read_name(path) or (UNKNOWN, UNKNOWN))[1] for path in paths]
+    paths = find_image_files(args.images_dir)
+    out = Path(args.out)
+    # Before hours of work, not after them.
+    check_target(out)
+    extractor = build_extractor(args)
+    labels = [read_name(path) for path in paths]
     meter = Progress('extracting', len(paths), sys.stderr.isatty())
-    features, kept, failed = [], [], {}
-    for batch in extractor.batches(paths, cameras):
+    features: list[Tensor] = []
+    kept: list[int] = []
+    failed: list[str] = []
+    for batch in extractor.batches(paths, [camera for _, camera in labels]):
         features.append(batch.features.cpu())
-        kept += [paths[position] for position in batch.positions]
-        failed.update(batch.failed)
+        kept += batch.positions
+        failed += batch.failed.values()
         meter.update(len(kept) + len(failed))
-    metadata = dict(paths=json.dumps(kept), label=extractor.spec.label)
-    try:
-        with atomic_path(args.out) as partial:
-            save_tensors(partial, dict(features=torch.cat(features)), metadata)
-    except OSError as error:
-        raise UserError(f'{args.out} cannot be written: {error}') from error
-    print(f'{args.out}: {len(kept)} of {len(paths)} images, {extractor.spec.label}')
-    for reason in failed.values():
+    for reason in failed:
         print(reason, file=sys.stderr)
+    if not kept:
+        raise UserError(f'none of the {len(paths)} images, named above, could be decoded')
+    people, cameras = torch.tensor([labels[row] for row in kept]).unbind(1)
+    tensors = dict(features=torch.cat(features), person_ids=people, camera_ids=cameras)
+    label = extractor.spec.label
+    metadata = dict(paths=json.dumps([paths[row] for row in kept]), label=label)
+    try:
+        with atomic_path(out) as partial:
+            save_tensors(partial, tensors, metadata)
+    except OSError as error:
+        raise UserError(f'{out} cannot be written: {error}') from error
+    print(f'{out}: {len(kept)} of {len(paths)} images, {label}')
     if failed:
         raise UserError(f'{len(failed)} images, named above, could not be decoded')
+
+
+def check_target(out: Path) -> None:
+    """Check that a file can be written, and make its folder.
+
+    Raises:
+        UserError: If its name has another suffix, it is a folder, or its folder cannot be written.
+    """
+    if out.suffix != SUFFIX:
+        raise UserError(f'{out} is to hold tensors: give it a name that ends in {SUFFIX}')
+    if out.is_dir():
+        raise UserError(f'{out} is a folder: name a file to write')
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(f'{out} cannot be written: {error}') from error

@@ -1,7 +1,6 @@
-"""Make a searchable index of a folder of images:
-``fusionreid index IMAGES_DIR CHECKPOINT -o INDEX``.
+"""Make a searchable index of a folder of images.
 
-Run again, it adds the images that are new.
+``fusionreid index IMAGES_DIR CHECKPOINT -o INDEX``; run again, it adds the images that are new.
 """
 
 from __future__ import annotations
@@ -11,32 +10,22 @@ import sys
 from pathlib import Path
 
 from fusionreid.apis import FeatureExtractor
+from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
 from fusionreid.cli.option_actions import EngineOptions
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
 from fusionreid.gallery.engines import engine_names
-from fusionreid.gallery.image_folder import find_images, read_name
+from fusionreid.gallery.image_folder import find_image_files, read_name
 from fusionreid.gallery.versioned_folder import MANIFEST, check_target
+from fusionreid.utils.integers import UNKNOWN
 
-UNKNOWN = (-1, -1)
 RECALL_K, RECALL_QUERIES = 10, 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('images_dir', help='folder of images; the folders below it count too')
-    parser.add_argument(
-        'checkpoint', nargs='?', help='trained model; only a model without weights needs none'
-    )
+    add_extraction_arguments(parser)
     parser.add_argument('-o', '--out', required=True, metavar='INDEX', help='folder of the index')
-    parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
-    parser.add_argument('--feature', default='all', help='feature to index (default: all)')
-    parser.add_argument(
-        '--mean-camera',
-        action='store_true',
-        help='take the mean camera embedding for every image: for cameras that the model was not '
-        'trained with',
-    )
     parser.add_argument('--engine', choices=engine_names(), help='search engine (default: exact)')
     parser.add_argument(
         '--engine-options',
@@ -44,8 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=EngineOptions,
         help='settings of the engine, e.g. probes=64 or uri=http://localhost:19530',
     )
-    parser.add_argument('--batch-size', type=int, default=64)
-    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
 
 
 def open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gallery:
@@ -63,29 +50,20 @@ def open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Galle
 
 def run(args: argparse.Namespace) -> None:
     """Add what is new and save."""
-    paths = find_images(args.images_dir)
-    extractor = FeatureExtractor(
-        args.checkpoint,
-        args.config,
-        feature=args.feature,
-        use_cameras=False if args.mean_camera else None,
-        device=args.device,
-        batch_size=args.batch_size,
-    )
-    gallery = open_gallery(args, extractor)
+    paths = find_image_files(args.images_dir)
+    gallery = open_gallery(args, build_extractor(args))
     # Before hours of work, not after them.
     check_target(args.out)
     known = gallery.known(paths)
     new = [path for path in paths if path not in known]
-    names = [read_name(path) for path in new]
-    parsed = sum(name is not None for name in names)
+    labels = [read_name(path) for path in new]
     print(f'{args.images_dir}: {len(paths)} images, {len(new)} of them new')
     if new:
+        read = len(labels) - labels.count((UNKNOWN, UNKNOWN))
         print(
-            f'identity and camera read from {parsed} of {len(new)} file names'
-            + ('' if parsed == len(new) else '; unknown for the others')
+            f'identity and camera read from {read} of {len(new)} file names'
+            + ('' if read == len(new) else '; unknown for the others')
         )
-    labels = [name or UNKNOWN for name in names]
     before = len(gallery)
     try:
         report = gallery.add(
@@ -101,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
         raise
     if report.added:
         gallery.save(args.out)
-    if len(gallery):
+    if gallery.spec is not None and len(gallery):
         print(
             f'{args.out}: {len(gallery)} images, engine {gallery.engine.name}, {gallery.spec.label}'
         )

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionreid.config import read_config
+from fusionreid.utils.tables import format_table
 from fusionreid.visualization import draw_contact_sheet
+from fusionreid.visualization.saving import save_picture
 
 from .command_runner import CommandRunner, TrainingProgress, say, show_all
 
@@ -86,11 +88,9 @@ class Quickstart:
 
     def table(self) -> str:
         """Return the scores, a line per model."""
-        lines = [f'{"model":18s}' + ''.join(f'{key:>8s}' for key in METRICS)]
-        for name in MODELS:
-            row = ''.join(f'{self.scores[name][key]:8.1f}' for key in METRICS)
-            lines.append(f'{name:18s}{row}')
-        return '\n'.join(lines)
+        rows = [['model', *METRICS]]
+        rows += [[name, *(f'{self.scores[name][key]:.1f}' for key in METRICS)] for name in MODELS]
+        return format_table(rows)
 
     def _announce(self, step: int, text: str) -> None:
         say(f'[{step}/3] {text} ({time.time() - self.started:.0f} s so far)')
@@ -104,7 +104,7 @@ class Quickstart:
         command: list[object] = ['render', self.data, '--seed', '0']
         command += ['--ids-train', self.args.ids, '--ids-test', self.args.ids_test]
         self.runner.run('render', command, self.out / 'render.log', show_all)
-        draw_contact_sheet(self.data, self.out / 'contact_sheet.png')
+        save_picture(draw_contact_sheet(self.data), self.out / 'contact_sheet.png')
 
     def _train_and_score(self, names: list[str]) -> None:
         for name in names:

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from fusionreid.errors import ScoringError
 from fusionreid.evaluation import FeatureSet
-from fusionreid.evaluation.functional import rank_queries, top_k
+from fusionreid.evaluation.functional import SearchResult, rank_queries, top_k
+from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.visualization import draw_rank_lists, select_queries
 from fusionreid.visualization.saving import save_picture
 
@@ -41,6 +42,41 @@ def run(args: argparse.Namespace) -> None:
     for role, part in (('query', query), ('gallery', gallery)):
         if not len(part):
             raise ScoringError(f'{args.features_dir} holds no {role} image')
+    with scoring_errors():
+        chosen, scores, found = rank(query, gallery, args)
+    picture = draw_rank_lists(
+        query_paths=[query.img_paths[index] for index in chosen],
+        query_ids=query.person_ids[chosen].tolist(),
+        query_cameras=query.camera_ids[chosen].tolist(),
+        gallery_paths=gallery.img_paths,
+        gallery_ids=gallery.person_ids.tolist(),
+        gallery_cameras=gallery.camera_ids.tolist(),
+        indices=found.indices.cpu().numpy(),
+        distances=found.distances.cpu().numpy(),
+        title=args.title,
+        protocol=describe(feature_set, args.features),
+        average_precision=scores,
+    )
+    save_picture(picture, args.out)
+    print(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
+
+
+def rank(
+    query: FeatureSet, gallery: FeatureSet, args: argparse.Namespace
+) -> tuple[list[int], list[float], SearchResult]:
+    """Choose queries, and find their nearest gallery images.
+
+    Args:
+        query: The queries.
+        gallery: The gallery.
+        args: Arguments of the command line.
+
+    Returns:
+        Indices of the chosen queries, their average precision, and what was found for them.
+
+    Raises:
+        ValueError: If an argument is out of its range, or no query has a match.
+    """
     # The features are L2-normalized once, over the whole vector, as for scoring.
     query_features = F.normalize(query.select(args.features))
     gallery_features = F.normalize(gallery.select(args.features))
@@ -63,25 +99,11 @@ def run(args: argparse.Namespace) -> None:
         query_cameras=query.camera_ids[chosen],
         gallery_cameras=gallery.camera_ids,
     )
-    picture = draw_rank_lists(
-        query_paths=[query.img_paths[index] for index in chosen],
-        query_ids=query.person_ids[chosen].tolist(),
-        query_cameras=query.camera_ids[chosen].tolist(),
-        gallery_paths=gallery.img_paths,
-        gallery_ids=gallery.person_ids.tolist(),
-        gallery_cameras=gallery.camera_ids.tolist(),
-        indices=found.indices.cpu().numpy(),
-        distances=found.distances.cpu().numpy(),
-        title=args.title,
-        protocol=describe(feature_set, args.features),
-        average_precision=average_precision[chosen].tolist(),
-    )
-    save_picture(picture, args.out)
-    print(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
+    return chosen, average_precision[chosen].tolist(), found
 
 
 def describe(feature_set: FeatureSet, names: list[str]) -> str:
-    """States in one line what was ranked and how."""
+    """State in one line what was ranked and how."""
     known = feature_set.protocol
     data = [str(known[key]) for key in ('dataset_name', 'release') if known.get(key)]
     all_of_several = names == ['all'] and len(feature_set.names) > 1

@@ -1,22 +1,30 @@
-"""Find people in an index of images:
-``fusionreid search INDEX QUERY_IMAGE -k 10 -o result.png``.
+"""Find people in an index of images.
+
+``fusionreid search INDEX QUERY_IMAGE -k 10 -o result.png``
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from fusionreid.errors import GalleryError
-from fusionreid.gallery import Gallery, GallerySearchResult
-from fusionreid.gallery.image_folder import find_images, read_name
+from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
+from fusionreid.gallery.image_folder import find_image_files, read_name
 from fusionreid.utils.tables import format_table
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
 
-UNKNOWN = (-1, -1)
 DEFAULT_K = 10
+
+
+def camera_number(text: str) -> int:
+    """Read a camera that is counted from 1; returns it counted from 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'cameras are counted from 1, got {text}')
+    return int(text) - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,16 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', help='picture to write, e.g. result.png')
     cameras = 'cameras, counted from 1 as in file names'
     parser.add_argument(
-        '--camera', type=int, nargs='+', help=f'find only images of these {cameras}'
+        '--camera', type=camera_number, nargs='+', help=f'find only images of these {cameras}'
     )
     parser.add_argument(
-        '--exclude-camera', type=int, nargs='+', help=f'find no image of these {cameras}'
+        '--exclude-camera', type=camera_number, nargs='+', help=f'find no image of these {cameras}'
     )
     parser.add_argument(
         '--other-cameras', action='store_true', help="find no image of the query's own camera"
     )
     parser.add_argument(
-        '--query-camera', type=int, help='camera of the queries, if their names do not tell it'
+        '--query-camera',
+        type=camera_number,
+        help='camera of the queries, if their names do not tell it',
     )
     parser.add_argument(
         '--mean-camera',
@@ -51,73 +61,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
 
 
-def find_queries(names: list[str]) -> list[str]:
-    """Absolute paths of the query images."""
-    paths: list[str] = []
-    for name in names:
-        paths += find_images(name) if Path(name).is_dir() else [os.path.abspath(name)]
-    return paths
-
-
 def run(args: argparse.Namespace) -> None:
     """Answer every query, and draw the answers where that is asked for."""
-    gallery, answers = search(args)
-    print_answers(answers)
-    if args.out:
-        draw(args, gallery, answers)
-
-
-def search(args: argparse.Namespace) -> tuple[Gallery, list[QueryAnswers]]:
-    """Answer every query."""
     gallery = Gallery.load(args.index, device=args.device)
-    k = min(DEFAULT_K, len(gallery)) if args.k is None else args.k
-    given = [*(args.camera or []), *(args.exclude_camera or []), args.query_camera]
-    for camera in given:
-        if camera is not None and camera < 1:
-            raise GalleryError(f'cameras are counted from 1, got {camera}')
-    if not 1 <= k <= len(gallery):
-        raise GalleryError(f'-k {k} is outside 1..{len(gallery)}, the size of the index')
     paths = find_queries(args.queries)
-    labels = [read_name(path) or UNKNOWN for path in paths]
-    if args.query_camera is not None:
-        labels = [
-            (person, args.query_camera - 1 if camera < 0 else camera) for person, camera in labels
-        ]
-    if args.other_cameras and any(camera < 0 for _, camera in labels):
+    people, cameras = read_labels(paths, args.query_camera)
+    if args.other_cameras and any(camera < 0 for camera in cameras):
         raise GalleryError(
             '--other-cameras: the camera of a query is unknown, give it by --query-camera'
         )
     gallery.use_model(args.checkpoint, args.config)
-    known = gallery.extractor.known_cameras
-    cameras = [UNKNOWN[1] if args.mean_camera else camera for _, camera in labels]
-    for path, camera in zip(paths, cameras, strict=True):
-        if known and camera >= known:
-            raise GalleryError(
-                f'query {short(path)} is of camera {camera + 1}, the model was trained with '
-                f'cameras 1 to {known}: take the mean of them for the queries (--mean-camera)'
+    indexed = gallery.known(paths)
+    found = gallery.search(
+        paths,
+        min(DEFAULT_K, len(gallery)) if args.k is None else args.k,
+        query_camera_ids=None if args.mean_camera else cameras,
+        cameras=args.camera,
+        exclude_cameras=args.exclude_camera,
+        filters=[
+            GalleryFilter(
+                exclude_cameras=[camera] if args.other_cameras else None,
+                # To find the query itself would say nothing.
+                exclude_ids=[path] if path in indexed else None,
             )
-    features = gallery.extractor.extract(paths, cameras)
-    answers = []
-    for path, (person, camera), feature in zip(paths, labels, features, strict=True):
-        excluded = [number - 1 for number in args.exclude_camera or []]
-        if args.other_cameras:
-            excluded.append(camera)
-        found = gallery.search(
-            feature,
-            k,
-            cameras=None if args.camera is None else [number - 1 for number in args.camera],
-            exclude_cameras=excluded or None,
-            exclude_ids=[path],  # to find the query itself would say nothing
-        )
-        answers.append(as_answers(path, person, camera, found))
-    return gallery, answers
+            for path, camera in zip(paths, cameras, strict=True)
+        ],
+    )
+    answers = as_answers(paths, people, cameras, found)
+    print_answers(answers)
+    if args.out:
+        draw(gallery, answers, args.out)
 
 
-def as_answers(path: str, person: int, camera: int, found: GallerySearchResult) -> QueryAnswers:
-    """What was found for the only query of a result."""
-    count = int(found.counts[0])
+def find_queries(names: Sequence[str]) -> list[str]:
+    """Absolute paths of the query images."""
+    paths: list[str] = []
+    for name in names:
+        paths += find_image_files(name) if Path(name).is_dir() else [os.path.abspath(name)]
+    return paths
+
+
+def read_labels(paths: Sequence[str], query_camera: int | None) -> tuple[list[int], list[int]]:
+    """Read identities and cameras of the queries from their names.
+
+    Args:
+        paths: The queries.
+        query_camera: 0-based camera of those whose name does not tell it; None for unknown.
+
+    Returns:
+        Identities and 0-based cameras, -1 where unknown.
+    """
+    labels = [read_name(path) for path in paths]
+    cameras = [
+        query_camera if camera < 0 and query_camera is not None else camera for _, camera in labels
+    ]
+    return [person for person, _ in labels], cameras
+
+
+def as_answers(
+    paths: Sequence[str], people: Sequence[int], cameras: Sequence[int], found: GallerySearchResult
+) -> list[QueryAnswers]:
+    """Pair each query with what was found for it."""
     columns = (found.paths, found.person_ids, found.camera_ids, found.distances)
-    return QueryAnswers(path, person, camera, *(column[0, :count].tolist() for column in columns))
+    return [
+        QueryAnswers(path, person, camera, *(column[row, :count].tolist() for column in columns))
+        for row, (path, person, camera, count) in enumerate(
+            zip(paths, people, cameras, found.counts, strict=True)
+        )
+    ]
 
 
 def shown(number: int, first: int) -> str:
@@ -131,7 +142,8 @@ def short(path: str | Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def print_answers(answers: list[QueryAnswers]) -> None:
+def print_answers(answers: Sequence[QueryAnswers]) -> None:
+    """Print a table for each query."""
     for query in answers:
         print(
             f'query {short(query.path)}: camera {shown(query.camera_id, 1)}, '
@@ -149,13 +161,14 @@ def print_answers(answers: list[QueryAnswers]) -> None:
         print(format_table(rows))
 
 
-def draw(args: argparse.Namespace, gallery: Gallery, answers: list[QueryAnswers]) -> None:
-    spec = gallery.spec
+def draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:
+    """Draw queries and answers, and save the picture as ``out``."""
+    spec = gallery.extractor.spec
     picture = draw_search_results(
         answers,
         title=f'The nearest of {len(gallery):,} images',
         subtitle=f'{spec.feature} features of {spec.weights}, {spec.protocol}, '
         f'Euclidean distance, engine {gallery.engine.name}',
     )
-    save_picture(picture, args.out)
-    print(f'picture: {args.out}')
+    save_picture(picture, out)
+    print(f'picture: {out}')

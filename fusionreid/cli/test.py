@@ -19,6 +19,11 @@ from mmengine.runner import Runner
 from fusionreid.config import build_errors
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation import FeatureSet
+from fusionreid.evaluation.functional.reranking import (
+    DEFAULT_K1,
+    DEFAULT_K2,
+    DEFAULT_LAMBDA_VALUE,
+)
 from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
 from fusionreid.registry import DATASETS, METRICS
 
@@ -49,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='*',
         type=name_and_number,
         metavar='NAME=VALUE',
-        help='also score after k-reciprocal re-ranking; k1=20 k2=6 lambda_value=0.3 unless given',
+        help=f'also score after k-reciprocal re-ranking; k1={DEFAULT_K1} k2={DEFAULT_K2} '
+        f'lambda_value={DEFAULT_LAMBDA_VALUE} unless given',
     )
     parser.add_argument(
         '--flip', action='store_true', help='average the features of each image and its mirror'
@@ -179,5 +185,5 @@ def set_test_datasets(cfg: Config, datasets: list[str]) -> None:
         cfg.test_cfg,
         type='CrossDomainTestLoop',
         datasets=pairs,
-        home=cfg.train_dataloader.dataset if cfg.get('train_dataloader') else None,
+        trained_on=cfg.train_dataloader.dataset if cfg.get('train_dataloader') else None,
     )

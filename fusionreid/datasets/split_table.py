@@ -1,20 +1,25 @@
+"""The table that a data set shows when it is loaded: its counts beside the official ones."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from fusionreid.utils.tables import format_table
 
 _COLUMNS = ('identities', 'images', 'cameras')
 
 
-def split_table(metainfo: Mapping) -> str:
+def split_table(metainfo: Mapping[str, Any]) -> str:
     """Lay out a data set's identities, images and cameras per split beside the official counts.
 
     Args:
-        metainfo (Mapping): A loaded ``ReIDDataset``'s metainfo: ``dataset_name``, ``release``,
+        metainfo: A loaded ``ReIDDataset``'s metainfo: ``dataset_name``, ``release``,
             ``train_split``, ``data_root``, ``num_cameras``, ``counts`` and ``official_counts``
             (per role a mapping of ``identities``, ``images``, ``cameras``) and ``notes``.
 
     Returns:
-        str: Several lines, without a trailing newline.
+        Several lines, without a trailing newline.
     """
     counts, official = metainfo['counts'], metainfo['official_counts'] or {}
     title = metainfo['dataset_name']
@@ -42,9 +47,4 @@ def split_table(metainfo: Mapping) -> str:
             f'{", ".join(unofficial)}: not the official counts, so scores are not comparable with '
             f'published ones'
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [title]
-    for label, *cells in rows:
-        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append('  '.join([label.ljust(widths[0]), *padded]))
-    return '\n'.join([*lines, *(f'* {note}' for note in notes)])
+    return '\n'.join([title, format_table(rows), *(f'* {note}' for note in notes)])

@@ -34,16 +34,31 @@ class FeatureSet:
 
     Args:
         features: (N, D) float32, not normalized; the named features side by side.
-        widths: width of each named feature, in column order; they sum up to D.
+        widths: Width of each named feature, in column order; they sum up to D.
         person_ids: (N,) int64.
         camera_ids: (N,) int64; 0-based, negative when unknown.
         roles: ``'query'`` or ``'gallery'`` for each photo.
-        img_paths: image file of each photo.
-        protocol: what a reader of the scores must know (``dataset_name``, ``release``, ``split``,
+        img_paths: Image file of each photo.
+        protocol: What a reader of the scores must know (``dataset_name``, ``release``, ``split``,
             ``feature_protocol``, ...); values that JSON can hold.
 
     Raises:
-        ScoringError: lengths that differ, an unknown role, or widths that do not fit.
+        ScoringError: Lengths that differ, an unknown role, or widths that do not fit.
+
+    Example:
+        >>> feature_set = FeatureSet(
+        ...     features=torch.eye(3),
+        ...     widths={'cnn': 2, 'transformer': 1},
+        ...     person_ids=torch.tensor([7, 7, 8]),
+        ...     camera_ids=torch.tensor([0, 1, 1]),
+        ...     roles=['query', 'gallery', 'gallery'],
+        ...     img_paths=['a.jpg', 'b.jpg', 'c.jpg'],
+        ... )
+        >>> feature_set.select('transformer').tolist()
+        [[0.0], [0.0], [1.0]]
+        >>> query, gallery = feature_set.split()
+        >>> len(query), gallery.img_paths
+        (1, ['b.jpg', 'c.jpg'])
     """
 
     features: Tensor
@@ -82,13 +97,16 @@ class FeatureSet:
         return tuple(self.widths)
 
     def select(self, names: str | Sequence[str]) -> Tensor:
-        """Features of the given names side by side; ``'all'`` means every column.
+        """Select features by name, side by side.
+
+        Args:
+            names: Names of features in the order wanted; ``'all'`` means every column.
 
         Returns:
             (N, d) float32; a view for a single name or ``'all'``, else a copy.
 
         Raises:
-            UnknownFeatureError: a name that the set does not hold.
+            UnknownFeatureError: A name that the set does not hold.
         """
         if isinstance(names, str):
             names = [names]
@@ -107,20 +125,44 @@ class FeatureSet:
         return picked[0] if len(picked) == 1 else torch.cat(picked, dim=1)
 
     def only(self, names: Sequence[str]) -> FeatureSet:
-        """The set with some of its features, in the order of ``names``; see :meth:`select`."""
+        """Make a set of some of the features.
+
+        Args:
+            names: Names of features in the order wanted; with ``'all'`` among them, all are kept.
+
+        Returns:
+            The set of these features.
+
+        Raises:
+            UnknownFeatureError: A name that the set does not hold.
+        """
         if ALL in names:
             return self
         widths = {name: self.widths.get(name, 0) for name in names}
         return dataclasses.replace(self, features=self.select(names), widths=widths)
 
     def rows(self, role: str) -> Tensor:
-        """Row numbers of the photos of one role, (n,) int64, ascending."""
+        """List the rows of the photos of one role.
+
+        Args:
+            role: ``'query'`` or ``'gallery'``.
+
+        Returns:
+            Row numbers, (n,) int64, ascending.
+
+        Raises:
+            ScoringError: Another role.
+        """
         if role not in ROLES:
             raise ScoringError(f'role {role!r} is neither of {ROLES}')
         return torch.tensor([row for row, own in enumerate(self.roles) if own == role]).long()
 
     def split(self) -> tuple[FeatureSet, FeatureSet]:
-        """The queries and the gallery as two sets, each in the order of this one."""
+        """Split the set by role.
+
+        Returns:
+            The queries and the gallery as two sets, each in the order of this one.
+        """
         return self._take(self.rows('query')), self._take(self.rows('gallery'))
 
     def _take(self, rows: Tensor) -> FeatureSet:
@@ -140,11 +182,14 @@ class FeatureSet:
         The CSV's name holds its checksum, and the features name the CSV they belong to. They are
         put in place last, at once: a save that is interrupted leaves an earlier one whole.
 
+        Args:
+            directory: Folder to write to; it is made if it is missing.
+
         Returns:
             The directory.
 
         Raises:
-            OSError: a file cannot be written; what was saved before is still there.
+            OSError: A file cannot be written; what was saved before is still there.
         """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -175,9 +220,15 @@ class FeatureSet:
     def load(cls, directory: str | os.PathLike[str]) -> FeatureSet:
         """Read what :meth:`save` wrote.
 
+        Args:
+            directory: Folder that was saved to.
+
+        Returns:
+            The set.
+
         Raises:
-            FeaturesNotFoundError: the directory holds no saved features.
-            ScoringError: a file is damaged, or not what :meth:`save` writes.
+            FeaturesNotFoundError: The directory holds no saved features.
+            ScoringError: A file is damaged, or not what :meth:`save` writes.
         """
         path = Path(directory) / FEATURES_FILE
         if not path.is_file():

@@ -12,6 +12,9 @@ from fusionreid.errors import ScoringError, UserError
 def scoring_errors() -> Iterator[None]:
     """Turn what the scoring functions refuse, a ValueError, into a ScoringError.
 
+    Yields:
+        Nothing.
+
     Raises:
         ScoringError: With the message of the ValueError.
 

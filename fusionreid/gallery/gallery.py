@@ -1,3 +1,5 @@
+"""A gallery: images, or their features, that can be searched by a query image."""
+
 from __future__ import annotations
 
 import csv
@@ -5,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -53,12 +55,14 @@ class Gallery:
     Args:
         extractor: Model that turns images into features; None for a gallery of features that were
             computed elsewhere.
-        engine: What finds the nearest: ``'exact'``, ``'faiss_flat'``, ``'faiss_ivfpq'`` or
-            ``'milvus'``, or a config such as ``dict(type='faiss_ivfpq', probes=64)``. What Milvus
-            holds in the collection is in the gallery from the start.
+        engine: What finds the nearest: ``'exact'``, ``'faiss_flat'``, ``'faiss_ivfpq'``,
+            ``'milvus'`` or another one registered in ``SEARCH_ENGINES``, or a config such as
+            ``dict(type='faiss_ivfpq', probes=64)``. What Milvus holds in the collection is in the
+            gallery from the start.
 
     Raises:
         GalleryError: If there is no such engine, or it cannot work here.
+        ConfigError: If an engine's device is none of this machine.
 
     Example:
         >>> import torch
@@ -108,6 +112,7 @@ class Gallery:
         """
         if self._extractor is None:
             self.use_model()
+        assert self._extractor is not None
         return self._extractor
 
     def use_model(
@@ -196,10 +201,10 @@ class Gallery:
             rows = self._check_features(features, 'features')
             count = len(rows)
         else:
-            images = _as_list(images)
-            count = len(images)
+            given = _as_list(images)
+            count = len(given)
             if paths is None:
-                paths = [image if isinstance(image, (str, Path)) else '' for image in images]
+                paths = [image if isinstance(image, (str, Path)) else '' for image in given]
         items = self._check_items(count, ids, paths, person_ids, camera_ids)
         # Before the ids are compared: the engine may hold items already.
         if self.spec is None and features is not None:
@@ -214,7 +219,7 @@ class Gallery:
             return report
         meter = Progress('indexing', count, progress)
         done = 0
-        for batch in self.extractor.batches(images, items.camera_ids, channel_order):
+        for batch in self.extractor.batches(given, items.camera_ids, channel_order):
             if batch.positions:
                 self.engine.add(items.take(batch.positions), batch.features)
             report.added += len(batch.positions)
@@ -245,6 +250,7 @@ class Gallery:
         *,
         query_camera_ids: Sequence[int] | None = None,
         channel_order: str = 'rgb',
+        filters: Sequence[GalleryFilter] | None = None,
         cameras: Iterable[int] | None = None,
         exclude_cameras: Iterable[int] | None = None,
         person_ids: Iterable[int] | None = None,
@@ -261,6 +267,7 @@ class Gallery:
             query_camera_ids: 0-based cameras of query images, for a model with SIE; None means all
                 unknown. They filter nothing.
             channel_order: ``'rgb'`` or ``'bgr'``, for arrays.
+            filters: A filter for each query, besides the following ones, which hold for all.
             cameras: Find only items of these 0-based cameras; negative stands for unknown.
             exclude_cameras: Find none of these cameras.
             person_ids: Find only these identities.
@@ -272,15 +279,24 @@ class Gallery:
             The items found.
 
         Raises:
-            GalleryError: If the gallery is empty, k is not in it, or a query does not fit.
+            GalleryError: If the gallery is empty, k is not in it, a query does not fit, or there
+                are not as many filters as queries.
             ImageDecodeError: If a query image cannot be decoded.
+
+        Example:
+            >>> gallery = Gallery()
+            >>> report = gallery.add(features=torch.eye(2), ids=['a', 'b'], camera_ids=[0, 1])
+            >>> other_camera = [GalleryFilter(exclude_cameras=[camera]) for camera in (0, 1)]
+            >>> found = gallery.search(torch.eye(2), k=2, filters=other_camera)
+            >>> found.ids.tolist(), found.counts.tolist()
+            ([['b', ''], ['a', '']], [1, 1])
         """
         size = len(self)
         if not size:
             raise GalleryError('the gallery is empty: add images first')
         if not 1 <= as_integer(k, 'k') <= size:
             raise GalleryError(f'k={k} is outside 1..{size}, the size of the gallery')
-        wanted = GalleryFilter(
+        shared = GalleryFilter(
             cameras=cameras,
             exclude_cameras=exclude_cameras,
             person_ids=person_ids,
@@ -289,13 +305,20 @@ class Gallery:
             exclude_ids=exclude_ids,
         )
         if _are_features(queries):
-            rows = _normalized(self._check_features(queries, 'queries'))
+            rows = self._check_features(queries, 'queries')
+            groups = _group(filters, shared, len(rows))
+            rows = _normalized(rows)
         else:
             images = _as_list(queries)
+            if not images:
+                raise GalleryError('there is no query: give at least one image or feature')
+            groups = _group(filters, shared, len(images))
             rows = self.extractor.extract(images, query_camera_ids, channel_order)
-        if not len(rows):
-            raise GalleryError('there is no query: give at least one image or feature')
-        return GallerySearchResult.from_hits(self.engine.search(rows, k, wanted), k)
+        parts = [
+            GallerySearchResult.from_hits(self.engine.search(rows[positions], k, wanted), k)
+            for wanted, positions in groups.items()
+        ]
+        return GallerySearchResult.join(parts, list(groups.values()))
 
     def measure_recall(self, k: int = 10, sample: int = 1000, seed: int = 0) -> float:
         """Compare the engine with an exact search.
@@ -359,7 +382,7 @@ class Gallery:
             GalleryError: If the gallery is empty, or the folder cannot be written or holds
                 something else, such as an index that another process saved meanwhile.
         """
-        if not len(self):
+        if self.spec is None or not len(self):
             raise GalleryError('the gallery is empty: there is nothing to save')
         manifest = dict(items=len(self), features=asdict(self.spec), engine=self.engine.settings)
         save_generation(folder, manifest, self.engine.write, self._generations, overwrite)
@@ -480,6 +503,27 @@ class Gallery:
                 )
 
 
+def _group(
+    filters: Sequence[GalleryFilter] | None, shared: GalleryFilter, count: int
+) -> dict[GalleryFilter, list[int]]:
+    """Positions of the queries, 0 to count - 1, by filter: that for all and their own as one."""
+    if filters is None:
+        return {shared: list(range(count))}
+    if not isinstance(filters, Sequence) or not all(
+        isinstance(own, GalleryFilter) for own in filters
+    ):
+        raise GalleryError('filters must be a sequence of GalleryFilter, one for each query')
+    if len(filters) != count:
+        raise GalleryError(f'got {len(filters)} filters for {count} queries')
+    alike: dict[GalleryFilter, list[int]] = {}
+    for position, own in enumerate(filters):
+        alike.setdefault(own, []).append(position)
+    groups: dict[GalleryFilter, list[int]] = {}
+    for own, positions in alike.items():
+        groups.setdefault(shared & own, []).extend(positions)
+    return groups
+
+
 def _normalized(rows: Tensor) -> Tensor:
     """Normalize features (N, D) of any size that a float can have; returns float32."""
     rows = rows.double()
@@ -516,7 +560,7 @@ def _as_list(images: Any) -> list[Image]:
         ) from error
 
 
-def _are_features(queries: Any) -> bool:
+def _are_features(queries: Any) -> TypeGuard[Features]:
     if isinstance(queries, Tensor):
         return True
     return isinstance(queries, np.ndarray) and queries.dtype != np.uint8

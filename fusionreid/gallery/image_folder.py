@@ -1,3 +1,5 @@
+"""Folders of images whose names may tell who is in them."""
+
 from __future__ import annotations
 
 import os
@@ -9,7 +11,7 @@ from fusionreid.errors import DatasetFormatError, GalleryError
 from fusionreid.utils.integers import UNKNOWN
 
 
-def find_images(folder: str | Path) -> list[str]:
+def find_image_files(folder: str | Path) -> list[str]:
     """List the image files in a folder and all folders below it, hidden ones aside.
 
     Args:
@@ -38,15 +40,18 @@ def find_images(folder: str | Path) -> list[str]:
     return sorted(found)
 
 
-def read_name(path: str | Path) -> tuple[int, int] | None:
+def read_name(path: str | Path) -> tuple[int, int]:
     """Read identity and 0-based camera from a file name such as ``0002_c1s1_000451_03.jpg``.
 
     Returns:
-        Both, -1 where unknown (junk has the identity -1 too), or None if the name does not follow
-        the pattern.
+        Both, -1 where unknown; junk has the identity -1 too.
+
+    Example:
+        >>> read_name('query/0002_c1s1_000451_03.jpg'), read_name('someone.jpg')
+        ((2, 0), (-1, -1))
     """
     try:
         person, camera = parse_market_name(Path(path).name)
     except DatasetFormatError:
-        return None
+        return UNKNOWN, UNKNOWN
     return max(person, UNKNOWN), max(camera, UNKNOWN)

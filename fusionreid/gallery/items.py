@@ -10,6 +10,8 @@ import numpy as np
 
 from fusionreid.utils.integers import as_integers, clamp_unknown
 
+EXCLUDE = 'exclude_'
+
 
 @dataclass(frozen=True)
 class Items:
@@ -40,6 +42,9 @@ class Items:
 class GalleryFilter:
     """Which items may be found; each setting that is not None narrows the choice.
 
+    Values are kept sorted and without repetition, so that filters that mean the same are equal.
+    ``first & second`` passes what both pass.
+
     Args:
         cameras: Only items of these 0-based cameras; a negative one stands for the unknown ones.
         exclude_cameras: No item of these cameras.
@@ -50,6 +55,12 @@ class GalleryFilter:
 
     Raises:
         GalleryError: If a camera or an identity is no whole number.
+
+    Example:
+        >>> daytime = GalleryFilter(cameras=[0, 1, 2], exclude_ids=['a.jpg'])
+        >>> both = daytime & GalleryFilter(cameras=[1, 2, 3], exclude_ids=['b.jpg'])
+        >>> both.cameras, both.exclude_ids
+        ((1, 2), ('a.jpg', 'b.jpg'))
     """
 
     cameras: Iterable[int] | None = None
@@ -71,10 +82,26 @@ class GalleryFilter:
                 values = map(str, values)
             else:
                 values = clamp_unknown(as_integers(values, column.name))
-            object.__setattr__(self, column.name, tuple(dict.fromkeys(values)))
+            kept = tuple(sorted(set(values)))
+            # To exclude nothing is no condition; to allow nothing is one.
+            is_condition = kept or not column.name.startswith(EXCLUDE)
+            object.__setattr__(self, column.name, kept if is_condition else None)
 
     def __bool__(self) -> bool:
         return any(getattr(self, column.name) is not None for column in fields(self))
+
+    def __and__(self, other: GalleryFilter) -> GalleryFilter:
+        combined = {}
+        for column in fields(self):
+            name = column.name
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours is None or theirs is None:
+                combined[name] = theirs if ours is None else ours
+            elif name.startswith(EXCLUDE):
+                combined[name] = {*ours, *theirs}
+            else:
+                combined[name] = {*ours} & {*theirs}
+        return GalleryFilter(**combined)
 
 
 class ItemTable:
@@ -106,9 +133,12 @@ class ItemTable:
         """All items."""
         return Items(self.ids, self.paths, self._person_ids, self._camera_ids)
 
-    def row(self, item_id: str) -> int | None:
-        """Row of an item, None if there is none of that id."""
-        return self._rows.get(item_id)
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._rows
+
+    def rows(self, ids: Iterable[str]) -> list[int]:
+        """Rows of those of the ids that are there."""
+        return [self._rows[item_id] for item_id in ids if item_id in self._rows]
 
     def append(self, items: Items) -> None:
         """Add items, whose ids must be new."""
@@ -135,15 +165,15 @@ class ItemTable:
         if wanted.cameras is not None or wanted.exclude_cameras is not None:
             cameras = self.camera_ids
             if wanted.cameras is not None:
-                mask &= np.isin(cameras, wanted.cameras)
+                mask &= np.isin(cameras, list(wanted.cameras))
             if wanted.exclude_cameras is not None:
-                mask &= ~np.isin(cameras, wanted.exclude_cameras)
+                mask &= ~np.isin(cameras, list(wanted.exclude_cameras))
         if wanted.person_ids is not None or wanted.exclude_person_ids is not None:
             people = self.person_ids
             if wanted.person_ids is not None:
-                mask &= np.isin(people, wanted.person_ids)
+                mask &= np.isin(people, list(wanted.person_ids))
             if wanted.exclude_person_ids is not None:
-                mask &= ~np.isin(people, wanted.exclude_person_ids)
+                mask &= ~np.isin(people, list(wanted.exclude_person_ids))
         if wanted.ids is not None:
             mask &= self._mark(wanted.ids)
         if wanted.exclude_ids is not None:
@@ -152,6 +182,5 @@ class ItemTable:
 
     def _mark(self, ids: Iterable[str]) -> np.ndarray:
         marked = np.zeros(len(self), dtype=bool)
-        rows = [self._rows[item_id] for item_id in ids if item_id in self._rows]
-        marked[rows] = True
+        marked[self.rows(ids)] = True
         return marked

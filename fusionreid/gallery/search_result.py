@@ -1,7 +1,10 @@
+"""What a search returns."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +41,8 @@ class GallerySearchResult:
         """Arrange what an engine found in K columns."""
         filled = np.arange(k) < hits.counts[:, None]
 
-        def arrange(values: Sequence, fill: object, dtype: type) -> np.ndarray:
-            column = np.full(filled.shape, fill, dtype=dtype)
+        def arrange(values: Any, fill: object, dtype: type) -> np.ndarray:
+            column: np.ndarray = np.full(filled.shape, fill, dtype=dtype)
             column[filled] = np.array(values, dtype=dtype)
             return column
 
@@ -51,6 +54,20 @@ class GallerySearchResult:
             distances=arrange(hits.distances, np.inf, np.float32),
             counts=hits.counts,
         )
+
+    @classmethod
+    def join(
+        cls, parts: Sequence[GallerySearchResult], positions: Sequence[Sequence[int]]
+    ) -> GallerySearchResult:
+        """Put the results of several searches together.
+
+        Args:
+            parts: The results, K columns wide each.
+            positions: For each of them the places of its queries in the whole, 0 to Q - 1.
+        """
+        order = np.argsort(np.concatenate(positions))
+        columns = ([getattr(part, column.name) for part in parts] for column in fields(cls))
+        return cls(*(np.concatenate(column)[order] for column in columns))
 
     def __len__(self) -> int:
         return len(self.ids)

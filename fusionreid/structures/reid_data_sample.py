@@ -1,3 +1,5 @@
+"""The labels and features of one photo, as they pass from the pipeline to the metric."""
+
 from __future__ import annotations
 
 from mmengine.structures import BaseDataElement

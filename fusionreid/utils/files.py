@@ -71,7 +71,7 @@ def save_tensors(
     mode = path.stat().st_mode
     content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(content, path, metadata and dict(metadata))
+        save_file(content, path, dict(metadata) if metadata else None)
     except SafetensorError as error:
         # Its word for whatever the operating system refuses.
         raise OSError(f'{path.name} cannot be written: {error}') from error
@@ -79,7 +79,17 @@ def save_tensors(
 
 
 def file_sha256(path: str | Path) -> str:
-    """Checksum of a file, in hexadecimal digits."""
+    """Compute the SHA-256 checksum of a file.
+
+    Args:
+        path: The file; it is read in parts.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):

@@ -17,8 +17,19 @@ LARGEST = 2**63 - 1
 def as_integer(value: Any, name: str) -> int:
     """Take an integer of Python's, NumPy's or PyTorch's; no truth value, text or fraction.
 
+    Args:
+        value: The number.
+        name: What it is called in the error.
+
+    Returns:
+        The number as Python's.
+
     Raises:
         GalleryError: If it is none, or does not fit into 64 bits.
+
+    Example:
+        >>> as_integer(np.int16(7), 'a person id')
+        7
     """
     if not isinstance(value, (bool, np.bool_)):
         try:
@@ -34,6 +45,13 @@ def as_integer(value: Any, name: str) -> int:
 def as_integers(values: Any, name: str) -> list[int]:
     """Take several integers, see :func:`as_integer`.
 
+    Args:
+        values: A sequence, an array or a tensor.
+        name: What they are called in the error.
+
+    Returns:
+        The numbers as Python's.
+
     Raises:
         GalleryError: If something is none.
     """
@@ -47,5 +65,16 @@ def as_integers(values: Any, name: str) -> list[int]:
 
 
 def clamp_unknown(values: Iterable[int]) -> list[int]:
-    """Give everything negative, which means unknown, the same number."""
+    """Give everything negative, which means unknown, the same number.
+
+    Args:
+        values: Numbers.
+
+    Returns:
+        The numbers, with ``UNKNOWN`` in the place of all negative ones.
+
+    Example:
+        >>> clamp_unknown([3, -7, 0])
+        [3, -1, 0]
+    """
     return [max(value, UNKNOWN) for value in values]

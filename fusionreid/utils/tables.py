@@ -1,15 +1,18 @@
-"""Tables of text: aligned ones for the terminal and the log, Markdown for files."""
+"""Lays out tables of text: aligned for the terminal and the log, in Markdown for files."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+%?|')
+# Cells of a column of numbers: a number, or that there is none.
+NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+%?|-|')
 
 
 def format_table(rows: Sequence[Sequence[str]], rule: bool = False) -> str:
-    """Align rows of text: numbers to the right, everything else to the left.
+    """Align rows of text: columns of numbers to the right, all others to the left.
+
+    A cell of a column of numbers may be empty or ``-``.
 
     Args:
         rows: Cells by row, the head first; all rows have the same number of cells.
@@ -20,6 +23,13 @@ def format_table(rows: Sequence[Sequence[str]], rule: bool = False) -> str:
 
     Raises:
         ValueError: If rows differ in length.
+
+    Example:
+        >>> print(format_table([('feature', 'mAP'), ('cnn', '9.5'), ('all', '82.4')], rule=True))
+        feature   mAP
+        -------------
+        cnn       9.5
+        all      82.4
     """
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -47,6 +57,12 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
     Raises:
         ValueError: If rows differ in length.
+
+    Example:
+        >>> print(markdown_table([('feature', 'mAP'), ('all', '82.4')]))
+        | feature | mAP  |
+        |---------|------|
+        | all     | 82.4 |
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

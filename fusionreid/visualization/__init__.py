@@ -4,18 +4,23 @@ from .contact_sheet import draw_contact_sheet
 from .distance_histogram import draw_verification
 from .feature_chart import draw_feature_chart
 from .rank_list import draw_rank_lists, select_queries
+from .saving import save_picture
+from .search_results import QueryAnswers, draw_search_results
 from .training_curves import draw_training_curves
 from .training_history import TrainingHistory, read_training_history
 
 __all__ = [
+    'QueryAnswers',
     'TrainingHistory',
     'draw_architecture',
     'draw_camera_pairs',
     'draw_contact_sheet',
     'draw_feature_chart',
     'draw_rank_lists',
+    'draw_search_results',
     'draw_training_curves',
     'draw_verification',
     'read_training_history',
+    'save_picture',
     'select_queries',
 ]

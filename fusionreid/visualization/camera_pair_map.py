@@ -1,23 +1,22 @@
-import textwrap
+"""A chart of the scores of each pair of cameras."""
+
+from __future__ import annotations
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fusionreid.evaluation.functional import CameraPairResult
 
-from .training_curves import FAINT_COLOR, TEXT_COLOR
+from .style import FAINT_COLOR, TEXT_COLOR, Chart, camera_name, title_axes
 
 # Inches.
 CELL_WIDTH, CELL_HEIGHT = 0.74, 0.5
 MIN_MAP_WIDTH = 4.0
 LEFT, GAP, RIGHT = 1.0, 1.0, 0.45
-HEAD, FOOT = 1.45, 0.7
-LINE_HEIGHT = 0.2
-LETTERS_PER_INCH = 13
+FOOT = 0.7
 # Light for low, dark for high; reads in gray and for color-blind readers too.
 COLORS = colormaps['YlGnBu']
 # The lightest and the darkest tones hide the text.
@@ -25,7 +24,7 @@ TONES = (0.04, 0.9)
 
 
 def draw_camera_pairs(result: CameraPairResult, title: str, protocol: str = '') -> Figure:
-    """Draws Rank-1 and mAP of each query camera in each gallery camera as two maps.
+    """Draw Rank-1 and mAP of each query camera in each gallery camera as two maps.
 
     Below each score, in percent, stands the number of queries that it is the mean of; pairs without
     one are hatched. Cameras are numbered from 1, as in the data sets' file names. The colors span
@@ -38,25 +37,26 @@ def draw_camera_pairs(result: CameraPairResult, title: str, protocol: str = '') 
 
     Returns:
         The figure, ready for ``savefig``; the more cameras, the larger it is.
+
+    Example:
+        >>> import torch
+        >>> from fusionreid.evaluation.functional import evaluate_camera_pairs
+        >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[0.1], [0.2], [0.3]])
+        >>> result = evaluate_camera_pairs(query, gallery, [7], [7, 3, 7], [0], [1, 2, 2])
+        >>> figure = draw_camera_pairs(result, 'FusionReID', 'MSMT17')
+        >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
+        ['2', '3']
     """
     rows, columns = result.mAP.shape
     cell = max(CELL_WIDTH, MIN_MAP_WIDTH / columns)
     map_width, map_height = columns * cell, rows * CELL_HEIGHT
     width = LEFT + 2 * map_width + GAP + RIGHT
-    lines = textwrap.wrap(protocol, int((width - LEFT - RIGHT) * LETTERS_PER_INCH))
-    head = HEAD + LINE_HEIGHT * max(0, len(lines) - 1)
-    height = head + map_height + FOOT
-    figure = Figure(figsize=(width, height), dpi=150, facecolor='white')
-    FigureCanvasAgg(figure)
-    left = LEFT / width
-    figure.text(left, 1 - 0.45 / height, title, fontsize=17, fontweight='bold', color=TEXT_COLOR)
-    figure.text(left, 1 - 0.6 / height, '\n'.join(lines), fontsize=10, color=FAINT_COLOR, va='top')
+    chart = Chart(width, map_height + FOOT, title, protocol, margins=(LEFT, RIGHT))
     maps = (('Rank-1', result.cmc[..., 0]), ('mAP', result.mAP))
     for number, (name, scores) in enumerate(maps):
-        start = LEFT + number * (map_width + GAP)
-        ax = figure.add_axes((start / width, FOOT / height, map_width / width, map_height / height))
+        ax = chart.add_axes(LEFT + number * (map_width + GAP), FOOT, map_width, map_height)
         _draw_map(ax, result, name, 100 * scores.numpy())
-    return figure
+    return chart.figure
 
 
 def _draw_map(ax: Axes, result: CameraPairResult, name: str, scores: np.ndarray) -> None:
@@ -108,22 +108,13 @@ def _draw_map(ax: Axes, result: CameraPairResult, name: str, scores: np.ndarray)
         ax.axvline(place, color='white', linewidth=1.5)
     for place in range(1, rows):
         ax.axhline(place, color='white', linewidth=1.5)
-    ax.set_xticks(np.arange(columns) + 0.5, [_name(c) for c in result.gallery_cameras.tolist()])
-    ax.set_yticks(np.arange(rows) + 0.5, [_name(c) for c in result.query_cameras.tolist()])
+    ax.set_xticks(
+        np.arange(columns) + 0.5, [camera_name(c) for c in result.gallery_cameras.tolist()]
+    )
+    ax.set_yticks(np.arange(rows) + 0.5, [camera_name(c) for c in result.query_cameras.tolist()])
     ax.tick_params(colors=TEXT_COLOR, length=0, labelsize=9.5)
     ax.set_xlabel('gallery camera', fontsize=10, color=FAINT_COLOR)
     ax.set_ylabel('query camera', fontsize=10, color=FAINT_COLOR)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.annotate(
-        name, (0, 1), xytext=(0, 21), xycoords='axes fraction', textcoords='offset points',
-        fontsize=12, fontweight='bold', color=TEXT_COLOR,
-    )  # fmt: skip
-    ax.annotate(
-        f'in percent, {found.min():.1f} to {found.max():.1f}', (0, 1), xytext=(0, 7),
-        xycoords='axes fraction', textcoords='offset points', fontsize=9.5, color=FAINT_COLOR,
-    )  # fmt: skip
-
-
-def _name(camera: int) -> str:
-    return '?' if camera < 0 else str(camera + 1)
+    title_axes(ax, name, f'in percent, {found.min():.1f} to {found.max():.1f}')

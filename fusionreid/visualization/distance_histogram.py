@@ -1,24 +1,27 @@
-import textwrap
+"""A chart of pair distances: their histograms and the ROC curve."""
+
+from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from fusionreid.evaluation.functional import VerificationResult
 
-from .training_curves import FAINT_COLOR, GRID_COLOR, RUN_COLORS, TEXT_COLOR
+from .style import FAINT_COLOR, SERIES_COLORS, TEXT_COLOR, Chart, style_axes, title_axes
 
-SAME_COLOR, DIFFERENT_COLOR = RUN_COLORS[0], RUN_COLORS[1]
+SAME_COLOR, DIFFERENT_COLOR = SERIES_COLORS[:2]
 NUM_BINS = 80
 # Points of the ROC that are drawn: more cannot be told apart.
 NUM_POINTS = 1000
-LINE_LETTERS = 150
+# Inches.
+LEFT, HISTOGRAM_WIDTH, GAP, ROC_WIDTH, RIGHT = 0.72, 5.58, 0.8, 4.48, 0.42
+FOOT, PLOT_HEIGHT = 0.62, 3.375
 
 
 def draw_verification(result: VerificationResult, title: str, protocol: str = '') -> Figure:
-    """Draws the distances of pairs of the same and of different people, and the ROC curve.
+    """Draw the distances of pairs of the same and of different people, and the ROC curve.
 
     Each histogram is scaled to its own number of pairs, as there are far more different ones. The
     ROC's false positive rate is on a logarithmic axis; the area of use lies far left.
@@ -30,21 +33,27 @@ def draw_verification(result: VerificationResult, title: str, protocol: str = ''
 
     Returns:
         The figure, ready for ``savefig``.
+
+    Example:
+        >>> import torch
+        >>> from fusionreid.evaluation.functional import evaluate_verification
+        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [1.1], [0.7]])
+        >>> result = evaluate_verification(query, gallery, [1, 2], [1, 2, 1], [0, 0], [1, 1, 1])
+        >>> figure = draw_verification(result, 'FusionReID', 'MSMT17')
+        >>> [ax.get_title(loc='left') for ax in figure.axes]
+        ['Distances', 'ROC']
     """
-    figure = Figure(figsize=(12, 5.4), dpi=150, facecolor='white')
-    FigureCanvasAgg(figure)
-    histogram, roc = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    figure.subplots_adjust(left=0.06, right=0.965, top=0.74, bottom=0.115, wspace=0.16)
-    figure.text(0.06, 0.925, title, fontsize=17, fontweight='bold', color=TEXT_COLOR)
-    lines = textwrap.wrap(protocol, LINE_LETTERS)
-    figure.text(0.06, 0.9, '\n'.join(lines), fontsize=10, color=FAINT_COLOR, va='top')
-    _draw_histogram(histogram, result)
-    _draw_roc(roc, result)
-    return figure
+    width = LEFT + HISTOGRAM_WIDTH + GAP + ROC_WIDTH + RIGHT
+    chart = Chart(width, FOOT + PLOT_HEIGHT, title, protocol, margins=(LEFT, RIGHT))
+    _draw_histogram(chart.add_axes(LEFT, FOOT, HISTOGRAM_WIDTH, PLOT_HEIGHT), result)
+    left = LEFT + HISTOGRAM_WIDTH + GAP
+    _draw_roc(chart.add_axes(left, FOOT, ROC_WIDTH, PLOT_HEIGHT), result)
+    return chart.figure
 
 
 def _draw_histogram(ax: Axes, result: VerificationResult) -> None:
-    _prepare(ax, 'Distances', 'share of the pairs of each kind, in percent')
+    style_axes(ax, grid='both')
+    title_axes(ax, 'Distances', 'share of the pairs of each kind, in percent')
     edges, same, different = (part.numpy() for part in result.histogram(NUM_BINS))
     kinds = (
         (same, result.num_same, SAME_COLOR, 'same person'),
@@ -80,7 +89,8 @@ def _draw_histogram(ax: Axes, result: VerificationResult) -> None:
 
 
 def _draw_roc(ax: Axes, result: VerificationResult) -> None:
-    _prepare(ax, 'ROC', f'accepted of the same person, in percent; area {result.auc:.4f}')
+    style_axes(ax, grid='both')
+    title_axes(ax, 'ROC', f'accepted of the same person, in percent; area {result.auc:.4f}')
     fpr, tpr, _ = (part.numpy() for part in result.roc())
     # To the left of a single accepted pair there is nothing to see; nor much below 1e-6.
     wanted = [point.target_fpr for point in result.operating_points if point.target_fpr > 0]
@@ -106,12 +116,12 @@ def _draw_roc(ax: Axes, result: VerificationResult) -> None:
 
 
 def _percent(rate: float, _: int) -> str:
-    """Writes a rate in percent, without an exponent."""
+    """Write a rate in percent, without an exponent."""
     return f'{100 * rate:.8f}'.rstrip('0').rstrip('.') + '%'
 
 
 def _mark(ax: Axes, x: float, y: float, text: str) -> None:
-    """Draws a point with its name."""
+    """Draw a point with its name."""
     ax.plot([x], [y], 'o', color=DIFFERENT_COLOR, markersize=6, zorder=3)
     # Away from the curve, which rises to the right, and inside the axes.
     at_right_end = x > 0.2
@@ -126,16 +136,3 @@ def _mark(ax: Axes, x: float, y: float, text: str) -> None:
         fontsize=9.5,
         color=TEXT_COLOR,
     )
-
-
-def _prepare(ax: Axes, name: str, unit: str) -> None:
-    ax.text(
-        0, 1.075, name, transform=ax.transAxes, fontsize=12, fontweight='bold', color=TEXT_COLOR
-    )
-    ax.text(0, 1.022, unit, transform=ax.transAxes, fontsize=9.5, color=FAINT_COLOR)
-    ax.grid(color=GRID_COLOR, linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.tick_params(labelsize=10, colors=FAINT_COLOR, length=0)
-    for side, spine in ax.spines.items():
-        spine.set_visible(side == 'bottom')
-        spine.set_color(FAINT_COLOR)

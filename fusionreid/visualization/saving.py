@@ -1,4 +1,4 @@
-"""Saving pictures and charts."""
+"""Saves pictures and charts."""
 
 from __future__ import annotations
 

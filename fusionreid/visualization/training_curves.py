@@ -1,27 +1,31 @@
+"""A chart of training curves: losses, learning rate and scores over epochs."""
+
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from .style import FAINT_COLOR, SERIES_COLORS, Chart, style_axes, title_axes
 from .training_history import TrainingHistory
 
-# Okabe-Ito colors, distinct for color-blind readers too; runs beyond them also change the dashes.
-RUN_COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-TEXT_COLOR = '#222222'
-FAINT_COLOR = '#6E6E6E'
-GRID_COLOR = '#E3E3E3'
-
-Row = dict[str, float]
+# Inches.
+LEFT, PANEL_WIDTH, COLUMN_GAP, RIGHT = 0.66, 4.955, 0.89, 0.54
+FOOT, PANEL_HEIGHT, ROW_GAP = 0.56, 2.42, 1.12
+LEGEND_TOP, LEGEND_ROW_HEIGHT, LEGEND_COLUMNS = 0.52, 0.26, 5
+# Runs beyond the colors change the dashes.
+DASHES = ('-', '--', ':')
 
 
 def draw_training_curves(
     histories: Mapping[str, TrainingHistory], title: str = 'Training curves'
 ) -> Figure:
-    """Draws ID loss, triplet loss, learning rate, and mAP with Rank-1, over epochs.
+    """Draw ID loss, triplet loss, learning rate, and mAP with Rank-1, over epochs.
 
     Losses are means over the epoch and over a model's heads, so that models with different numbers
     of heads can be compared.
@@ -35,16 +39,31 @@ def draw_training_curves(
 
     Raises:
         ValueError: If there is no run.
+
+    Example:
+        >>> history = TrainingHistory(
+        ...     train={1: {'cnn.loss_id': 6.0, 'lr': 0.01}, 2: {'cnn.loss_id': 4.0, 'lr': 0.01}},
+        ...     val={2: {'reid/mAP': 40.0, 'reid/rank1': 60.0}},
+        ... )
+        >>> figure = draw_training_curves({'first run': history})
+        >>> [ax.get_title(loc='left') for ax in figure.axes]
+        ['ID loss', 'Triplet loss', 'Learning rate', 'mAP and Rank-1']
     """
     if not histories:
         raise ValueError('histories must hold at least one run, got none')
-    figure = Figure(figsize=(12, 8), dpi=150, facecolor='white')
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
-    figure.subplots_adjust(
-        left=0.055, right=0.955, top=0.815, bottom=0.07, wspace=0.18, hspace=0.46
+    legend_rows = -(-len(histories) // LEGEND_COLUMNS)
+    chart = Chart(
+        LEFT + 2 * PANEL_WIDTH + COLUMN_GAP + RIGHT,
+        FOOT + 2 * PANEL_HEIGHT + ROW_GAP,
+        title,
+        margins=(LEFT, RIGHT),
+        extra_head=LEGEND_ROW_HEIGHT * (legend_rows - 1),
     )
-    figure.text(0.055, 0.945, title, fontsize=17, fontweight='bold', color=TEXT_COLOR)
+    axes = [
+        chart.add_axes(left, bottom, PANEL_WIDTH, PANEL_HEIGHT)
+        for bottom in (FOOT + PANEL_HEIGHT + ROW_GAP, FOOT)
+        for left in (LEFT, LEFT + PANEL_WIDTH + COLUMN_GAP)
+    ]
 
     panels: list[tuple[str, str, Callable[[TrainingHistory], dict[int, float]]]] = [
         ('ID loss', 'cross-entropy, mean over heads', lambda h: _mean_loss(h, 'loss_id')),
@@ -52,14 +71,14 @@ def draw_training_curves(
         ('Learning rate', 'at the optimizer, mean over the epoch', _learning_rate),
     ]
     styles = dict(zip(histories, _styles(len(histories)), strict=True))
-    for ax, (name, unit, select) in zip(axes.flat, panels, strict=False):
+    for ax, (name, unit, select) in zip(axes, panels, strict=False):
         _prepare(ax, name, unit)
         for run, history in histories.items():
             _plot(ax, select(history), **styles[run])
         ax.set_ylim(bottom=0)
-    axes[1, 0].yaxis.set_major_formatter('{x:g}')
+    axes[2].yaxis.set_major_formatter('{x:g}')
 
-    scores = axes[1, 1]
+    scores = axes[3]
     _prepare(scores, 'mAP and Rank-1', 'percent; mAP thick with its last value, Rank-1 thin')
     for run, history in histories.items():
         _plot(scores, _metric(history, 'mAP'), **styles[run])
@@ -77,28 +96,27 @@ def draw_training_curves(
     _label_ends(scores, histories, styles)
 
     last_epoch = max(max(history.train) for history in histories.values())
-    for ax in axes.flat:
+    for ax in axes:
         ax.set_xlim(0, max(last_epoch, 1) * 1.02)
 
-    figure.legend(
+    chart.figure.legend(
         [Line2D([], [], **style) for style in styles.values()],
         list(styles),
         loc='upper left',
-        bbox_to_anchor=(0.048, 0.935),
-        ncols=min(len(styles), 5),
+        bbox_to_anchor=(0.048, 1 - LEGEND_TOP / chart.height),
+        ncols=min(len(styles), LEGEND_COLUMNS),
         frameon=False,
         fontsize=11,
         handlelength=1.8,
     )
-    return figure
+    return chart.figure
 
 
-def _styles(number: int) -> list[dict]:
-    dashes = ('-', '--', ':')
+def _styles(number: int) -> list[dict[str, Any]]:
     return [
         {
-            'color': RUN_COLORS[index % len(RUN_COLORS)],
-            'linestyle': dashes[index // len(RUN_COLORS) % len(dashes)],
+            'color': SERIES_COLORS[index % len(SERIES_COLORS)],
+            'linestyle': DASHES[index // len(SERIES_COLORS) % len(DASHES)],
             'linewidth': 2.0,
         }
         for index in range(number)
@@ -131,29 +149,23 @@ def _metric(history: TrainingHistory, name: str) -> dict[int, float]:
 
 
 def _prepare(ax: Axes, name: str, unit: str) -> None:
-    ax.set_title(name, loc='left', fontsize=13, fontweight='bold', color=TEXT_COLOR, pad=22)
-    ax.text(0, 1.03, unit, transform=ax.transAxes, fontsize=10, color=FAINT_COLOR)
+    style_axes(ax, grid='y')
+    title_axes(ax, name, unit)
     ax.set_xlabel('epoch', fontsize=10, color=FAINT_COLOR)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, min_n_ticks=1))
-    ax.tick_params(labelsize=10, colors=FAINT_COLOR, length=0)
-    ax.grid(axis='y', color=GRID_COLOR, linewidth=0.8)
-    ax.set_axisbelow(True)
-    for side, spine in ax.spines.items():
-        spine.set_visible(side == 'bottom')
-        spine.set_color(FAINT_COLOR)
 
 
-def _plot(ax: Axes, values: dict[int, float], **style) -> None:
+def _plot(ax: Axes, values: dict[int, float], **style: Any) -> None:
     epochs = sorted(values)
     # A single epoch is no line, so it gets a dot.
-    marker = {'marker': 'o', 'markersize': 4} if len(epochs) == 1 else {}
+    marker: dict[str, Any] = {'marker': 'o', 'markersize': 4} if len(epochs) == 1 else {}
     ax.plot(epochs, [values[epoch] for epoch in epochs], **style, **marker)
 
 
 def _label_ends(
-    ax: Axes, histories: Mapping[str, TrainingHistory], styles: Mapping[str, dict]
+    ax: Axes, histories: Mapping[str, TrainingHistory], styles: Mapping[str, dict[str, Any]]
 ) -> None:
-    """Writes the last mAP of every run at the right, moved apart where they would overlap."""
+    """Write the last mAP of every run at the right, moved apart where they would overlap."""
     ends = []
     for run, history in histories.items():
         values = _metric(history, 'mAP')

@@ -1,3 +1,7 @@
+"""What a training run logged, read from its work directory."""
+
+from __future__ import annotations
+
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -20,7 +24,7 @@ class TrainingHistory:
 
 
 def read_training_history(work_dir: str | Path) -> TrainingHistory:
-    """Reads what mmengine's ``LocalVisBackend`` wrote into a work directory.
+    """Read what mmengine's ``LocalVisBackend`` wrote into a work directory.
 
     Every start of a run has its own ``<timestamp>/vis_data/scalars.json``. A resumed run repeats
     the epoch in which it was stopped: from its first epoch on, the later start counts.
@@ -32,7 +36,8 @@ def read_training_history(work_dir: str | Path) -> TrainingHistory:
         The history of all starts together.
 
     Raises:
-        UserError: If there is no scalars file, a line cannot be parsed or no epoch of training was logged.
+        UserError: If there is no scalars file, a line cannot be parsed or no epoch of training was
+            logged.
     """
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not files:
@@ -56,7 +61,7 @@ def read_training_history(work_dir: str | Path) -> TrainingHistory:
 
 
 def _read_start(file: Path) -> TrainingHistory:
-    """Reads one scalars file: training records name their epoch, metrics have it as their step."""
+    """Read one scalars file: training records name their epoch, metrics have it as their step."""
     collected: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     val: dict[int, dict[str, float]] = {}
     lines = file.read_text(encoding='utf-8').splitlines()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from fusionreid.cli.commands import COMMANDS
 from fusionreid.cli.main import run_command
@@ -61,6 +61,12 @@ def render_tiny(out: Path, layout: str = 'market1501') -> Path:
     return out
 
 
+def find_resize(pipeline: Sequence[ConfigDict]) -> ConfigDict:
+    """The transform of a pipeline that gives images their size."""
+    (resize,) = (step for step in pipeline if step.type == 'AntialiasedResize')
+    return resize
+
+
 def shrink_model(model: dict) -> None:
     """Make a config's branches and neck tiny, keeping input size, strides, sharing and units."""
     for branch in model.branches.values():
@@ -100,7 +106,7 @@ def write_tiny_config(
             cfg[key].dataset.data_root = str(data)
             cfg[key].update(num_workers=0, persistent_workers=False)
             if 'data_preprocessor' in cfg.model:
-                cfg[key].dataset.pipeline[1].scale = (32, 64)
+                find_resize(cfg[key].dataset.pipeline).scale = (32, 64)
     for branch in cfg.model.branches.values():
         if branch and branch.backbone.type == 'ReIDVisionTransformer':
             branch.backbone.update(img_size=(64, 32), drop_path_rate=0.3)

@@ -11,11 +11,13 @@ import torch
 from image_trees import write_image, write_market
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from tiny_runs import render_tiny, write_tiny_config
+from tiny_runs import ROOT, find_resize, render_tiny, write_tiny_config
 from torch.nn import functional as F
 
 from fusionreid.apis import FeatureExtractor
+from fusionreid.apis.feature_extractor import default_pipeline
 from fusionreid.cli.main import run_command
+from fusionreid.config import find_config
 from fusionreid.datasets.transforms.loading import read_image
 from fusionreid.errors import ConfigError, GalleryError, ImageDecodeError, WeightsError
 from fusionreid.evaluation import FeatureSet
@@ -78,10 +80,12 @@ def test_cameras_count_and_unknown_ones_are_the_mean(trained):
     assert (told - unknown).abs().max() > 1e-5
     mean = FeatureExtractor(checkpoint, feature='transformer', use_cameras=False)
     torch.testing.assert_close(mean.extract(paths, [40, 0, 1, 2]), unknown)
-    assert 'mean camera' in mean.spec.protocol and mean.spec.label != extractor.spec.label
+    assert 'mean camera' in mean.spec.protocol
+    assert mean.spec.label != extractor.spec.label
     torch.testing.assert_close(extractor.extract(paths, [-7] * 4), unknown)
-    assert extractor.known_cameras == 6 and mean.known_cameras == 0
-    message = r'camera_id 40 of .*\(camera 41, .* 6 cameras .* -1 .*use_cameras=False'
+    assert extractor.known_cameras == 6
+    assert mean.known_cameras == 0
+    message = r'is of camera 41, .*camera_id 40 .* cameras 1 to 6: .* -1 .*use_cameras=False'
     with pytest.raises(GalleryError, match=message):
         extractor.extract(paths, [0, 40, 1, 2])
     with pytest.raises(GalleryError, match='camera_ids must be whole'):
@@ -119,7 +123,7 @@ def test_the_config_is_found_in_the_checkpoint_beside_it_or_named(trained, tmp_p
     # The text that an index holds is enough.
     again = FeatureExtractor(bare, named.spec.config, feature='cnn')
     torch.testing.assert_close(again.extract(paths), expected)
-    with pytest.raises(ConfigError, match="no config file 'nothing.py'"):
+    with pytest.raises(GalleryError, match="no config file 'nothing.py'"):
         FeatureExtractor(bare, 'nothing.py')
     for text, message in (
         ('model = dict(', r'broken.py is no valid config .*SyntaxError'),
@@ -147,23 +151,59 @@ def test_weights_with_the_config_of_the_model_alone(trained, tmp_path):
     torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(GalleryError, match='neither a test pipeline nor an input_size'):
         FeatureExtractor(tmp_path / 'a.pth')
-    content['meta']['cfg'] = 'test_dataloader = dict(dataset=dict(pipeline=[dict(type="Resize")]))'
-    content['meta']['cfg'] += '\nmodel = dict(type="FusionReID", branches=dict())'
+    for size in (256, (64, 32, 3)):
+        content['meta']['cfg'] = Config(dict(model=model, input_size=size)).pretty_text
+        torch.save(content, tmp_path / 'a.pth')
+        with pytest.raises(GalleryError, match='nor an input_size of two numbers'):
+            FeatureExtractor(tmp_path / 'a.pth')
+    loader = dict(dataset=dict(pipeline=[dict(type='PackReIDInputs')]))
+    content['meta']['cfg'] = Config(dict(model=model, test_dataloader=loader)).pretty_text
     torch.save(content, tmp_path / 'a.pth')
-    with pytest.raises(GalleryError, match='the test pipeline must begin with'):
+    message = r"the test pipeline has no dict\(type='LoadReIDImage'\): .*PackReIDInputs"
+    with pytest.raises(GalleryError, match=message):
         FeatureExtractor(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        ROOT / 'configs/_base_/datasets/reid.py',
+        ROOT / 'configs/_base_/datasets/synthetic.py',
+        find_config('fusionreid_vitb_r50_msmt17_384x128'),
+    ],
+    ids=lambda path: path.stem,
+)
+def test_the_default_pipeline_is_that_of_the_configs(path):
+    cfg = Config.fromfile(path)
+    configured = [dict(step) for step in cfg.test_dataloader.dataset.pipeline]
+    assert default_pipeline(cfg.input_size) == configured
+
+
+def test_the_loader_is_found_wherever_it_stands(trained, tmp_path):
+    data, config, checkpoint = trained
+    cfg = Config.fromfile(config)
+    # mmcv's, which does nothing here.
+    nothing = dict(type='RandomApply', transforms=[], prob=1.0)
+    for loader in (cfg.test_dataloader, cfg.val_dataloader):
+        loader.dataset.pipeline.insert(0, nothing)
+    (tmp_path / 'config.py').write_text(cfg.pretty_text)
+    paths = queries(data)[:2]
+    expected = FeatureExtractor(checkpoint, feature='cnn').extract(paths)
+    extractor = FeatureExtractor(checkpoint, tmp_path / 'config.py', feature='cnn')
+    torch.testing.assert_close(extractor.extract(paths), expected)
+    arrays = [read_image(path) for path in paths]
+    torch.testing.assert_close(extractor.extract(arrays), expected)
 
 
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        ("model = open('{flag}', 'w')", 'not made of plain values'),
-        ("model = dict(type=open('{flag}', 'w'))", 'not made of plain values'),
+        ("model = open('{flag}', 'w')", 'not made of literal values'),
+        ("model = dict(type=open('{flag}', 'w'))", 'not made of literal values'),
         ("model = dict(type='subprocess.getoutput', cmd='touch {flag}')", 'subprocess.getoutput'),
         ("model = dict(branches=dict(a=dict(type='os.system')))", 'os.system'),
-        ('model = dict(', 'not made of plain values'),
-        ('model = {{[1]: 2}}', 'not made of plain values'),
-        ("import os\nopen('{flag}', 'w')\nx = 1", 'has no model'),
+        ('model = dict(', 'not made of literal values'),
+        ('model = {{[1]: 2}}', 'not made of literal values'),
     ],
 )
 def test_a_config_that_comes_with_weights_is_never_run(line, message, tmp_path):
@@ -171,9 +211,19 @@ def test_a_config_that_comes_with_weights_is_never_run(line, message, tmp_path):
     checkpoint = tmp_path / 'a.pth'
     text = line.format(flag=flag)
     torch.save(dict(meta=dict(cfg=text), state_dict=dict(a=torch.ones(1))), checkpoint)
-    with pytest.raises(GalleryError, match=message) as error:
+    with pytest.raises(ConfigError, match=message) as error:
         FeatureExtractor(checkpoint)
     assert '\n' not in str(error.value)
+    assert not flag.exists()
+
+
+def test_code_around_the_settings_of_a_config_is_never_run(tmp_path):
+    flag = tmp_path / 'flag'
+    checkpoint = tmp_path / 'a.pth'
+    text = f"import os\nopen('{flag}', 'w')\nx = 1"
+    torch.save(dict(meta=dict(cfg=text), state_dict=dict(a=torch.ones(1))), checkpoint)
+    with pytest.raises(GalleryError, match='has no model'):
+        FeatureExtractor(checkpoint)
     assert not flag.exists()
 
 
@@ -223,9 +273,11 @@ def test_an_undecodable_image_is_named_and_the_others_are_kept(trained, tmp_path
     report = gallery.add(paths)
     assert report.added == len(gallery) == 5
     assert list(report.failed) == [paths[1], paths[4]]
-    assert 'cut.jpg' in report.failed[paths[1]] and 'does not exist' in report.failed[paths[4]]
+    assert 'cut.jpg' in report.failed[paths[1]]
+    assert 'does not exist' in report.failed[paths[4]]
     found = gallery.search(good, 1)
-    assert found.ids[:, 0].tolist() == good and found.distances.max() < 1e-6
+    assert found.ids[:, 0].tolist() == good
+    assert found.distances.max() < 1e-6
     with pytest.raises(ImageDecodeError, match='gone.jpg'):
         gallery.search(paths[4], 1)
 
@@ -259,9 +311,7 @@ def test_a_gallery_refuses_images_of_another_size(trained, tmp_path):
     gallery.add(queries(data)[:3])
     gallery.save(tmp_path / 'index')
     cfg = Config.fromfile(config)
-    (resize,) = (
-        step for step in cfg.test_dataloader.dataset.pipeline if step.type == 'AntialiasedResize'
-    )
+    resize = find_resize(cfg.test_dataloader.dataset.pipeline)
     # Another file with the same settings is no other model.
     (tmp_path / 'same.py').write_text(cfg.pretty_text)
     Gallery.load(tmp_path / 'index').use_model(config=tmp_path / 'same.py')
@@ -304,7 +354,7 @@ def test_a_saved_gallery_finds_its_model(trained, tmp_path):
 
 def test_a_model_without_weights_needs_no_checkpoint(tmp_path):
     root = write_market(tmp_path)
-    extractor = FeatureExtractor(config='color_histogram_synthetic')
+    extractor = FeatureExtractor(config=find_config('color_histogram_synthetic'))
     gallery = Gallery(extractor)
     images = sorted((root / 'bounding_box_test').glob('*.jpg'))
     gallery.add(images)

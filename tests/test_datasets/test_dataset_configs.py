@@ -7,6 +7,7 @@ import torch
 from image_trees import write_csv, write_market, write_msmt17
 from mmengine.config import Config
 from mmengine.runner import Runner
+from tiny_runs import find_resize
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 TREES = {
@@ -27,7 +28,7 @@ def test_base_config_builds_both_loaders(tmp_path: Path, name: str) -> None:
     TREES[name](tmp_path / config.data_root)
     for key, interpolation in (('train_dataloader', 'bicubic'), ('val_dataloader', 'bilinear')):
         loader = config[key]
-        assert loader.dataset.pipeline[1].interpolation == interpolation
+        assert find_resize(loader.dataset.pipeline).interpolation == interpolation
         loader.dataset.data_root = str(tmp_path / config.data_root)
         # One process, and no sampler of identities: each has tests of its own.
         loader.update(num_workers=0, persistent_workers=False, batch_size=2)
@@ -55,6 +56,7 @@ def test_another_input_size_in_a_derived_config(tmp_path: Path) -> None:
     )
     config = Config.fromfile(path)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        assert config[key].dataset.pipeline[1].scale == (128, 384)
+        assert find_resize(config[key].dataset.pipeline).scale == (128, 384)
         assert config[key].dataset.type == 'Market1501'
-    assert Config.fromfile(CONFIGS / 'market1501.py').train_pipeline[1].scale == (128, 256)
+    original = Config.fromfile(CONFIGS / 'market1501.py')
+    assert find_resize(original.train_pipeline).scale == (128, 256)

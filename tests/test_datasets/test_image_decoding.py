@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from tiny_runs import render_tiny
 
-from fusionreid.datasets.transforms import loading, read_image
+from fusionreid.datasets.transforms import LoadReIDImage, loading, read_image
 from fusionreid.errors import ImageDecodeError
 
 
@@ -115,4 +119,54 @@ def test_damaged_files_never_give_other_pixels_than_pillow(
         assert expected is None
     else:
         # An orientation cannot appear by a single byte.
-        assert expected is not None and np.array_equal(image, expected)
+        assert expected is not None
+        assert np.array_equal(image, expected)
+
+
+@pytest.fixture(params=['gone', 'no library', 'another PyTorch', 'warning as error', 'refuses'])
+def no_fast_decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    """Make torchvision's decoder fail, in each of the ways that it can."""
+
+    def fail(content: torch.Tensor) -> None:
+        kinds = {'warning as error': DeprecationWarning, 'refuses': RuntimeError}
+        raise kinds[request.param]('decode_jpeg')
+
+    class BrokenModule(types.ModuleType):
+        def __getattr__(self, name: str) -> None:
+            raise RuntimeError('operator torchvision::nms does not exist')
+
+    if request.param == 'gone':
+        monkeypatch.delattr('torchvision.io.decode_jpeg')
+    elif request.param == 'no library':
+        monkeypatch.setitem(sys.modules, 'torchvision.io', None)
+    elif request.param == 'another PyTorch':
+        monkeypatch.setitem(sys.modules, 'torchvision.io', BrokenModule('torchvision.io'))
+    else:
+        monkeypatch.setattr('torchvision.io.decode_jpeg', fail)
+    loading.jpeg_decoder.cache_clear()
+    yield
+    loading.jpeg_decoder.cache_clear()
+
+
+@pytest.mark.usefixtures('no_fast_decoder')
+@pytest.mark.parametrize('progressive', [False, True])
+@pytest.mark.parametrize('subsampling', [0, 1, 2])
+def test_pillow_decodes_what_torchvision_cannot(
+    tmp_path: Path, progressive: bool, subsampling: int
+) -> None:
+    path = tmp_path / 'a.jpg'
+    picture().save(path, subsampling=subsampling, progressive=progressive)
+    image = read_image(str(path))
+    assert np.array_equal(image, np.asarray(Image.open(path)))
+    assert image.dtype == np.uint8
+    image[:] = 0  # writable
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ImageDecodeError, match='a.jpg'):
+        read_image(str(path))
+
+
+def test_an_image_that_is_decoded_already_is_taken_as_it_is() -> None:
+    image = np.asarray(picture()).copy()
+    results = LoadReIDImage()({'img': image, 'img_path': 'nothing.jpg'})
+    assert results['img'] is image
+    assert results['ori_shape'] == results['img_shape'] == (61, 30)

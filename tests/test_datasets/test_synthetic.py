@@ -26,7 +26,6 @@ from fusionreid.datasets.synthetic.figure import Pose, place_parts
 from fusionreid.datasets.synthetic.layout import plan_data_set
 from fusionreid.datasets.synthetic.raster import render_parts
 from fusionreid.datasets.synthetic.texture import bake_atlas
-from fusionreid.visualization.contact_sheet import draw_contact_sheet, find_images
 
 SMALL = SyntheticConfig(ids_train=4, ids_test=3, images_per_camera=2, cameras=3, seed=3)
 TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'render_synthetic.py'
@@ -392,35 +391,3 @@ def test_command_line(tmp_path: Path, market: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith('error: cameras must be from 2 to 6')
     with pytest.raises(SystemExit):
         main([str(tmp_path / 'new'), '--layout', 'cuhk03'])
-
-
-# The contact sheet
-
-
-def test_contact_sheet_shows_every_person_and_camera(market: Path, tmp_path: Path):
-    sheet = draw_contact_sheet(
-        market, tmp_path / 'new' / 'sheet.png', num_people=3, image_height=64
-    )
-    written = cv2.imread(str(tmp_path / 'new' / 'sheet.png'))
-    np.testing.assert_array_equal(written, sheet)
-    taller = draw_contact_sheet(market, num_people=5, image_height=64)
-    assert taller.shape[0] - sheet.shape[0] == 2 * (64 + 4)
-    images = find_images(market)
-    one_camera = [image for image in images if image[2] == 0]
-    assert draw_contact_sheet(one_camera, image_height=64).shape[1] < sheet.shape[1]
-    assert {person for _, person, _ in images} == set(range(1, 8))
-
-
-def test_contact_sheet_refuses_bad_input(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match='no folder'):
-        draw_contact_sheet(tmp_path / 'missing')
-    with pytest.raises(FileNotFoundError, match='no image named'):
-        draw_contact_sheet(tmp_path)
-    with pytest.raises(ValueError, match='at least one image'):
-        draw_contact_sheet([])
-    with pytest.raises(ValueError, match='num_people must be at least 1'):
-        draw_contact_sheet([('a.jpg', 1, 0)], num_people=0)
-    broken = tmp_path / '0001_c1s1_000001_00.jpg'
-    broken.write_bytes(b'not an image')
-    with pytest.raises(ValueError, match='0001_c1s1_000001_00.jpg.* cannot be decoded'):
-        draw_contact_sheet(tmp_path)

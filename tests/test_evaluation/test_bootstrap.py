@@ -36,7 +36,8 @@ def test_scores_are_those_of_the_ranking():
             expected = float(result.cmc[rank - 1])
             assert spread[f'rank{rank}'].score == pytest.approx(expected, abs=1e-12)
         for own in spread.values():
-            assert own.low < own.score < own.high and own.deviation > 0
+            assert own.low < own.score < own.high
+            assert own.deviation > 0
 
 
 def test_deviation_of_a_share():

@@ -34,7 +34,8 @@ def test_equals_the_ranking_of_a_part(remove):
             asked, shown = query_cameras == first, gallery_cameras == second
             if remove and first == second != -1:
                 assert result.num_valid_queries[row, column] == 0
-                assert result.mAP[row, column].isnan() and result.mINP[row, column].isnan()
+                assert result.mAP[row, column].isnan()
+                assert result.mINP[row, column].isnan()
                 assert result.cmc[row, column].isnan().all()
                 continue
             part = evaluate_ranking(
@@ -57,8 +58,10 @@ def test_cameras_of_one_side_alone():
     result = evaluate_camera_pairs(
         query[few], data[1], query_ids[few], data[3], query_cameras[few], gallery_cameras
     )
-    assert result.query_cameras.tolist() == [4] and result.gallery_cameras.tolist() == [0, 1, 9]
-    assert result.mAP.shape == (1, 3) and result.cmc.shape == (1, 3, 50)
+    assert result.query_cameras.tolist() == [4]
+    assert result.gallery_cameras.tolist() == [0, 1, 9]
+    assert result.mAP.shape == (1, 3)
+    assert result.cmc.shape == (1, 3, 50)
     assert not result.mAP.isnan().any()
 
 

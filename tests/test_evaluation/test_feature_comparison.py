@@ -9,7 +9,6 @@ from fusionreid.evaluation.feature_comparison import (
     weigh_features,
 )
 from fusionreid.evaluation.metrics import ReIDMetric
-from fusionreid.utils.tables import markdown_table
 
 
 def make_set(features: dict[str, torch.Tensor], cameras: list[int] | None = None) -> FeatureSet:
@@ -86,13 +85,3 @@ def test_a_missing_role_is_named(role):
     features.roles = ['gallery' if role == 'query' else 'query'] * len(features)
     with pytest.raises(ValueError, match=f'no {role} image among the 60'):
         compare_features(features)
-
-
-def test_markdown_table():
-    assert markdown_table([['a', 'long'], ['bcd', '1']]).splitlines() == [
-        '| a   | long |',
-        '|-----|------|',
-        '| bcd | 1    |',
-    ]
-    with pytest.raises(ValueError):
-        markdown_table([['a', 'b'], ['c']])

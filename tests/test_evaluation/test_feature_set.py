@@ -25,7 +25,8 @@ def make(count=6, **changes):
 
 def test_select_and_split():
     features = make()
-    assert features.names == ('cnn', 'transformer') and len(features) == 6
+    assert features.names == ('cnn', 'transformer')
+    assert len(features) == 6
     assert torch.equal(features.select('transformer'), features.features[:, 3:])
     assert torch.equal(
         features.select(['transformer', 'cnn']), features.features[:, [3, 4, 0, 1, 2]]
@@ -34,7 +35,8 @@ def test_select_and_split():
     query, gallery = features.split()
     assert torch.equal(query.features, features.features[::2])
     assert query.img_paths == features.img_paths[::2]
-    assert gallery.camera_ids.tolist() == [-1, -1, -1] and set(gallery.roles) == {'gallery'}
+    assert gallery.camera_ids.tolist() == [-1, -1, -1]
+    assert set(gallery.roles) == {'gallery'}
     with pytest.raises(KeyError, match="no feature 'text'; the set holds cnn, transformer"):
         features.select('text')
     with pytest.raises(ValueError, match="role 'train'"):
@@ -44,7 +46,8 @@ def test_select_and_split():
 def test_some_of_the_features():
     features = make()
     both = features.only(['transformer', 'cnn'])
-    assert both.widths == {'transformer': 2, 'cnn': 3} and both.img_paths == features.img_paths
+    assert both.widths == {'transformer': 2, 'cnn': 3}
+    assert both.img_paths == features.img_paths
     assert torch.equal(both.select('cnn'), features.select('cnn'))
     assert features.only(['cnn', 'all']) is features
     with pytest.raises(KeyError, match="no feature 'text'"):
@@ -58,14 +61,17 @@ def test_save_and_load(tmp_path):
     assert torch.equal(loaded.features, features.features)
     assert torch.equal(loaded.person_ids, features.person_ids)
     assert torch.equal(loaded.camera_ids, features.camera_ids)
-    assert loaded.roles == features.roles and loaded.img_paths == features.img_paths
-    assert loaded.widths == features.widths and loaded.protocol == features.protocol
+    assert loaded.roles == features.roles
+    assert loaded.img_paths == features.img_paths
+    assert loaded.widths == features.widths
+    assert loaded.protocol == features.protocol
 
 
 def test_saved_files_can_be_read_by_others(tmp_path):
     make().save(tmp_path)
     modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert len(modes) == 1 and modes.pop() & 0o044 == 0o044 & ~os.umask(os.umask(0o022))
+    assert len(modes) == 1
+    assert modes.pop() & 0o044 == 0o044 & ~os.umask(os.umask(0o022))
 
 
 def test_a_table_elsewhere_is_refused(tmp_path):

@@ -36,7 +36,8 @@ def plain_expansion(query, gallery, k, alpha):
 def test_equals_a_plain_loop(k, alpha):
     query, gallery, *_ = people()
     found = average_query_expansion(query, gallery, k=k, alpha=alpha)
-    assert found.dtype == torch.float32 and found.shape == query.shape
+    assert found.dtype == torch.float32
+    assert found.shape == query.shape
     expected = plain_expansion(query, gallery, k, alpha)
     torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)
     double = average_query_expansion(query.double(), gallery.double(), k=k, alpha=alpha)

@@ -20,7 +20,8 @@ from fusionreid.evaluation.functional import (
     rank_queries,
     ranking,
 )
-from fusionreid.evaluation.functional.counting import count_around, count_by_buckets, true_positions
+from fusionreid.evaluation.functional.counting import count_around, count_by_buckets
+from fusionreid.evaluation.functional.true_positions import true_positions
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'ranking.npz'
 
@@ -376,7 +377,8 @@ def test_both_ways_of_counting_agree():
         (keys[:, None] <= high[..., None]).sum(2),
     )
     for result in (count_around(keys, low, high), count_by_buckets(keys, low, high)):
-        assert torch.equal(result[0], expected[0]) and torch.equal(result[1], expected[1])
+        assert torch.equal(result[0], expected[0])
+        assert torch.equal(result[1], expected[1])
     mask = keys > 5
     assert torch.equal(true_positions(mask), mask.flatten().nonzero().flatten())
 

@@ -106,7 +106,8 @@ def test_chosen_features_and_ranks():
     assert scores['reid/mAP'] == pytest.approx(expected[0], abs=1e-6)
     scores = score(ReIDMetric(features=['transformer', 'all'], prefix='night'), samples)
     assert scores['night/transformer.mAP'] != scores['night/mAP']
-    assert 'night/cnn.mAP' not in scores and 'night/all.mAP' not in scores
+    assert 'night/cnn.mAP' not in scores
+    assert 'night/all.mAP' not in scores
     scores = score(ReIDMetric(features=['cnn', 'transformer']), samples)
     assert scores['reid/mAP'] == scores['reid/cnn.mAP']
 
@@ -157,7 +158,8 @@ def test_saved_features_score_the_same(tmp_path):
     samples = make_samples()
     scores = score(ReIDMetric(out_dir=str(tmp_path)), samples)
     saved = FeatureSet.load(tmp_path)
-    assert saved.img_paths[3] == 'photos/0003.jpg' and saved.protocol['release'] == 'V1'
+    assert saved.img_paths[3] == 'photos/0003.jpg'
+    assert saved.protocol['release'] == 'V1'
     again = ReIDMetric().compute_metrics(saved)
     assert {f'reid/{name}': value for name, value in again.items()} == scores
 
@@ -190,7 +192,8 @@ def test_reranked_scores_stand_beside_the_plain_ones():
     distances = k_reciprocal_rerank(features[:15], features[15:], **numbers)
     expected = evaluate_distances(distances, ids[:15], ids[15:], cameras[:15], cameras[15:])
     assert both['reid/cnn.rerank.mAP'] == pytest.approx(100 * expected.mAP, abs=1e-6)
-    assert both['reid/rerank.rank1'] >= 0 and len(both) == 2 * len(plain)
+    assert both['reid/rerank.rank1'] >= 0
+    assert len(both) == 2 * len(plain)
     assert 'After k-reciprocal re-ranking (k1=6, k2=3, lambda=0.4)' in logged[1]
     assert len(logged) == 2
 
@@ -362,11 +365,16 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     script = tmp_path / 'worker.py'
     script.write_text(textwrap.dedent(WORKER))
     root = Path(__file__).parents[2]
+    folders = [root, root / 'tests' / 'helpers']
     workers = [
         subprocess.Popen(
             [sys.executable, script, str(rank), tmp_path / 'store', __file__, tmp_path],
             cwd=root,
-            env={**os.environ, 'PYTHONPATH': f'{root}:{root / "tests"}', 'OMP_NUM_THREADS': '1'},
+            env={
+                **os.environ,
+                'PYTHONPATH': os.pathsep.join(map(str, folders)),
+                'OMP_NUM_THREADS': '1',
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -388,6 +396,8 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     assert list(first['reranked']) == list(reranked)
     assert list(first['reranked'].values()) == pytest.approx(list(reranked.values()), abs=1e-6)
     assert first == second
-    assert 'NaN' in first['nan'] and 'photos/' in first['nan']
-    assert 'too small' in first['limit'] and '9 of 70 samples' in first['missing']
+    assert 'NaN' in first['nan']
+    assert 'photos/' in first['nan']
+    assert 'too small' in first['limit']
+    assert '9 of 70 samples' in first['missing']
     assert 'k1=99' in first['k1']

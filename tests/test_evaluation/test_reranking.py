@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
+from fusionreid.cli.main import run_command
 from fusionreid.evaluation.functional import (
     evaluate_distances,
     evaluate_ranking,
@@ -97,7 +97,7 @@ def assert_close(found, expected, tolerance=1e-6):
 
 def least_memory(query, gallery, **options):
     """The bytes that the error for a smaller limit names."""
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ValueError, match='memory_limit=1 bytes is too small') as raised:
         reranked_blocks(query, gallery, memory_limit=1, **options)
     return int(re.search(r'about (\d+) bytes', str(raised.value))[1])
 
@@ -111,7 +111,9 @@ def test_golden_values(k1, k2):
     distances = k_reciprocal_rerank(query, gallery, k1=k1, k2=k2)
     error = np.abs(distances.numpy() - golden[f'rerank_{k1}_{k2}_dist'])
     # The golden values were computed with encodings in float16; see the next test.
-    assert (error < 2e-3).mean() > 0.999 and error.max() < 4e-3 and error.mean() < 5e-4
+    assert (error < 2e-3).mean() > 0.999
+    assert error.max() < 4e-3
+    assert error.mean() < 5e-4
     if (k1, k2) == (20, 6):
         assert error.max() < 2e-3
     result = evaluate_distances(distances, *labels)
@@ -219,7 +221,9 @@ def test_more_copies_than_neighbors():
 def test_all_features_the_same():
     same = torch.ones(30, 4)
     distances = k_reciprocal_rerank(same[:5], same[5:], k1=4, k2=2)
-    assert distances.isfinite().all() and distances.min() >= 0 and distances.max() <= 0.7
+    assert distances.isfinite().all()
+    assert distances.min() >= 0
+    assert distances.max() <= 0.7
 
 
 def test_one_huge_feature_does_not_disturb_the_neighbors():
@@ -280,10 +284,12 @@ def test_is_repeatable_and_leaves_the_features_alone():
     kept = query.clone(), gallery.clone()
     first = k_reciprocal_rerank(query, gallery)
     assert torch.equal(first, k_reciprocal_rerank(query, gallery))
-    assert torch.equal(query, kept[0]) and torch.equal(gallery, kept[1])
+    assert torch.equal(query, kept[0])
+    assert torch.equal(gallery, kept[1])
     double = query.double(), gallery.double()
     k_reciprocal_rerank(*double)
-    assert torch.equal(double[0], kept[0].double()) and torch.equal(double[1], kept[1].double())
+    assert torch.equal(double[0], kept[0].double())
+    assert torch.equal(double[1], kept[1].double())
 
 
 @pytest.mark.parametrize('tile', [16, 37, 500])
@@ -324,7 +330,8 @@ def random_rows(rows, columns, seed=0):
 def test_sparse_rows(monkeypatch):
     monkeypatch.setattr('fusionreid.evaluation.functional.reranking.sparse_rows.SORTED_ENTRIES', 10)
     dense, rows = random_rows(8, 13)
-    assert len(rows) == 8 and torch.equal(rows.counts, (dense > 0).sum(1))
+    assert len(rows) == 8
+    assert torch.equal(rows.counts, (dense > 0).sum(1))
     wanted = torch.tensor([5, 4, 5, 0])
     owner, at = rows.entries(wanted)
     again = torch.zeros(4, 13)
@@ -334,7 +341,8 @@ def test_sparse_rows(monkeypatch):
     owner, at = turned.entries(torch.arange(15))
     again = torch.zeros(15, 8)
     again[owner, turned.columns[at].long()] = turned.values[at]
-    assert torch.equal(again[:13], dense.T) and not again[13:].any()
+    assert torch.equal(again[:13], dense.T)
+    assert not again[13:].any()
 
 
 def test_overlaps():
@@ -410,20 +418,17 @@ def test_estimate_and_progress_are_shown(capsys):
 # ---- the tool
 
 
-def test_benchmark_prints_one_json_line_for_each_method(capsys, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / 'tools/benchmarks')
-    from fusionreid.cli.benchmarks import reranking as tool
-
-    tool.main(['--scale', 'tiny', '--dim', '32', '--dense', '--plain'])
+def test_benchmark_prints_one_json_line_for_each_method(capsys):
+    run_command('benchmark reranking', ['--scale', 'tiny', '--dim', '32', '--dense', '--plain'])
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = ['reranked_blocks', 'k_reciprocal_rerank', 'plain']
     assert [record['method'] for record in records] == names
     for record in records:
-        assert record['seconds'] > 0 and record['queries'] == 200
+        assert record['seconds'] > 0
+        assert record['queries'] == 200
         assert record['mAP_after'] > record['mAP_before'] > 0
     assert records[0]['mAP_after'] == records[1]['mAP_after']
     assert records[2]['mAP_after'] == pytest.approx(records[1]['mAP_after'], abs=2e-3)
     assert records[2]['ratio'] > 0
     with pytest.raises(SystemExit, match='error: k1=5000 is not a whole number'):
-        tool.main(['--scale', 'tiny', '--dim', '8', '--k1', '5000'])
-    sys.modules.pop('ranking', None)
+        run_command('benchmark reranking', ['--scale', 'tiny', '--dim', '8', '--k1', '5000'])

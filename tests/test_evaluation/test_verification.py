@@ -78,7 +78,8 @@ def check(result, same, different, fprs):
     for fpr, point in zip(fprs, result.operating_points, strict=True):
         threshold, accepted, tpr = loop_operating_point(same, different, fpr)
         assert point.target_fpr == fpr
-        assert point.fpr == accepted and point.tpr == tpr
+        assert point.fpr == accepted
+        assert point.tpr == tpr
         assert point.threshold == pytest.approx(math.sqrt(threshold), rel=1e-6, abs=1e-5)
     rate, threshold = loop_equal_error_rate(same, different)
     assert result.eer == pytest.approx(rate, abs=1e-12)
@@ -101,29 +102,37 @@ def test_worked_example():
         query, gallery, [1], [1, 1, 1, 2, 2, 0, 1], [0], [1, 1, 1, 0, 0, 1, 0], fprs=(0, 0.4, 1)
     )
     nothing, some, everything = result.operating_points
-    assert (nothing.fpr, nothing.tpr) == (0, 1 / 3) and nothing.threshold == pytest.approx(0.2)
-    assert (some.fpr, some.tpr) == (1 / 3, 2 / 3) and some.threshold == pytest.approx(0.7)
-    assert (everything.fpr, everything.tpr) == (1, 1) and everything.threshold == math.inf
+    assert (nothing.fpr, nothing.tpr) == (0, 1 / 3)
+    assert nothing.threshold == pytest.approx(0.2)
+    assert (some.fpr, some.tpr) == (1 / 3, 2 / 3)
+    assert some.threshold == pytest.approx(0.7)
+    assert (everything.fpr, everything.tpr) == (1, 1)
+    assert everything.threshold == math.inf
     # Up to 0.3, one of three different pairs is accepted and one of three same pairs refused.
-    assert result.eer == pytest.approx(1 / 3) and result.eer_threshold == pytest.approx(0.3)
+    assert result.eer == pytest.approx(1 / 3)
+    assert result.eer_threshold == pytest.approx(0.3)
     assert result.auc == pytest.approx(5 / 9)
     kept = evaluate_verification(
         query, gallery, [1], [1, 1, 1, 2, 2, 0, 1], remove_same_camera=False
     )
-    assert kept.num_same == 4 and kept.auc == pytest.approx(8 / 12)
+    assert kept.num_same == 4
+    assert kept.auc == pytest.approx(8 / 12)
 
 
 def test_perfect_and_useless_features():
     query, gallery = torch.eye(4), torch.eye(4).repeat(2, 1)
     labels = ([0, 1, 2, 3], [0, 1, 2, 3] * 2)
     perfect = evaluate_verification(query, gallery, *labels, remove_same_camera=False)
-    assert perfect.eer == 0 and perfect.auc == 1
+    assert perfect.eer == 0
+    assert perfect.auc == 1
     assert all(point.tpr == 1 and point.fpr == 0 for point in perfect.operating_points)
     alike = torch.ones(4, 3)
     useless = evaluate_verification(
         alike, alike.repeat(2, 1), *labels, remove_same_camera=False, fprs=(0.5, 1)
     )
-    assert useless.eer == 0.5 and useless.auc == 0.5 and useless.eer_threshold == 0
+    assert useless.eer == 0.5
+    assert useless.auc == 0.5
+    assert useless.eer_threshold == 0
     # All pairs tie: none can be accepted without accepting all.
     assert [point.tpr for point in useless.operating_points] == [0, 1]
 
@@ -137,7 +146,8 @@ def test_whole_counts_of_a_rate_are_allowed():
             torch.zeros(1, 1), gallery, [2], ids, remove_same_camera=False, fprs=[fpr]
         )
         (point,) = result.operating_points
-        assert point.fpr == count / total and point.threshold == pytest.approx(count)
+        assert point.fpr == count / total
+        assert point.threshold == pytest.approx(count)
 
 
 # ---- oracles
@@ -198,7 +208,8 @@ def test_equals_scikit_learn():
     where = np.interp(0, fpr + tpr - 1, fpr)
     assert result.eer == pytest.approx(where, abs=1e-12)
     expected = roc_auc_score(same[kept], -distances[kept])
-    assert abs(result.auc - expected) <= result.auc_error + 1e-12 and result.auc_error < 1e-5
+    assert abs(result.auc - expected) <= result.auc_error + 1e-12
+    assert result.auc_error < 1e-5
     # The curve for the picture goes through true points.
     rates, hits, thresholds = result.roc()
     for index in range(0, len(rates), 97):
@@ -212,7 +223,8 @@ def test_equals_scikit_learn():
 
 
 def assert_same(first, second):
-    assert first.num_same == second.num_same and first.num_different == second.num_different
+    assert first.num_same == second.num_same
+    assert first.num_different == second.num_different
     assert first.eer == pytest.approx(second.eer, abs=1e-12)
     assert first.eer_threshold == pytest.approx(second.eer_threshold, rel=1e-9)
     assert first.auc == pytest.approx(second.auc, abs=1e-6)
@@ -224,7 +236,8 @@ def assert_same(first, second):
 def test_does_not_depend_on_memory_threads_or_tiles(monkeypatch):
     data = people(300, 3000, 64, 60, 4, noise=1.0)
     whole = evaluate_verification(*data)
-    assert 0 < whole.eer < 0.5 and 0 < whole.operating_points[-1].tpr < 1
+    assert 0 < whole.eer < 0.5
+    assert 0 < whole.operating_points[-1].tpr < 1
     assert_same(whole, evaluate_verification(*data, memory_limit=260 << 20))
     threads = torch.get_num_threads()
     try:
@@ -267,8 +280,11 @@ def test_histogram_keeps_every_pair():
     data = people()
     result = evaluate_verification(*data)
     edges, same, different = result.histogram(30)
-    assert len(edges) == 31 and edges[0] == 0 and bool((edges.diff() > 0).all())
-    assert int(same.sum()) == result.num_same and int(different.sum()) == result.num_different
+    assert len(edges) == 31
+    assert edges[0] == 0
+    assert bool((edges.diff() > 0).all())
+    assert int(same.sum()) == result.num_same
+    assert int(different.sum()) == result.num_different
     query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras = data
     distances = torch.linalg.vector_norm(query[:, None].double() - gallery[None].double(), dim=2)
     chosen = query_ids[:, None] != gallery_ids
@@ -316,6 +332,8 @@ def test_features_that_are_not_finite_are_named():
 
 def test_no_rate_wanted_and_progress(capsys):
     result = evaluate_verification(*people(), fprs=(), progress=True)
-    assert result.operating_points == () and 0 < result.eer < 1
+    assert result.operating_points == ()
+    assert 0 < result.eer < 1
     shown = capsys.readouterr().err
-    assert 'counting pairs: 700/700' in shown and 'finding thresholds: 700/700' in shown
+    assert 'counting pairs: 700/700' in shown
+    assert 'finding thresholds: 700/700' in shown

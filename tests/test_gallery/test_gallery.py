@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from fusionreid.apis import FeatureSpec
-from fusionreid.errors import GalleryError
-from fusionreid.gallery import Gallery
+from fusionreid.errors import ConfigError, GalleryError
+from fusionreid.gallery import Gallery, GalleryFilter
 from fusionreid.gallery.engines import FaissIVFPQEngine, build_engine
 from fusionreid.gallery.engines.exact import ExactEngine
 
@@ -112,9 +112,12 @@ def test_finds_what_a_naive_search_finds(engine, count, seed, names, data):
         )
     ]
     left = min(k, len(allowed))
-    assert found.counts.tolist() == [left] * 3 and found.ids.shape == (3, k)
-    assert (found.ids[:, left:] == '').all() and np.isinf(found.distances[:, left:]).all()
-    assert (found.person_ids[:, left:] == -1).all() and (found.camera_ids[:, left:] == -1).all()
+    assert found.counts.tolist() == [left] * 3
+    assert found.ids.shape == (3, k)
+    assert (found.ids[:, left:] == '').all()
+    assert np.isinf(found.distances[:, left:]).all()
+    assert (found.person_ids[:, left:] == -1).all()
+    assert (found.camera_ids[:, left:] == -1).all()
     exact = torch.cdist(F.normalize(queries.double()), F.normalize(features.double()))
     for row in range(3):
         best = exact[row, allowed].sort().values[:left]
@@ -142,6 +145,130 @@ def test_filters_that_leave_few_or_many(engine, share):
     assert again.ids.tolist() == found.ids.tolist()
 
 
+ENGINES = ('exact', 'faiss_flat', 'faiss_ivfpq', 'milvus')
+
+
+@pytest.mark.parametrize('name', ENGINES)
+def test_a_filter_for_each_query_finds_what_single_searches_find(name, tmp_path, monkeypatch):
+    gallery = Gallery(engine=engine_config(name, tmp_path))
+    data = fill(gallery)
+    queries = clustered(12, seed=5)
+    kinds = [
+        {},
+        dict(exclude_cameras=[0]),
+        dict(cameras=[1, 2], exclude_person_ids=[3]),
+        dict(ids=[*data['ids'][:30], 'nobody']),
+        dict(exclude_ids=data['ids'][1:]),
+        dict(cameras=[]),
+    ]
+    chosen = [kinds[number % 6] for number in range(12)]
+    calls = []
+    search = gallery.engine.search
+
+    def counted(queries: torch.Tensor, k: int, wanted: GalleryFilter) -> object:
+        calls.append(len(queries))
+        return search(queries, k, wanted)
+
+    monkeypatch.setattr(gallery.engine, 'search', counted)
+    found = gallery.search(queries, 9, filters=[GalleryFilter(**kind) for kind in chosen])
+    assert calls == [2] * 6
+    counts = set()
+    for row, kind in enumerate(chosen):
+        single = gallery.search(queries[row], 9, **kind)
+        counts |= set(single.counts.tolist())
+        for column in ('ids', 'paths', 'person_ids', 'camera_ids', 'counts'):
+            np.testing.assert_array_equal(getattr(found, column)[row], getattr(single, column)[0])
+        np.testing.assert_allclose(found.distances[row], single.distances[0], atol=1e-6)
+    assert counts == {0, 1, 9}
+    # Together with a filter for all.
+    shared = dict(cameras=[0, 1, 9], exclude_ids=data['ids'][5:25])
+    found = gallery.search(queries, 9, filters=[GalleryFilter(**kind) for kind in chosen], **shared)
+    for row, kind in enumerate(chosen):
+        both = GalleryFilter(**kind) & GalleryFilter(**shared)
+        single = gallery.search(queries[row], 9, filters=[both])
+        assert found.ids[row].tolist() == single.ids[0].tolist()
+        assert set(found.camera_ids[row]) <= {0, 1, -1}
+        assert not set(found.ids[row]) & set(data['ids'][5:25])
+
+
+@given(
+    st.lists(st.sampled_from(FILTERS), unique=True), st.lists(st.sampled_from(FILTERS), unique=True)
+)
+def test_filters_together_pass_what_both_pass(first, second):
+    random = np.random.default_rng(len(first) + 7 * len(second))
+    gallery = Gallery()
+    data = fill(gallery, 40)
+    one, two = (
+        GalleryFilter(
+            **{
+                name: random.permutation(data['ids'])[:30].tolist()
+                if name in ('ids', 'exclude_ids')
+                else draw_filter(name, random, 40)
+                for name in names
+            }
+        )
+        for names in (first, second)
+    )
+    masks = [gallery.engine.table.mask(wanted) for wanted in (one, two, one & two)]
+    parts = [np.ones(40, bool) if mask is None else mask for mask in masks]
+    np.testing.assert_array_equal(parts[2], parts[0] & parts[1])
+    assert one & two == two & one
+    assert (one & one) == one
+    assert (one & GalleryFilter()) == one
+
+
+def test_filters_that_become_equal_together_are_searched_together(monkeypatch):
+    gallery = Gallery()
+    fill(gallery, 60)
+    calls = []
+    search = gallery.engine.search
+
+    def counted(queries: torch.Tensor, k: int, wanted: GalleryFilter) -> object:
+        calls.append((len(queries), wanted.cameras))
+        return search(queries, k, wanted)
+
+    monkeypatch.setattr(gallery.engine, 'search', counted)
+    queries = clustered(5, seed=2)
+    own = [GalleryFilter(cameras=[1, camera]) for camera in (0, 2, -1, 0, 2)]
+    found = gallery.search(queries, 4, filters=own, exclude_cameras=[0, 2, -1], cameras=[1, 2])
+    assert calls == [(3, (1,)), (2, (1, 2))]
+    calls.clear()
+    same = gallery.search(queries, 4, filters=own, cameras=[1])
+    assert calls == [(5, (1,))]
+    assert (
+        same.ids.tolist()
+        == found.ids.tolist()
+        == gallery.search(queries, 4, cameras=1).ids.tolist()
+    )
+
+
+def test_filters_that_mean_the_same_are_equal():
+    assert GalleryFilter(cameras=[2, 1, 2]) == GalleryFilter(cameras=np.array([1, 2]))
+    assert GalleryFilter(cameras=[-1]) == GalleryFilter(cameras=-5)
+    assert GalleryFilter(exclude_cameras=[]) == GalleryFilter()
+    assert GalleryFilter(cameras=[]) != GalleryFilter()
+    assert GalleryFilter(ids=[7]) == GalleryFilter(ids='7')
+    assert bool(GalleryFilter(cameras=[]))
+    assert not GalleryFilter(exclude_ids=[])
+
+
+@pytest.mark.parametrize(
+    ('filters', 'message'),
+    [
+        ([GalleryFilter()], 'got 1 filters for 2 queries'),
+        ([], 'got 0 filters for 2 queries'),
+        (GalleryFilter(), 'must be a sequence of GalleryFilter, one for each query'),
+        ([GalleryFilter(), dict(cameras=[1])], 'must be a sequence of GalleryFilter'),
+        (7, 'must be a sequence of GalleryFilter'),
+    ],
+)
+def test_filters_that_do_not_fit_the_queries_are_named(filters, message):
+    gallery = Gallery()
+    fill(gallery)
+    with pytest.raises(GalleryError, match=message):
+        gallery.search(torch.randn(2, WIDTH), 3, filters=filters)
+
+
 def test_equal_features_are_found_in_the_order_of_their_arrival():
     for engine in ('exact', 'faiss_flat'):
         gallery = Gallery(engine=engine)
@@ -149,7 +276,7 @@ def test_equal_features_are_found_in_the_order_of_their_arrival():
         assert gallery.search(torch.ones(3), 5).ids.tolist() == [list('edcba')]
 
 
-@pytest.mark.parametrize('name', ['exact', 'faiss_flat', 'faiss_ivfpq', 'milvus'])
+@pytest.mark.parametrize('name', ENGINES)
 def test_add_remove_save_and_load(name, tmp_path):
     gallery = Gallery(engine=engine_config(name, tmp_path))
     data = fill(gallery)
@@ -158,7 +285,9 @@ def test_add_remove_save_and_load(name, tmp_path):
     assert before.paths[0, 0] == data['paths'][data['ids'].index(before.ids[0, 0])]
     gone = {*ODD_IDS[::2], *(f'item {number}' for number in range(50, 60)), before.ids[0, 0]}
     gallery.remove(gone)
-    assert len(gallery) == 300 - len(gone) and 'item 55' not in gallery and 'item 20' in gallery
+    assert len(gallery) == 300 - len(gone)
+    assert 'item 55' not in gallery
+    assert 'item 20' in gallery
     left = [row for row, item_id in enumerate(data['ids']) if item_id not in gone]
     expected = naive(queries, data, 10, left)
     after = gallery.search(queries, 10)
@@ -222,7 +351,8 @@ def test_milvus_refuses_what_does_not_fit(tmp_path, monkeypatch):
     # A server tells the description that a collection was made with, the embedded Milvus does not.
     other = FeatureSpec(width=WIDTH, feature='all', checkpoint='b.pth', sha256='b' * 64)
     moved = FeatureSpec(width=WIDTH, feature='all', checkpoint='moved.pth', sha256='b' * 64)
-    assert moved.fingerprint == other.fingerprint and moved.label != other.label
+    assert moved.fingerprint == other.fingerprint
+    assert moved.label != other.label
     client, describe = gallery.engine._client, gallery.engine._client.describe_collection
     monkeypatch.setattr(
         client,
@@ -246,7 +376,8 @@ def test_what_milvus_holds_is_there_at_once_and_not_added_again(tmp_path):
     gallery = Gallery(engine=config)
     data = fill(gallery, 20)
     again = Gallery(engine=config)
-    assert len(again) == 20 and 'item 9' in again
+    assert len(again) == 20
+    assert 'item 9' in again
     assert again.search(data['features'][9], 1).ids.tolist() == [['item 9']]
     for late in (again, early):  # ``early`` was made before there was a collection
         with pytest.raises(GalleryError, match='is in the gallery already'):
@@ -281,7 +412,8 @@ def test_ivfpq_recall_filters_and_growth():
     few.engine = narrow
     few.add(features=clustered(1000, seed=6), ids=range(1000))
     found = few.search(queries, 40, ids=range(0, 1000, 3))
-    assert (found.counts == 40).all() and np.isfinite(found.distances).all()
+    assert (found.counts == 40).all()
+    assert np.isfinite(found.distances).all()
 
 
 def test_measured_recall_is_that_of_the_answers(monkeypatch):
@@ -372,7 +504,8 @@ def test_every_negative_number_is_unknown():
         features=torch.eye(3), ids=list('abc'), camera_ids=[-7, 0, -1], person_ids=[-3, -1, 5]
     )
     found = gallery.search(torch.ones(3), 3)
-    assert found.camera_ids.tolist() == [[-1, 0, -1]] and found.person_ids.tolist() == [[-1, -1, 5]]
+    assert found.camera_ids.tolist() == [[-1, 0, -1]]
+    assert found.person_ids.tolist() == [[-1, -1, 5]]
     assert gallery.search(torch.ones(3), 3, cameras=[-1]).counts.tolist() == [2]
     assert gallery.search(torch.ones(3), 3, exclude_cameras=-9).counts.tolist() == [1]
     one = torch.tensor(-1)  # a number without dimensions
@@ -397,7 +530,8 @@ def test_an_index_of_others_is_not_replaced(tmp_path):
         with pytest.raises(GalleryError, match='saved again meanwhile: .*run again') as error:
             late.save(index)
         assert '\n' not in str(error.value)
-    assert 'first' in Gallery.load(index) and len(Gallery.load(index)) == 301
+    assert 'first' in Gallery.load(index)
+    assert len(Gallery.load(index)) == 301
     again = Gallery.load(index)
     again.add(features=data['features'][:1], ids=['second'])
     again.save(index)
@@ -504,7 +638,8 @@ def test_recall_of_nothing_is_refused():
 
 def test_an_empty_gallery_says_so(tmp_path):
     gallery = Gallery()
-    assert len(gallery) == 0 and 'a' not in gallery
+    assert len(gallery) == 0
+    assert 'a' not in gallery
     with pytest.raises(GalleryError, match='the gallery is empty'):
         gallery.search(torch.randn(1, 4))
     with pytest.raises(GalleryError, match='the gallery is empty'):
@@ -520,8 +655,6 @@ def test_an_empty_gallery_says_so(tmp_path):
     [
         ('faiss_hnsw', "engine 'faiss_hnsw' is unknown, choose one of exact, faiss_flat"),
         (dict(type='exact', probes=3), "engine 'exact': got an unexpected keyword .*'probes'"),
-        (dict(type='exact', device='gpu'), "device 'gpu' is unknown"),
-        (dict(type='exact', device='cuda:99'), "'cuda:99' is not there"),
         (dict(type='faiss_ivfpq', exact_below=9), 'exact_below .* at least 256, got 9'),
         (dict(type='faiss_ivfpq', probes=0), 'probes of faiss_ivfpq must be at least 1, got 0'),
         (dict(type='faiss_ivfpq', probes='abc'), "probes .* must be of type int, got 'abc'"),
@@ -536,6 +669,15 @@ def test_an_empty_gallery_says_so(tmp_path):
 def test_bad_engines_are_named(config, message):
     with pytest.raises(GalleryError, match=message):
         Gallery(engine=config)
+
+
+@pytest.mark.parametrize(
+    ('device', 'message'),
+    [('gpu', "device 'gpu' is unknown"), ('cuda:99', "'cuda:99' is not there")],
+)
+def test_bad_devices_are_named(device, message):
+    with pytest.raises(ConfigError, match=message):
+        Gallery(engine=dict(type='exact', device=device))
 
 
 def test_a_missing_library_is_named(monkeypatch):

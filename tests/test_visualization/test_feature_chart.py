@@ -45,7 +45,9 @@ def test_everything_stays_inside_the_picture(number):
     width, height = figure.canvas.get_width_height()
     for text in [*figure.texts, *figure.axes[0].get_xticklabels()]:
         box = text.get_window_extent()
-        assert min(box.x0, box.y0) >= 0 and box.x1 <= width and box.y1 <= height
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
     # The legend stands between the protocol and the bars.
     legend = figure.legends[0].get_window_extent()
     assert legend.y1 < figure.texts[1].get_window_extent().y0

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from fusionreid.visualization import draw_rank_lists, select_queries
-from fusionreid.visualization.rank_list import QUERY_COLOR, RIGHT_COLOR, WRONG_COLOR
+from fusionreid.visualization.tiles import QUERY_COLOR, RIGHT_COLOR, WRONG_COLOR
 
 # Upper left corners of the query's and the answers' frames in the first row, and the row's height.
 QUERY_LEFT, ANSWER_LEFT, STEP, TOP, ROW = 36, 220, 154, 146, 334
@@ -77,7 +77,8 @@ def test_badge_differs_between_right_and_wrong_by_shape_too(data):
         badge = np.asarray(picture.crop((left, TOP + 9, left + 30, TOP + 39)))
         return (badge[8:22, 8:22] > 200).all(axis=2)
 
-    assert white_parts(0).any() and white_parts(1).any()
+    assert white_parts(0).any()
+    assert white_parts(1).any()
     assert (white_parts(0) != white_parts(1)).any()
     assert (white_parts(0) == white_parts(2)).all()
 
@@ -163,9 +164,8 @@ def test_selected_queries_go_from_easy_to_hard():
     assert select_queries(scores, 1) == [1]
     assert select_queries(scores, 100) == [1, 4, 3, 5, 0, 6]
     chosen = select_queries(np.random.default_rng(0).random(1000), 8)
-    assert len(set(chosen)) == 8 and chosen == select_queries(
-        np.random.default_rng(0).random(1000), 8
-    )
+    assert len(set(chosen)) == 8
+    assert chosen == select_queries(np.random.default_rng(0).random(1000), 8)
 
 
 def test_equal_scores_are_chosen_by_index():

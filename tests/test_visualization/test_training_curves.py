@@ -1,14 +1,15 @@
+"""Histories of training runs, their chart, and the command that draws it."""
+
+from __future__ import annotations
+
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fusionreid.cli.main import run_command
+from fusionreid.errors import UserError
 from fusionreid.visualization import draw_training_curves, read_training_history
-
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'visualization' / 'draw_training_curves.py'
 
 
 def train_record(epoch, iteration, loss=1.0, lr=0.01):
@@ -90,7 +91,8 @@ def test_panels_show_the_logged_numbers(work_dir):
     assert panels['Triplet loss'] == [([1, 2, 3], [1.5, 0.5, 0.25])]
     assert panels['Learning rate'] == [([1, 2, 3], [0.01] * 3)]
     mean_ap, rank1 = panels['mAP and Rank-1']
-    assert mean_ap[0] == [0, 1, 2, 3] and np.allclose(mean_ap[1], [10, 20, 30, 40])
+    assert mean_ap[0] == [0, 1, 2, 3]
+    assert np.allclose(mean_ap[1], [10, 20, 30, 40])
     assert np.allclose(rank1[1], 75)
     assert 'Title' in {text.get_text() for text in figure.texts}
 
@@ -118,39 +120,53 @@ def test_run_without_validation_is_drawn(tmp_path):
 
 
 def test_bad_input_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match='scalars.json'):
+    with pytest.raises(UserError, match='scalars.json'):
         read_training_history(tmp_path)
     with pytest.raises(ValueError, match='at least one run'):
         draw_training_curves({})
     write_start(tmp_path / 'val', 'start', [val_record(0)])
-    with pytest.raises(ValueError, match='no epoch of training'):
+    with pytest.raises(UserError, match='no epoch of training'):
         read_training_history(tmp_path / 'val')
     broken = tmp_path / 'broken' / 'start' / 'vis_data' / 'scalars.json'
     broken.parent.mkdir(parents=True)
     broken.write_text('{"epoch": 1\n' + json.dumps(train_record(1, 1)) + '\n')
-    with pytest.raises(ValueError, match=r'scalars.json, line 1 is not JSON'):
+    with pytest.raises(UserError, match=r'scalars.json, line 1 is not JSON'):
         read_training_history(broken.parents[2])
 
 
-def run_tool(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit_info:
-        runpy.run_path(str(TOOL), run_name='__main__')
-    return exit_info.value.code
+def curves(*arguments) -> int:
+    return run_command('curves', [*map(str, arguments)])
 
 
-def test_tool_writes_a_picture(work_dir, tmp_path, monkeypatch, capsys):
+def test_command_writes_a_picture(work_dir, tmp_path, capsys):
     out = tmp_path / 'pictures' / 'curves.png'
-    assert run_tool(monkeypatch, work_dir, '-o', out) == 0
+    assert curves(work_dir, '-o', out) == 0
     assert out.read_bytes().startswith(b'\x89PNG')
     assert 'run' in capsys.readouterr().out
 
 
-def test_tool_states_what_is_wrong(work_dir, tmp_path, monkeypatch, capsys):
-    assert run_tool(monkeypatch, tmp_path / 'missing', '-o', tmp_path / 'out.png') == 1
-    assert 'missing holds no' in capsys.readouterr().err
-    assert run_tool(monkeypatch, work_dir, work_dir, '-o', tmp_path / 'out.png') == 2
-    assert 'must differ' in capsys.readouterr().err
-    assert run_tool(monkeypatch, work_dir, '--names', 'a', 'b', '-o', tmp_path / 'out.png') == 2
-    assert '1 work dirs need as many names' in capsys.readouterr().err
-    assert not (tmp_path / 'out.png').exists()
+def test_command_states_what_is_wrong(work_dir, tmp_path, capsys):
+    out = tmp_path / 'out.png'
+    with pytest.raises(SystemExit, match=r'^error: .*missing holds no'):
+        curves(tmp_path / 'missing', '-o', out)
+    for arguments, message in (
+        ([work_dir], 'must differ'),
+        (['--names', 'a', 'b'], '1 work dirs need as many names'),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            curves(work_dir, *arguments, '-o', out)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r'^error: .*out\.xyz cannot be drawn'):
+        curves(work_dir, '-o', tmp_path / 'out.xyz')
+    assert not out.exists()
+
+
+@pytest.mark.parametrize('number', [1, 6, 21])
+def test_the_legend_stays_clear_of_the_panels(work_dir, number):
+    history = read_training_history(work_dir)
+    figure = draw_training_curves({f'run {i}': history for i in range(number)})
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.y1 < figure.texts[0].get_window_extent().y0
+    assert legend.y0 > max(ax.get_tightbbox().y1 for ax in figure.axes)

@@ -40,9 +40,14 @@ def assert_inside(figure):
             texts += [
                 tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
             ]
+    # Panels, their titles included, stay below the protocol.
+    head = min(text.get_window_extent().y0 for text in figure.texts)
+    assert max(ax.get_tightbbox().y1 for ax in figure.axes) < head
     for text in texts:
         box = text.get_window_extent()
-        assert min(box.x0, box.y0) >= 0 and box.x1 <= width and box.y1 <= height, text.get_text()
+        assert min(box.x0, box.y0) >= 0, text.get_text()
+        assert box.x1 <= width, text.get_text()
+        assert box.y1 <= height, text.get_text()
 
 
 def test_histogram_and_roc():
@@ -65,7 +70,8 @@ def test_histogram_and_roc():
         assert f'{100 * point.tpr:.1f}%' in shown(roc)
     assert f'EER {100 * result.eer:.1f}%' in shown(roc)
     curve = roc.lines[0]
-    assert (np.diff(curve.get_ydata()) >= 0).all() and curve.get_ydata()[-1] == 100
+    assert (np.diff(curve.get_ydata()) >= 0).all()
+    assert curve.get_ydata()[-1] == 100
     marked = [(mark.get_xdata()[0], mark.get_ydata()[0]) for mark in roc.lines[2:]]
     points = [(point.target_fpr, 100 * point.tpr) for point in result.operating_points]
     assert marked == [*points, (result.eer, 100 * (1 - result.eer))]
@@ -86,7 +92,7 @@ def test_camera_maps():
         figure.axes, ('Rank-1', 'mAP'), (result.cmc[..., 0], result.mAP), strict=True
     ):
         texts = shown(ax)
-        assert name in texts
+        assert ax.get_title(loc='left') == name
         cells = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
         assert [bool(cell.get_hatch()) for cell in cells] == [
             row == column for row in range(3) for column in range(3)

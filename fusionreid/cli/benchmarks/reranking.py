@@ -26,6 +26,12 @@ from fusionreid.evaluation.functional import (
     k_reciprocal_rerank,
     reranked_blocks,
 )
+from fusionreid.evaluation.functional.reranking import (
+    DEFAULT_K1,
+    DEFAULT_K2,
+    DEFAULT_LAMBDA_VALUE,
+    DEFAULT_RERANKING_MEMORY_LIMIT,
+)
 from fusionreid.utils.device import find_device
 
 from .instruments import PeakMemory
@@ -74,10 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--dim', type=int, default=768, help='feature width')
     parser.add_argument('--dtype', default='float32', choices=('float16', 'float32', 'float64'))
-    parser.add_argument('--k1', type=int, default=20)
-    parser.add_argument('--k2', type=int, default=6)
-    parser.add_argument('--lambda-value', type=float, default=0.3)
-    parser.add_argument('--memory-limit', type=int, default=4 << 30, help='bytes')
+    parser.add_argument('--k1', type=int, default=DEFAULT_K1)
+    parser.add_argument('--k2', type=int, default=DEFAULT_K2)
+    parser.add_argument('--lambda-value', type=float, default=DEFAULT_LAMBDA_VALUE)
+    parser.add_argument(
+        '--memory-limit', type=int, default=DEFAULT_RERANKING_MEMORY_LIMIT, help='bytes'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--progress', action='store_true', help='show how far it is on stderr')
     parser.add_argument(

@@ -1,3 +1,5 @@
+"""The steps of a pipeline, from an image file to what a model takes."""
+
 # Importing mmcv's transforms registers Resize, RandomFlip and the others under their own names.
 import mmcv.transforms  # noqa: F401
 

@@ -1,3 +1,5 @@
+"""Resizing images with the numbers that Pillow gives."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The end of a pipeline: an image tensor and its data sample."""
+
 from __future__ import annotations
 
 import cv2

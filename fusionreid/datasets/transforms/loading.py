@@ -1,13 +1,18 @@
+"""Decoding image files, as Pillow does it, and faster where the file is a plain JPEG."""
+
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision.io import decode_jpeg
+from torch import Tensor
 
 from fusionreid.errors import ImageDecodeError
 from fusionreid.registry import TRANSFORMS
@@ -40,9 +45,10 @@ def read_image(path: str) -> np.ndarray:
         with open(path, 'rb') as file:
             content = bytearray(file.read())
         # A copy of what Pillow decodes, without the work that it does around it.
-        if _is_plain_jpeg(content):
-            with contextlib.suppress(RuntimeError):
-                planes = decode_jpeg(torch.frombuffer(content, dtype=torch.uint8))
+        if (decode := jpeg_decoder()) is not None and _is_plain_jpeg(content):
+            # A warning is an error where Python is told so.
+            with contextlib.suppress(RuntimeError, Warning):
+                planes = decode(torch.frombuffer(content, dtype=torch.uint8))
                 return planes.permute(1, 2, 0).numpy()
         # Everything else, and what is wrong with a broken file, is for Pillow.
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
@@ -63,9 +69,25 @@ def read_image(path: str) -> np.ndarray:
         ) from error
 
 
+@functools.cache
+def jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
+    """Find torchvision's JPEG decoder, which is deprecated and missing in some of its builds.
+
+    Returns:
+        Function from the bytes of a file (N,) to an image (3, H, W), uint8 both; None where there
+        is none, so that Pillow decodes.
+    """
+    try:
+        from torchvision.io import decode_jpeg
+    except (ImportError, OSError, RuntimeError):  # no torchvision, or one of another PyTorch
+        return None
+    return decode_jpeg
+
+
 def _is_plain_jpeg(content: bytearray) -> bool:
-    """Whether a file is a JPEG of usual size with three channels and without EXIF or XMP, in which
-    an orientation may be noted.
+    """Whether a file is a JPEG of usual size with three channels and without EXIF and XMP.
+
+    An orientation may be noted in EXIF or XMP.
     """
     if content[:2] != b'\xff\xd8':
         return False
@@ -109,16 +131,21 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 @TRANSFORMS.register_module()
 class LoadReIDImage(BaseTransform):
-    """Decode ``results['img_path']`` with :func:`read_image`.
+    """Decode ``results['img_path']`` with :func:`read_image`, unless there is an ``img`` already.
 
     Adds ``img`` (uint8 of shape (H, W, 3), **RGB**), ``ori_shape`` and ``img_shape`` (H, W).
     """
 
-    def transform(self, results: dict) -> dict:
+    def __init__(self) -> None:
+        # Imported here, workers that are forked need not import torchvision each.
+        jpeg_decoder()
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decode the image.
 
         Args:
-            results (dict): With ``img_path``.
+            results (dict): With ``img_path``, or with ``img``: a decoded image of the kind that
+                this transform makes, which is taken as it is.
 
         Returns:
             dict: With ``img``, ``ori_shape`` and ``img_shape``.
@@ -126,7 +153,7 @@ class LoadReIDImage(BaseTransform):
         Raises:
             ImageDecodeError: If the file cannot be decoded completely; it names the file.
         """
-        image = read_image(results['img_path'])
-        results['img'] = image
-        results['ori_shape'] = results['img_shape'] = image.shape[:2]
+        if 'img' not in results:
+            results['img'] = read_image(results['img_path'])
+        results['ori_shape'] = results['img_shape'] = results['img'].shape[:2]
         return results

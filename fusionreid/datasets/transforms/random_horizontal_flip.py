@@ -1,3 +1,5 @@
+"""Mirroring images at random."""
+
 from __future__ import annotations
 
 import cv2

@@ -1,3 +1,5 @@
+"""Shifting images at random by a few pixels."""
+
 from __future__ import annotations
 
 import numpy as np

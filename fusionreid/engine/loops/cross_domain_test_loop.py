@@ -1,3 +1,5 @@
+"""The loop that scores one model on several data sets."""
+
 from __future__ import annotations
 
 import copy
@@ -18,10 +20,11 @@ from fusionreid.utils.tables import format_table
 
 @LOOPS.register_module()
 class CrossDomainTestLoop(TestLoop):
-    """Scores one model on several data sets in one run, and logs one table.
+    """Score one model on several data sets in one run, and log one table.
 
     Cameras of a data set that the model was not trained on mean nothing to its side information
-    embedding: it is told those of ``home`` only, the others get the mean camera embedding.
+    embedding: only those of ``trained_on`` are passed to it, all others get the mean camera
+    embedding.
 
     Args:
         runner: The runner.
@@ -30,7 +33,8 @@ class CrossDomainTestLoop(TestLoop):
         evaluator: Config of the evaluator, built anew for every data set. Features that it saves
             go to a folder per data set.
         datasets: Configs of data sets, without split and pipeline.
-        home: Config of the data set that the model was trained on.
+        trained_on: Config of the data set that the model was trained on; None if that is none of
+            ``datasets`` or not known.
         fp16: Whether to run the model in half precision.
 
     Raises:
@@ -43,13 +47,15 @@ class CrossDomainTestLoop(TestLoop):
         dataloader: Mapping[str, Any],
         evaluator: Mapping[str, Any],
         datasets: Sequence[Mapping[str, Any]],
-        home: Mapping[str, Any] | None = None,
+        trained_on: Mapping[str, Any] | None = None,
         fp16: bool = False,
     ) -> None:
         if not datasets:
             raise ConfigError('a cross-domain test needs at least one data set')
         self._evaluator_config = copy.deepcopy(dict(evaluator))
-        self._home = DATASETS.build(dict(home, pipeline=[], lazy_init=True)) if home else None
+        self._trained_on: ReIDDataset | None = None
+        if trained_on:
+            self._trained_on = DATASETS.build(dict(trained_on, pipeline=[], lazy_init=True))
         loaders = []
         for dataset in datasets:
             config = copy.deepcopy(dict(dataloader))
@@ -90,7 +96,7 @@ class CrossDomainTestLoop(TestLoop):
             for name, loader in self._loaders.items():
                 self.dataloader = loader
                 self.evaluator = self._build_evaluator(name, loader)
-                model.use_cameras = uses_cameras and self._is_home(loader.dataset)
+                model.use_cameras = uses_cameras and self._was_trained_on(loader.dataset)
                 scores = super().run()
                 metrics.update({f'{name}/{key}': value for key, value in scores.items()})
                 rows.append([name, *self._describe(loader, model)])
@@ -102,13 +108,13 @@ class CrossDomainTestLoop(TestLoop):
         print_log(f'Scores in percent\n{format_table(rows, rule=True)}', logger='current')
         return metrics
 
-    def _is_home(self, dataset: ReIDDataset) -> bool:
-        home = self._home
-        if type(dataset) is not type(home):
+    def _was_trained_on(self, dataset: ReIDDataset) -> bool:
+        known = self._trained_on
+        if known is None or type(dataset) is not type(known):
             return False
-        if home.METAINFO['dataset_name']:  # a published one, wherever it lies
+        if known.METAINFO['dataset_name']:  # a published one, wherever it lies
             return True
-        places = [(Path(each.data_root).resolve(), each.ann_file) for each in (home, dataset)]
+        places = [(Path(each.data_root).resolve(), each.ann_file) for each in (known, dataset)]
         return places[0] == places[1]
 
     @staticmethod

@@ -4,7 +4,7 @@ from .distances import distance_blocks
 from .query_expansion import average_query_expansion
 from .ranking import RankingResult, evaluate_distances, evaluate_ranking, rank_queries
 from .reranking import k_reciprocal_rerank, reranked_blocks
-from .search import SearchResult, top_k
+from .top_k import SearchResult, top_k
 from .verification import OperatingPoint, VerificationResult, evaluate_verification
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""How much a score depends on which queries happen to be in the test set."""
+"""Estimates how much scores depend on the queries that happen to be in the test set."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class ScoreSpread:
     """A score, and what it is over random choices of queries.
 
     Attributes:
-        score: of all valid queries.
-        mean: over the random choices.
-        deviation: standard deviation over the random choices.
-        low: lower end of the interval that holds the wanted share of them.
-        high: upper end.
+        score: Of all valid queries.
+        mean: Over the random choices.
+        deviation: Standard deviation over the random choices.
+        low: Lower end of the interval that holds the wanted share of them.
+        high: Upper end.
     """
 
     score: float
@@ -54,21 +54,29 @@ def bootstrap_scores(
     identities to draw people.
 
     Args:
-        result: a ranking.
-        ranks: the k of the ``rank{k}`` (CMC) wanted.
-        num_samples: number of random choices.
-        confidence: share of the choices between ``low`` and ``high``, in (0, 1).
+        result: A ranking.
+        ranks: The k of the ``rank{k}`` (CMC) wanted.
+        num_samples: Number of random choices.
+        confidence: Share of the choices between ``low`` and ``high``, in (0, 1).
         groups: (q,) integers, one for each query of the result, valid or not; queries with the
             same number are drawn together.
-        seed: the same seed gives the same numbers.
+        seed: The same seed gives the same numbers.
 
     Returns:
         ``mAP``, ``rank{k}`` for each of ``ranks``, and ``mINP``, as fractions in [0, 1].
 
     Raises:
-        TypeError: groups that are not integers.
-        ValueError: a rank, ``num_samples`` or ``confidence`` out of range, or groups of the wrong
+        TypeError: Groups that are not integers.
+        ValueError: A rank, ``num_samples`` or ``confidence`` out of range, or groups of the wrong
             length.
+
+    Example:
+        >>> from fusionreid.evaluation.functional import evaluate_ranking
+        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.8], [1.7]])
+        >>> result = evaluate_ranking(query, gallery, [1, 2], [1, 3, 2], remove_same_camera=False)
+        >>> spread = bootstrap_scores(result)['rank1']
+        >>> spread.score, spread.low, spread.high
+        (0.5, 0.0, 1.0)
     """
     _check(ranks, num_samples, confidence)
     valid, values = _valid_scores(result, ranks)
@@ -102,21 +110,29 @@ def subset_scores(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, ScoreSpread]:
-    """Scores of random subsets of the queries, each ranked in the whole gallery.
+    """Score random subsets of the queries, each ranked in the whole gallery.
 
     Args:
-        result: a ranking.
-        size: valid queries in a subset, drawn without replacement.
-        ranks: the k of the ``rank{k}`` (CMC) wanted.
-        num_subsets: number of subsets.
-        confidence: share of the subsets between ``low`` and ``high``, in (0, 1).
-        seed: the same seed gives the same numbers.
+        result: A ranking.
+        size: Valid queries in a subset, drawn without replacement.
+        ranks: The k of the ``rank{k}`` (CMC) wanted.
+        num_subsets: Number of subsets.
+        confidence: Share of the subsets between ``low`` and ``high``, in (0, 1).
+        seed: The same seed gives the same numbers.
 
     Returns:
-        As :func:`bootstrap_scores`.
+        ``mAP``, ``rank{k}`` for each of ``ranks``, and ``mINP``, as fractions in [0, 1].
 
     Raises:
         ValueError: ``size`` is not in 1..num_valid_queries, or another argument is out of range.
+
+    Example:
+        >>> from fusionreid.evaluation.functional import evaluate_ranking
+        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.8], [1.7]])
+        >>> result = evaluate_ranking(query, gallery, [1, 2], [1, 3, 2], remove_same_camera=False)
+        >>> spread = subset_scores(result, size=1)['mAP']
+        >>> spread.score, spread.low, spread.high
+        (0.75, 0.5, 1.0)
     """
     _check(ranks, num_subsets, confidence)
     _, values = _valid_scores(result, ranks)

@@ -1,4 +1,4 @@
-"""The ranking of each camera's gallery by the queries of each camera."""
+"""Ranks the gallery of each camera by the queries of each camera."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .memory import DEFAULT_MEMORY_LIMIT
 from .progress import Progress
 from .ranking import RankingResult, rank_queries
 from .validation import as_labels, check_max_rank, check_pair, feature_norms
@@ -18,15 +19,15 @@ class CameraPairResult:
     """Scores of a ranking for each pair of a query camera and a gallery camera.
 
     Attributes:
-        query_cameras: the A cameras that took a query, (A,) int64, ascending.
-        gallery_cameras: the B cameras that took a gallery image, (B,) int64, ascending.
-        cmc: fraction of a pair's valid queries whose first match is among the first k entries of
+        query_cameras: The A cameras that took a query, (A,) int64, ascending.
+        gallery_cameras: The B cameras that took a gallery image, (B,) int64, ascending.
+        cmc: Fraction of a pair's valid queries whose first match is among the first k entries of
             that camera, (A, B, max_rank) float64 in [0, 1]; NaN without a valid query.
-        mAP: mean average precision of a pair's valid queries, (A, B) float64; NaN likewise.
-        mINP: mean inverse negative penalty of a pair's valid queries, (A, B) float64; NaN likewise.
-        num_valid_queries: queries of a camera that have a match in the other one's gallery, (A, B)
+        mAP: Mean average precision of a pair's valid queries, (A, B) float64; NaN likewise.
+        mINP: Mean inverse negative penalty of a pair's valid queries, (A, B) float64; NaN likewise.
+        num_valid_queries: Queries of a camera that have a match in the other one's gallery, (A, B)
             int64.
-        num_gallery: gallery images of each gallery camera, (B,) int64.
+        num_gallery: Gallery images of each gallery camera, (B,) int64.
     """
 
     query_cameras: Tensor
@@ -49,7 +50,7 @@ def evaluate_camera_pairs(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> CameraPairResult:
     """Rank the images of one gallery camera at a time for the queries of one camera at a time.
@@ -63,25 +64,31 @@ def evaluate_camera_pairs(
     are higher than that of all cameras together.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
         query_ids: (q,) integers.
         gallery_ids: (g,) integers.
         query_cameras: (q,) integers.
         gallery_cameras: (g,) integers.
-        max_rank: length of the CMC curves.
-        remove_same_camera: remove entries of the query's identity and camera.
-        memory_limit: bytes that may be used on top of the features, a copy of one camera's part of
+        max_rank: Length of the CMC curves.
+        remove_same_camera: Remove entries of the query's identity and camera.
+        memory_limit: Bytes that may be used on top of the features, a copy of one camera's part of
             the gallery included.
-        progress: show a line on stderr.
+        progress: Show a line on stderr.
 
     Returns:
         The scores of every pair, on the CPU.
 
     Raises:
-        TypeError: features or labels of the wrong type.
-        ValueError: features that are empty, of different width or not finite, labels of the wrong
+        TypeError: Features or labels of the wrong type.
+        ValueError: Features that are empty, of different width or not finite, labels of the wrong
             length, no query with a match, or a memory limit that is too small.
+
+    Example:
+        >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[0.1], [0.2], [0.3], [0.4]])
+        >>> result = evaluate_camera_pairs(query, gallery, [7], [7, 7, 3, 7], [0], [0, 1, 2, 2])
+        >>> result.mAP.tolist()  # of camera 0 in cameras 0, 1 and 2
+        [[nan, 1.0, 0.5]]
     """
     feature_norms(query_features, 'query')
     feature_norms(gallery_features, 'gallery')

@@ -1,4 +1,4 @@
-"""Counting the entries of each row that lie before a threshold, without sorting their indices."""
+"""Counts the entries of each row that lie before thresholds, without sorting their indices."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from torch import Tensor
 
 
 def count_around(keys: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """For each row, count the entries below ``low`` and the entries up to and including ``high``.
+    """Count, in each row, the entries below ``low`` and those up to and including ``high``.
 
     Args:
         keys: (R, G), float32 or float64, without NaN.
-        low: thresholds of shape (R, W), same dtype.
-        high: thresholds of shape (R, W), same dtype.
+        low: Thresholds of shape (R, W), same dtype.
+        high: Thresholds of shape (R, W), same dtype.
 
     Returns:
-        Two int64 tensors of shape (R, W).
+        Both counts, (R, W) int64 each.
+
+    Example:
+        >>> keys = torch.tensor([[0.3, 0.1, 0.2, 0.2]])
+        >>> count_around(keys, torch.tensor([[0.2]]), torch.tensor([[0.2]]))
+        (tensor([[1]]), tensor([[3]]))
     """
     if keys.device.type == 'cpu':
         return count_by_sorting(keys, low, high)
@@ -23,10 +28,18 @@ def count_around(keys: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tenso
 
 
 def count_by_sorting(keys: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """:func:`count_around` by sorting the values of a copy; the faster way on a CPU.
+    """Count as :func:`count_around` by sorting the values of a copy; the faster way on a CPU.
 
     NumPy's sort of bare values is vectorized; ``torch.sort``, which carries an index with every
     value, takes some 15 times as long.
+
+    Args:
+        keys: (R, G), float32 or float64, without NaN.
+        low: Thresholds of shape (R, W), same dtype.
+        high: Thresholds of shape (R, W), same dtype.
+
+    Returns:
+        Entries below ``low`` and entries up to and including ``high``, (R, W) int64 each.
     """
     ordered = keys.clone(memory_format=torch.contiguous_format)
     ordered.numpy().sort(axis=1)
@@ -37,10 +50,19 @@ def count_by_sorting(keys: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, T
 
 
 def count_by_buckets(keys: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """:func:`count_around` by finding each key's place among its row's thresholds; for a GPU.
+    """Count as :func:`count_around` by finding each key's place among its row's thresholds.
 
-    There, a binary search among the few thresholds costs little more than reading the key, whereas
-    sorting all keys, or one pass for each threshold, reads them again and again.
+    This is the way for a GPU: a binary search among the few thresholds costs little more than
+    reading the key, whereas sorting all keys, or one pass for each threshold, reads them again and
+    again.
+
+    Args:
+        keys: (R, G), float32 or float64, without NaN.
+        low: Thresholds of shape (R, W), same dtype.
+        high: Thresholds of shape (R, W), same dtype.
+
+    Returns:
+        Entries below ``low`` and entries up to and including ``high``, (R, W) int64 each.
     """
     return _counts_until(keys, low, right=True), _counts_until(keys, high, right=False)
 
@@ -54,11 +76,3 @@ def _counts_until(keys: Tensor, thresholds: Tensor, right: bool) -> Tensor:
     held = bucket.new_zeros(len(keys), ordered.shape[1] + 1)
     held.scatter_add_(1, bucket, held.new_ones(()).expand_as(bucket))
     return torch.empty_like(order).scatter_(1, order, held[:, :-1].cumsum(1))
-
-
-def true_positions(mask: Tensor) -> Tensor:
-    """Flat positions of the True entries of a contiguous mask, int64, ascending."""
-    if mask.device.type == 'cpu':
-        # Some ten times faster than Tensor.nonzero on a sparse mask.
-        return torch.from_numpy(mask.numpy().reshape(-1).nonzero()[0])
-    return mask.flatten().nonzero().flatten()

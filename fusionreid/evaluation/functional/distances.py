@@ -1,4 +1,4 @@
-"""Distances between query and gallery features, block by block, with a known accuracy."""
+"""Computes distances between queries and gallery in blocks, and decides what counts as a tie."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .memory import plan_rows
+from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .validation import check_pair, feature_norms
 
 # Squared distances that agree to this fraction of their scale are a tie. It is far above the
@@ -28,7 +28,14 @@ TILE_BYTES = 8 << 20
 
 
 def sample_bytes(width: int) -> int:
-    """Bytes for measuring a block's accuracy with ``width`` near columns for each query."""
+    """Estimate the memory for measuring a block's accuracy.
+
+    Args:
+        width: Near columns of each query in the sample.
+
+    Returns:
+        Bytes.
+    """
     return (SAMPLE_COLUMNS + SAMPLE_ROWS * width) * SAMPLE_ROWS * 40
 
 
@@ -41,12 +48,12 @@ class FeatureKeys:
     for whatever is too close to call.
 
     Args:
-        query: features of shape (q, d).
-        gallery: features of shape (g, d), same device.
+        query: Features of shape (q, d).
+        gallery: Features of shape (g, d), same device.
 
     Raises:
-        TypeError: not floating point tensors.
-        ValueError: empty, of different width or device, or with a NaN or infinite value.
+        TypeError: Not floating point tensors.
+        ValueError: Empty, of different width or device, or with a NaN or infinite value.
     """
 
     def __init__(self, query: Tensor, gallery: Tensor) -> None:
@@ -73,7 +80,15 @@ class FeatureKeys:
         return min(self.tile_rows, len(self.gallery)) * 12 * self.query.shape[1]
 
     def block(self, rows: slice, out: Tensor) -> Tensor:
-        """Write ``q.g`` of the queries ``rows`` into ``out`` (R, g), for :meth:`finish`."""
+        """Compute the products ``q.g`` of some queries, for :meth:`finish`.
+
+        Args:
+            rows: The R queries.
+            out: Where the products are written, (R, g).
+
+        Returns:
+            ``out``.
+        """
         query = self.query[rows].to(self.dtype)
         if self.gallery.dtype == self.dtype:
             return torch.mm(query, self.gallery.T, out=out)
@@ -83,7 +98,14 @@ class FeatureKeys:
         return out
 
     def finish(self, products: Tensor) -> Tensor:
-        """Turn rows of a block of products into keys, in place."""
+        """Turn rows of a block of products into keys, in place.
+
+        Args:
+            products: (R, g), from :meth:`block`.
+
+        Returns:
+            The keys, in the memory of ``products``.
+        """
         return torch.sub(self.half, products, out=products)
 
     @cached_property
@@ -98,11 +120,18 @@ class FeatureKeys:
         return self.gallery[::stride].to(self.dtype).median(dim=0).values.double()
 
     def precise(self, rows: Tensor, columns: Tensor, keys: Tensor) -> Tensor:
-        """Squared distances in float64 of queries ``rows`` (S,) to entries ``columns`` (C,).
+        """Compute squared distances in float64.
 
         They are rounded to ``TIE_RESOLUTION``, relative to ``(|q| + distance)^2``, or to
         themselves where they are much smaller, so that equal distances are equal numbers.
-        ``keys``, the rows' keys in working precision, are not needed here.
+
+        Args:
+            rows: Query indices, (S,).
+            columns: Gallery indices, (C,).
+            keys: The rows' keys in working precision; not needed here, see :class:`MatrixKeys`.
+
+        Returns:
+            (S, C) float64.
         """
         query = self.query[rows].double() - self.center
         squares = torch.empty(len(rows), len(columns), dtype=torch.float64, device=query.device)
@@ -125,21 +154,31 @@ class FeatureKeys:
         return squares
 
     def sample(self, rows: slice) -> Tensor:
-        """A few queries spread over ``rows`` that stand for the accuracy of a block, (S,)."""
+        """Choose a few queries that stand for the accuracy of a block.
+
+        Args:
+            rows: The queries of the block.
+
+        Returns:
+            Query indices spread over ``rows``, (S,).
+        """
         step = max(1, (rows.stop - rows.start) // SAMPLE_ROWS)
         return torch.arange(rows.start, rows.stop, step, device=self.query.device)[:SAMPLE_ROWS]
 
     def relative_error(
         self, rows: slice, products: Tensor, sample: Tensor, columns: Tensor
     ) -> float:
-        """Rounding error to allow for in a block, relative to ``|q||g| + |g|^2 / 2``.
+        """Measure the rounding error to allow for in a block.
 
         Args:
-            rows: the queries of the block.
-            products: the block as :meth:`block` left it, (R, g).
-            sample: query indices from :meth:`sample`.
-            columns: gallery indices that should be in the sample, such as near ones; others are
+            rows: The queries of the block.
+            products: The block as :meth:`block` left it, (R, g).
+            sample: Query indices from :meth:`sample`.
+            columns: Gallery indices that should be in the sample, such as near ones; others are
                 added.
+
+        Returns:
+            The error relative to ``|q||g| + |g|^2 / 2``.
         """
         stride = max(1, len(self.gallery) // SAMPLE_COLUMNS)
         spread = torch.arange(0, len(self.gallery), stride, device=columns.device)
@@ -157,11 +196,19 @@ class FeatureKeys:
         return min(max(ERROR_MARGIN * found, floor), 1.0)
 
     def tolerance(self, rows: slice, keys: Tensor, relative_error: float) -> Tensor:
-        """Half width of the band around each key outside which the order is certain, like ``keys``.
+        """Compute the half width of the band around each key outside which the order is certain.
 
         Whoever is as near to the query as an entry with key ``k`` has a norm of at most ``|q|``
         plus the distance (triangle inequality); so one entry of huge norm does not widen the
         bands of all others.
+
+        Args:
+            rows: The R queries.
+            keys: Their keys to some entries, (R, W).
+            relative_error: From :meth:`relative_error`.
+
+        Returns:
+            (R, W) float64.
         """
         norms = self.query_norms[rows, None]
         reach = norms + (norms.square() + 2 * keys.double()).clamp_min(0).sqrt()
@@ -180,7 +227,11 @@ def _round(squares: Tensor, scale: Tensor) -> Tensor:
 
 
 class MatrixKeys:
-    """Ranking keys that are given: rows of a distance matrix. They are exact, ties included."""
+    """Ranking keys that are given: rows of a distance matrix. They are exact, ties included.
+
+    Args:
+        dtype: Their type.
+    """
 
     dtype: torch.dtype
 
@@ -188,11 +239,29 @@ class MatrixKeys:
         self.dtype = dtype
 
     def precise(self, rows: Tensor, columns: Tensor, keys: Tensor) -> Tensor:
-        """The given distances as float64, (S, C)."""
+        """Take the given distances as float64.
+
+        Args:
+            rows: Query indices, (S,).
+            columns: Gallery indices, (C,).
+            keys: The rows of the matrix, (S, g).
+
+        Returns:
+            (S, C) float64.
+        """
         return keys[:, columns].double()
 
     def tolerance(self, rows: slice, keys: Tensor, relative_error: float) -> Tensor:
-        """No tolerance: zeros like ``keys``."""
+        """Allow for no error.
+
+        Args:
+            rows: The R queries.
+            keys: Their keys to some entries, (R, W).
+            relative_error: Not used.
+
+        Returns:
+            Zeros like ``keys``.
+        """
         return torch.zeros_like(keys)
 
 
@@ -201,15 +270,15 @@ def distance_blocks(
     gallery_features: Tensor,
     *,
     metric: str = 'euclidean',
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
 ) -> Iterator[Tensor]:
     """Compute a distance matrix a block of query rows at a time.
 
     Args:
-        query_features: shape (q, d).
-        gallery_features: shape (g, d).
+        query_features: Shape (q, d).
+        gallery_features: Shape (g, d).
         metric: ``'euclidean'``, or ``'cosine'`` for ``1 - cos``.
-        memory_limit: bytes that may be used on top of the features, one block held by the caller
+        memory_limit: Bytes that may be used on top of the features, one block held by the caller
             included.
 
     Returns:
@@ -217,8 +286,13 @@ def distance_blocks(
         to q.
 
     Raises:
-        TypeError: not floating point tensors.
-        ValueError: unknown metric, bad features, or a memory limit that is too small.
+        TypeError: Not floating point tensors.
+        ValueError: Unknown metric, bad features, or a memory limit that is too small.
+
+    Example:
+        >>> query, gallery = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+        >>> list(distance_blocks(query, gallery))
+        [tensor([[5., 0.]])]
     """
     if metric not in ('euclidean', 'cosine'):
         raise ValueError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")

@@ -1,4 +1,7 @@
-"""Which gallery images show the person of a query, without a query x gallery mask."""
+"""Decides which gallery images are matches of a query and which the same-camera rule removes.
+
+Matches are looked up by identity, without a mask of queries x gallery.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ class SameIdentity(NamedTuple):
     """The gallery entries that show the identity of each of R queries, padded to W entries.
 
     Attributes:
-        columns: gallery indices, (R, W) int64; 0 in the padding.
+        columns: Gallery indices, (R, W) int64; 0 in the padding.
         exists: True where ``columns`` holds an entry, (R, W).
         match: True where the entry counts as a match; existing entries that do not match are
             junk, (R, W).
@@ -21,6 +24,25 @@ class SameIdentity(NamedTuple):
     columns: Tensor
     exists: Tensor
     match: Tensor
+
+
+def same_camera(query_cameras: Tensor, gallery_cameras: Tensor) -> Tensor:
+    """Tell where a gallery image was taken by the query's camera.
+
+    Args:
+        query_cameras: Integers, of a shape that broadcasts with ``gallery_cameras``; a negative
+            camera is unknown, and never the same camera.
+        gallery_cameras: Integers.
+
+    Returns:
+        Mask of the broadcast shape.
+
+    Example:
+        >>> same_camera(torch.tensor([[0], [-1]]), torch.tensor([0, 1, -1]))
+        tensor([[ True, False, False],
+                [False, False, False]])
+    """
+    return (query_cameras == gallery_cameras).logical_and_(query_cameras >= 0)
 
 
 class MatchTable:
@@ -55,7 +77,14 @@ class MatchTable:
         self.width = int(self._length.max()) if len(query_ids) else 0
 
     def lookup(self, rows: slice) -> SameIdentity:
-        """Entries of the identities of the queries in ``rows``; see :class:`SameIdentity`."""
+        """Look up the gallery entries of some queries' identities.
+
+        Args:
+            rows: The R queries.
+
+        Returns:
+            The entries, and which of them are matches.
+        """
         start, length = self._start[rows], self._length[rows]
         width = max(int(length.max()), 1)
         offset = torch.arange(width, device=start.device)
@@ -64,11 +93,18 @@ class MatchTable:
         columns = torch.where(exists, self._order[position], 0)
         match = exists
         if self.query_cameras is not None and self.gallery_cameras is not None:
-            camera = self.query_cameras[rows, None]
-            match = exists & ((self.gallery_cameras[columns] != camera) | (camera < 0))
+            cameras = self.query_cameras[rows, None]
+            match = exists & ~same_camera(cameras, self.gallery_cameras[columns])
         return SameIdentity(columns, exists, match)
 
     def entries(self, queries: Tensor) -> Tensor:
-        """Gallery indices of the identities of a few queries (S,), in one (P,) int64 tensor."""
+        """List the gallery entries of a few queries' identities.
+
+        Args:
+            queries: Query indices, (S,).
+
+        Returns:
+            Gallery indices of all of them, (P,) int64.
+        """
         spans = zip(self._start[queries].tolist(), self._length[queries].tolist(), strict=True)
         return torch.cat([self._order[start : start + length] for start, length in spans])

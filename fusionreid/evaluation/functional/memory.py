@@ -1,4 +1,4 @@
-"""How much work fits into a given amount of memory."""
+"""Decides how many rows are worked on at once within a memory limit, and the default limit."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def plan_rows(
     """Choose how many query rows are worked on at once, before any work starts.
 
     Args:
-        memory_limit: bytes that may be used on top of the inputs.
-        fixed: bytes needed whatever the number of rows.
-        per_block_row: bytes for each row of a block.
-        per_group_row: further bytes, at worst, for each row of a group.
-        what: the task in words, for the error.
-        workers: groups that are worked on at the same time, if memory allows.
-        device: where they are worked on.
+        memory_limit: Bytes that may be used on top of the inputs.
+        fixed: Bytes needed whatever the number of rows.
+        per_block_row: Bytes for each row of a block.
+        per_group_row: Further bytes, at worst, for each row of a group.
+        what: The task in words, for the error.
+        workers: Groups that are worked on at the same time, if memory allows.
+        device: Where they are worked on.
 
     Returns:
         The plan; each worker has ``spare`` bytes for temporaries that are cut to size.
 
     Raises:
-        TypeError: the limit is no whole number.
-        ValueError: not even one row fits.
+        TypeError: The limit is no whole number.
+        ValueError: Not even one row fits.
     """
     if not isinstance(memory_limit, int):
         raise TypeError(f'memory_limit must be a whole number of bytes, got {memory_limit!r}')

@@ -1,7 +1,7 @@
-"""The nearest neighbors of every point of a set within the set: exact, in bounded memory.
+"""Finds the nearest neighbors of every point of a set within the set, for re-ranking.
 
 Distances are symmetric, so a tile of them serves the points of its rows and of its columns, and
-the matrix product costs half of that of a search.
+the matrix product costs half of that of a search. The result is exact, in bounded memory.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .counting import true_positions
 from .distances import ERROR_MARGIN, TIE_RESOLUTION, TILE_BYTES, FeatureKeys
 from .progress import Progress
-from .search import top_k
+from .top_k import top_k
+from .true_positions import true_positions
 from .workers import start_workers, worker_count
 
 # Candidates kept beyond the k wanted, so that rounding seldom leaves it open who is among the k.
@@ -32,8 +32,8 @@ class Neighbors:
     Attributes:
         indices: (N, k) int64, nearest first. A point is its own first neighbor; others at the same
             distance stand in the order of their indices.
-        squares: their squared Euclidean distances, (N, k), in the precision of the set.
-        farthest: squared distance to the point that is farthest away, (N,), above 0.
+        squares: Their squared Euclidean distances, (N, k), in the precision of the set.
+        farthest: Squared distance to the point that is farthest away, (N,), above 0.
     """
 
     indices: Tensor
@@ -48,7 +48,7 @@ class PointSet:
         features: (N, d), float32 or float64.
 
     Raises:
-        ValueError: features that are not finite or too large to be squared.
+        ValueError: Features that are not finite or too large to be squared.
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -66,11 +66,26 @@ class PointSet:
         return len(self.features)
 
     def tile(self, rows: slice) -> Tensor:
-        """The points ``rows`` relative to the middle, (R, d)."""
+        """Take some points relative to the middle.
+
+        Args:
+            rows: The R points.
+
+        Returns:
+            (R, d).
+        """
         return self.features[rows] - self.center
 
     def pair_squares(self, first: Tensor, second: Tensor) -> Tensor:
-        """Squared distances of pairs of points, given by two tensors of indices (P,)."""
+        """Compute the squared distances of pairs of points.
+
+        Args:
+            first: Index of one point of each pair, (P,).
+            second: Index of the other, (P,).
+
+        Returns:
+            (P,), in the precision of the set.
+        """
         out = self.features.new_empty(len(first))
         step = max(1, TILE_BYTES // (3 * self.features.element_size() * self.features.shape[1]))
         for start in range(0, len(first), step):
@@ -82,12 +97,31 @@ class PointSet:
 
 
 def neighbor_bytes(num_points: int, k: int, size: int) -> int:
-    """Bytes of the tables that :func:`nearest_neighbors` keeps and gives."""
+    """Estimate the memory of the tables that :func:`nearest_neighbors` keeps and returns.
+
+    Args:
+        num_points: Points of the set.
+        k: Neighbors wanted.
+        size: Bytes of a number.
+
+    Returns:
+        Bytes.
+    """
     return num_points * ((k + SPARE_CANDIDATES) * (size + 8) + k * (size + 8) + 64)
 
 
 def tile_bytes(tile: int, k: int, width: int, size: int) -> int:
-    """Bytes for working on tiles of ``tile`` x ``tile`` distances."""
+    """Estimate the memory for working on tiles of distances.
+
+    Args:
+        tile: Points on each side of a tile.
+        k: Neighbors wanted.
+        width: Width of the features.
+        size: Bytes of a number.
+
+    Returns:
+        Bytes.
+    """
     # Products and scores, the mask, and the table into which what passes is sorted.
     square = tile * tile * (2 * size + 2)
     return square + tile * (k + SPARE_CANDIDATES) * 30 * (size + 8) + 3 * tile * width * size
@@ -100,17 +134,17 @@ def nearest_neighbors(
     """Find the k nearest points of every point, itself included.
 
     Args:
-        points: the set.
-        k: neighbors wanted, 1..N.
-        tile: points on each side of a tile of distances.
-        memory_limit: bytes for searching again where float32 leaves the neighbors open.
-        progress: show a line on stderr.
+        points: The set.
+        k: Neighbors wanted, 1..N.
+        tile: Points on each side of a tile of distances.
+        memory_limit: Bytes for searching again where float32 leaves the neighbors open.
+        progress: Show a line on stderr.
 
     Returns:
         Indices and squared distances; they do not depend on ``tile``.
 
     Raises:
-        ValueError: a memory limit that is too small.
+        ValueError: A memory limit that is too small.
     """
     count = min(k + SPARE_CANDIDATES, len(points))
     with torch.autocast(points.features.device.type, enabled=False):
@@ -138,7 +172,7 @@ class _Candidates:
     Attributes:
         keys: (N, count) in working precision, ascending; the point's own is -inf.
         indices: (N, count) int64.
-        farthest: the largest key, (N,).
+        farthest: The largest key, (N,).
     """
 
     def __init__(self, points: PointSet, count: int) -> None:
@@ -178,10 +212,10 @@ class _Candidates:
         """Take in keys of the points from ``first`` on.
 
         Args:
-            owners: the points whose candidates they may become.
-            first: index of the first of the points offered.
-            scores: keys, (owners, offered) for ``dim`` 1, transposed for ``dim`` 0.
-            dim: along which the offered points lie.
+            owners: The points whose candidates they may become.
+            first: Index of the first of the points offered.
+            scores: Keys, (owners, offered) for ``dim`` 1, transposed for ``dim`` 0.
+            dim: Along which the offered points lie.
         """
         farthest = self.farthest[owners]
         torch.maximum(farthest, scores.amax(dim), out=farthest)

@@ -1,4 +1,4 @@
-"""How far a long computation has come, and how long it will still take."""
+"""Shows how far a long computation has come, and how long it will still take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import time
 
 
 class Progress:
-    """One line on stderr that counts finished rows; silent when not wanted."""
+    """One line on stderr that counts finished rows.
+
+    Args:
+        label: What is done.
+        total: Rows in all.
+        enabled: Whether anything is shown.
+    """
 
     def __init__(self, label: str, total: int, enabled: bool) -> None:
         self.label, self.total, self.enabled = label, total, enabled
@@ -15,7 +21,11 @@ class Progress:
         self.last = 0.0
 
     def update(self, done: int) -> None:
-        """Show that ``done`` rows are finished; at most five times a second."""
+        """Show how many rows are finished, at most five times a second.
+
+        Args:
+            done: Rows that are finished.
+        """
         now = time.monotonic()
         if not self.enabled or (done < self.total and now - self.last < 0.2):
             return

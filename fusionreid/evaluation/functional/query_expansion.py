@@ -1,4 +1,4 @@
-"""Query expansion: search again with the query and its nearest gallery features together."""
+"""Expands queries by their nearest gallery features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .distances import FeatureKeys
-from .search import top_k
+from .memory import DEFAULT_MEMORY_LIMIT
+from .top_k import top_k
 
 # Features of neighbors that are gathered together.
 GROUP_BYTES = 16 << 20
@@ -20,7 +21,7 @@ def average_query_expansion(
     *,
     k: int = 5,
     alpha: float = 0.0,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> Tensor:
     """Replace each query by a weighted mean of itself and its k nearest gallery features.
@@ -31,23 +32,23 @@ def average_query_expansion(
     neighbors more: alpha-QE (Radenovic et al., TPAMI 2018, who use 3).
 
     The k nearest are taken from the whole gallery, the query's own identity and camera included:
-    who uses labels here cheats.
+    leaving them out would leak ground truth into the features.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
-        k: gallery features added to each query, 1..g.
-        alpha: exponent of the cosine similarity, from 0 on.
-        memory_limit: bytes that may be used on top of the features and the result; checked before
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        k: Gallery features added to each query, 1..g.
+        alpha: Exponent of the cosine similarity, from 0 on.
+        memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: show a line on stderr.
+        progress: Show a line on stderr.
 
     Returns:
         Expanded queries of norm 1, (q, d) float32 (float64 for float64 features), on the device of
         the features. Rank L2-normalized gallery features with them.
 
     Raises:
-        TypeError: not floating point tensors.
+        TypeError: Not floating point tensors.
         ValueError: ``k`` or ``alpha`` out of range, bad features, or a memory limit that is too
             small.
 

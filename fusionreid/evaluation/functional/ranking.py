@@ -1,4 +1,4 @@
-"""Ranking under the Market-1501 protocol, exact and in bounded memory.
+"""Scores rankings by mAP, CMC and mINP under the Market-1501 protocol, exact, in bounded memory.
 
 Only the positions of a query's true matches enter mAP, CMC and mINP, and a position is a count:
 how many entries of other identities lie before the match. So no row is ever sorted together with
@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .counting import count_around, true_positions
+from .counting import count_around
 from .distances import FeatureKeys, MatrixKeys, sample_bytes
 from .matches import MatchTable, SameIdentity
-from .memory import plan_rows
+from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
+from .true_positions import true_positions
 from .validation import as_labels, check_max_rank
 from .workers import start_workers, worker_count
 
@@ -36,14 +37,14 @@ class RankingResult:
     """Scores of a ranking.
 
     Attributes:
-        cmc: fraction of valid queries whose first match is among the first k entries, for k =
+        cmc: Fraction of valid queries whose first match is among the first k entries, for k =
             1..max_rank; (max_rank,) float64 in [0, 1].
-        mAP: mean average precision over the valid queries, in [0, 1].
-        mINP: mean inverse negative penalty over the valid queries, in [0, 1].
+        mAP: Mean average precision over the valid queries, in [0, 1].
+        mINP: Mean inverse negative penalty over the valid queries, in [0, 1].
         average_precision: (q,) float64; NaN for a query without a match.
         inverse_negative_penalty: (q,) float64; NaN for a query without a match.
         first_match_rank: (q,) int64, 1-based; 0 for a query without a match.
-        num_valid_queries: number of queries with at least one match.
+        num_valid_queries: Number of queries with at least one match.
     """
 
     cmc: Tensor
@@ -62,10 +63,19 @@ class RankingResult:
         first_match_rank: Tensor,
         max_rank: int,
     ) -> RankingResult:
-        """Average what was measured for each query; see the attributes for the arguments.
+        """Average what was measured for each query.
+
+        Args:
+            average_precision: (q,) float64; NaN for a query without a match.
+            inverse_negative_penalty: (q,) float64; NaN likewise.
+            first_match_rank: (q,) int64, 1-based; 0 for a query without a match.
+            max_rank: Length of the CMC curve.
+
+        Returns:
+            The scores.
 
         Raises:
-            ValueError: no query has a match.
+            ValueError: No query has a match.
         """
         valid = first_match_rank > 0
         count = int(valid.sum())
@@ -99,7 +109,7 @@ def evaluate_ranking(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> RankingResult:
     """Rank the gallery for every query by Euclidean distance, and score the ranking.
@@ -110,23 +120,23 @@ def evaluate_ranking(
     Entries at the same distance stand in gallery order. Queries without a match count nowhere.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
         query_ids: (q,) integers.
         gallery_ids: (g,) integers; identities that no query shows are distractors and stay.
         query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
         gallery_cameras: (g,) integers.
-        max_rank: length of the CMC curve.
-        remove_same_camera: remove entries of the query's identity and camera.
-        memory_limit: bytes that may be used on top of the features; checked before work starts.
-        progress: show a line on stderr.
+        max_rank: Length of the CMC curve.
+        remove_same_camera: Remove entries of the query's identity and camera.
+        memory_limit: Bytes that may be used on top of the features; checked before work starts.
+        progress: Show a line on stderr.
 
     Returns:
         The scores, averaged and for each query, on the device of the features.
 
     Raises:
-        TypeError: features or labels of the wrong type.
-        ValueError: features that are empty, of different width or not finite, labels of the wrong
+        TypeError: Features or labels of the wrong type.
+        ValueError: Features that are empty, of different width or not finite, labels of the wrong
             length, no query with a match, or a memory limit that is too small.
 
     Example:
@@ -162,20 +172,39 @@ def rank_queries(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Measure what :func:`evaluate_ranking` averages, for some share of the queries.
 
-    Args: those of :func:`evaluate_ranking`.
+    Args:
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        query_ids: (q,) integers.
+        gallery_ids: (g,) integers; identities that no query shows are distractors and stay.
+        query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
+        gallery_cameras: (g,) integers.
+        max_rank: First matches beyond this rank need not be exact.
+        remove_same_camera: Remove entries of the query's identity and camera.
+        memory_limit: Bytes that may be used on top of the features; checked before work starts.
+        progress: Show a line on stderr.
 
     Returns:
         ``average_precision``, ``inverse_negative_penalty`` and ``first_match_rank``, as in
         :class:`RankingResult`.
 
     Raises:
-        TypeError, ValueError: as :func:`evaluate_ranking`, but queries without a match are no
-            error.
+        TypeError: Features or labels of the wrong type.
+        ValueError: Features that are empty, of different width or not finite, labels of the wrong
+            length, or a memory limit that is too small. A query without a match is no error.
+
+    Example:
+        >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.2], [2.5]])
+        >>> average_precision, _, first_match_rank = rank_queries(
+        ...     query, gallery, [1, 2], [3, 1, 1], remove_same_camera=False
+        ... )
+        >>> average_precision.round(decimals=3).tolist(), first_match_rank.tolist()
+        ([0.583, nan], [2, 0])
     """
     source = FeatureKeys(query_features, gallery_features)
     num_query, num_gallery, width = len(source.query), len(source.gallery), source.query.shape[1]
@@ -233,44 +262,50 @@ def evaluate_distances(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> RankingResult:
     """Score given distances as :func:`evaluate_ranking` does; smaller is nearer.
 
     Args:
-        distances: a tensor or array-like (a NumPy memory map, say) of shape (q, g), or an
+        distances: A tensor or array-like (a NumPy memory map, say) of shape (q, g), or an
             iterator of row blocks (r, g) in the order of the queries. They are taken as they are;
             infinite ones may occur.
         query_ids: (q,) integers.
         gallery_ids: (g,) integers.
         query_cameras: (q,) integers.
         gallery_cameras: (g,) integers.
-        max_rank: length of the CMC curve.
-        remove_same_camera: remove entries of the query's identity and camera.
-        memory_limit: bytes that may be used on top of the distances (or of one block of the
+        max_rank: Length of the CMC curve.
+        remove_same_camera: Remove entries of the query's identity and camera.
+        memory_limit: Bytes that may be used on top of the distances (or of one block of the
             iterator).
-        progress: show a line on stderr.
+        progress: Show a line on stderr.
 
     Returns:
         The scores; on the CPU for arrays, else on the device of the distances.
 
     Raises:
-        TypeError: distances or labels of the wrong type.
-        ValueError: shapes that do not fit the labels, a NaN, no query with a match, or a memory
+        TypeError: Distances or labels of the wrong type.
+        ValueError: Shapes that do not fit the labels, a NaN, no query with a match, or a memory
             limit that is too small.
+
+    Example:
+        >>> distances = torch.tensor([[0.1, 0.3, 0.2]])
+        >>> result = evaluate_distances(distances, [7], [3, 3, 7], remove_same_camera=False)
+        >>> result.mAP, result.cmc[:2].tolist()
+        (0.5, [0.0, 1.0])
     """
     num_query, num_gallery = len(query_ids), len(gallery_ids)
     if num_query == 0 or num_gallery == 0:
         raise ValueError(f'{num_query} queries and {num_gallery} gallery entries: nothing to rank')
     check_max_rank(max_rank)
-    is_matrix = hasattr(distances, 'shape')
-    if is_matrix and tuple(distances.shape) != (num_query, num_gallery):
+    shape = getattr(distances, 'shape', None)
+    if shape is not None and tuple(shape) != (num_query, num_gallery):
         raise ValueError(
-            f'distances have shape {tuple(distances.shape)}, expected ({num_query}, {num_gallery}) '
+            f'distances have shape {tuple(shape)}, expected ({num_query}, {num_gallery}) '
             'from the numbers of query_ids and gallery_ids'
         )
-    blocks = _checked_blocks([distances] if is_matrix else distances, num_query, num_gallery)
+    blocks = _checked_blocks(distances if shape is None else [distances], num_query, num_gallery)
     head = next(blocks)
     sample = _own_copy(head[:1])
     # From here on nothing but the loop holds a block while the next one is made.

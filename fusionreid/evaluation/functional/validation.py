@@ -1,4 +1,4 @@
-"""Checks of what enters the scoring functions, each with one readable error."""
+"""Checks the features and labels that enter the scoring functions; each fault has one error."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def feature_norms(features: Tensor, owner: str) -> Tensor:
     """Euclidean norm of every feature, in float64, after checking the features.
 
     Args:
-        features: shape (n, d), float16, bfloat16, float32 or float64.
-        owner: what the features belong to (``'query'``, ``'gallery'``), named in errors.
+        features: Shape (n, d), float16, bfloat16, float32 or float64.
+        owner: What the features belong to (``'query'``, ``'gallery'``), named in errors.
 
     Returns:
         Norms of shape (n,), float64.
 
     Raises:
         TypeError: ``features`` is not a floating point tensor.
-        ValueError: wrong number of dimensions, no feature at all, or a NaN or infinite value.
+        ValueError: Wrong number of dimensions, no feature at all, or a NaN or infinite value.
     """
     if not isinstance(features, Tensor) or features.dtype not in FLOAT_DTYPES:
         kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
@@ -54,8 +54,12 @@ def feature_norms(features: Tensor, owner: str) -> Tensor:
 def check_pair(query_features: Tensor, gallery_features: Tensor) -> None:
     """Check that query and gallery features can be compared.
 
+    Args:
+        query_features: (q, d).
+        gallery_features: (g, d).
+
     Raises:
-        ValueError: widths or devices differ.
+        ValueError: Widths or devices differ.
     """
     if query_features.shape[1] != gallery_features.shape[1]:
         raise ValueError(
@@ -72,8 +76,11 @@ def check_pair(query_features: Tensor, gallery_features: Tensor) -> None:
 def check_max_rank(max_rank: int) -> None:
     """Check the length of a CMC curve.
 
+    Args:
+        max_rank: The length.
+
     Raises:
-        ValueError: it is no whole number from 1 on.
+        ValueError: It is no whole number from 1 on.
     """
     if not isinstance(max_rank, int) or max_rank < 1:
         raise ValueError(f'max_rank must be a whole number from 1 on, got {max_rank!r}')
@@ -85,17 +92,17 @@ def as_labels(
     """Turn identity or camera numbers into an int64 tensor of the expected length.
 
     Args:
-        labels: integers; a tensor, a sequence or a NumPy array.
-        count: expected length.
-        name: argument name for errors.
-        device: where the result lives.
+        labels: Integers; a tensor, a sequence or a NumPy array.
+        count: Expected length.
+        name: Argument name for errors.
+        device: Where the result lives.
 
     Returns:
         Tensor of shape (count,), int64.
 
     Raises:
-        TypeError: the labels are not integers.
-        ValueError: wrong length or number of dimensions.
+        TypeError: The labels are not integers.
+        ValueError: Wrong length or number of dimensions.
     """
     if labels is None:
         hint = (

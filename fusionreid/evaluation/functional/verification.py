@@ -1,4 +1,4 @@
-"""Same person or not: how well the distance of two photos answers that for single pairs.
+"""Scores single pairs: how well the distance of two photos tells whether they show one person.
 
 Every pair of a query and a gallery image shows either the *same* person or *different* ones. At a
 threshold, the true positive rate (TPR) is the fraction of same pairs nearer than it, the false
@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from .distances import FeatureKeys
-from .memory import plan_rows
+from .matches import same_camera
+from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
 from .validation import NORM_ROWS, as_labels
 from .workers import start_workers, worker_count
@@ -47,11 +48,11 @@ class OperatingPoint:
     """What calling pairs nearer than a threshold the same person leads to.
 
     Attributes:
-        target_fpr: false positive rate that must not be exceeded.
-        threshold: largest distance that keeps to it, that of the first different pair that may
+        target_fpr: False positive rate that must not be exceeded.
+        threshold: Largest distance that keeps to it, that of the first different pair that may
             not be accepted any more; infinite where all may. Pairs *nearer* than it are accepted.
-        fpr: fraction of different pairs that are accepted, at most ``target_fpr``.
-        tpr: fraction of same pairs that are accepted.
+        fpr: Fraction of different pairs that are accepted, at most ``target_fpr``.
+        tpr: Fraction of same pairs that are accepted.
     """
 
     target_fpr: float
@@ -65,20 +66,20 @@ class VerificationResult:
     """How well a distance tells pairs of the same person from pairs of different ones.
 
     Attributes:
-        operating_points: one for each wanted false positive rate, in the order asked for.
-        eer: equal error rate: where the fraction of different pairs that are accepted equals that
+        operating_points: One for each wanted false positive rate, in the order asked for.
+        eer: Equal error rate: where the fraction of different pairs that are accepted equals that
             of same pairs that are refused, on the ROC's straight line between the distances
             around it; in [0, 1].
-        eer_threshold: distance at which it is reached.
-        auc: area under the ROC curve: how often a same pair is nearer than a different one, ties
+        eer_threshold: Distance at which it is reached.
+        auc: Area under the ROC curve: how often a same pair is nearer than a different one, ties
             counted half; in [0, 1].
         auc_error: ``auc`` is this exact.
-        num_same: number of same pairs.
-        num_different: number of different pairs.
-        edges: distances between which ``same_counts`` and ``different_counts`` count, (B + 1,)
+        num_same: Number of same pairs.
+        num_different: Number of different pairs.
+        edges: Distances between which ``same_counts`` and ``different_counts`` count, (B + 1,)
             float64, ascending; equally far apart when squared.
-        same_counts: same pairs between two edges, (B,) int64.
-        different_counts: different pairs between two edges, (B,) int64.
+        same_counts: Same pairs between two edges, (B,) int64.
+        different_counts: Different pairs between two edges, (B,) int64.
     """
 
     operating_points: tuple[OperatingPoint, ...]
@@ -110,11 +111,14 @@ class VerificationResult:
         """Count the pairs in few bins of equal width, for a picture or a table.
 
         Args:
-            num_bins: number of bins from distance 0 to the largest one.
+            num_bins: Number of bins from distance 0 to the largest one.
 
         Returns:
             Edges (num_bins + 1,) float64, same pairs (num_bins,) and different pairs (num_bins,)
             int64.
+
+        Raises:
+            ValueError: ``num_bins`` is below 1.
         """
         if num_bins < 1:
             raise ValueError(f'num_bins must be at least 1, got {num_bins}')
@@ -138,7 +142,7 @@ def evaluate_verification(
     *,
     fprs: Sequence[float] = (1e-2, 1e-3, 1e-4),
     remove_same_camera: bool = True,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> VerificationResult:
     """Measure how well the Euclidean distance tells whether two photos show the same person.
@@ -153,23 +157,23 @@ def evaluate_verification(
     work is cut up. A false positive rate below ``1 / num_different`` accepts no different pair.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
         query_ids: (q,) integers.
         gallery_ids: (g,) integers.
         query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
         gallery_cameras: (g,) integers.
-        fprs: false positive rates, each in [0, 1], for which an operating point is wanted.
-        remove_same_camera: leave out pairs of the same identity and camera.
-        memory_limit: bytes that may be used on top of the features; checked before work starts.
-        progress: show two lines on stderr, one a pass.
+        fprs: False positive rates, each in [0, 1], for which an operating point is wanted.
+        remove_same_camera: Leave out pairs of the same identity and camera.
+        memory_limit: Bytes that may be used on top of the features; checked before work starts.
+        progress: Show two lines on stderr, one a pass.
 
     Returns:
         The rates, thresholds and counts, on the CPU.
 
     Raises:
-        TypeError: features or labels of the wrong type.
-        ValueError: features that are empty, of different width or not finite, labels of the wrong
+        TypeError: Features or labels of the wrong type.
+        ValueError: Features that are empty, of different width or not finite, labels of the wrong
             length, a rate outside [0, 1], no pair of the same person or none of different people,
             or a memory limit that is too small.
 
@@ -268,8 +272,15 @@ def _largest_count(fpr: float, total: int) -> int:
 
 
 def _crossing(up_to: Tensor, num_same: int, num_different: int) -> int:
-    """First place up to which as large a share of different pairs is accepted as of same pairs
-    refused.
+    """Find where as large a share of different pairs is accepted as of same pairs is refused.
+
+    Args:
+        up_to: Different and same pairs up to each place, (2, P).
+        num_same: Number of same pairs.
+        num_different: Number of different pairs.
+
+    Returns:
+        The first such place.
     """
     accepted = up_to[DIFFERENT].double() / num_different
     refused = (num_same - up_to[SAME]).double() / num_same
@@ -299,7 +310,7 @@ class _Labels(NamedTuple):
         """Numbers of same and of different pairs.
 
         Raises:
-            ValueError: one of them is 0.
+            ValueError: One of them is 0.
         """
         of_one_identity = _count_equal(self.query_ids[:, None], self.gallery_ids[:, None])
         same = of_one_identity
@@ -326,8 +337,7 @@ class _Labels(NamedTuple):
         one_identity = self.query_ids[rows, None] == self.gallery_ids[columns]
         if self.query_cameras is None or self.gallery_cameras is None:
             return one_identity, None
-        cameras = self.query_cameras[rows, None]
-        left_out = (cameras == self.gallery_cameras[columns]).logical_and_(cameras >= 0)
+        left_out = same_camera(self.query_cameras[rows, None], self.gallery_cameras[columns])
         return one_identity, left_out.logical_and_(one_identity)
 
 
@@ -345,13 +355,13 @@ class _Pairs:
     """All pairs of queries and gallery, tile by tile, with their squared distances on the grid.
 
     Args:
-        source: the checked features.
-        labels: who they show.
-        memory_limit: bytes that may be used on top of the features.
-        num_thresholds: bins of which single levels will be counted at most.
+        source: The checked features.
+        labels: Who they show.
+        memory_limit: Bytes that may be used on top of the features.
+        num_thresholds: Bins of which single levels will be counted at most.
 
     Raises:
-        ValueError: the memory limit is too small.
+        ValueError: The memory limit is too small.
     """
 
     def __init__(

@@ -1,4 +1,7 @@
-"""Threads that each do a whole piece of work, instead of all of them sharing every small step."""
+"""Decides how many threads work, and gives each of them whole pieces of work.
+
+That is faster than to share every small step among all threads.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,14 @@ MAX_WORKERS = 8
 
 
 def worker_count(device: torch.device) -> int:
-    """Threads worth using for work on a device: one, unless it is the CPU."""
+    """Tell how many threads are worth using.
+
+    Args:
+        device: Where the work is done.
+
+    Returns:
+        The number of threads; 1 unless the device is the CPU.
+    """
     return min(torch.get_num_threads(), MAX_WORKERS) if device.type == 'cpu' else 1
 
 
@@ -27,7 +37,7 @@ def start_workers(count: int) -> Iterator[Callable[[Callable[[Any], None], Itera
     core; pieces of work that run side by side do not wait for each other.
 
     Args:
-        count: number of threads; with one, everything runs in the caller's.
+        count: Number of threads; with one, everything runs in the caller's.
 
     Yields:
         ``run(function, items)``, which calls the function for each item and returns when all are

@@ -22,7 +22,7 @@ class FeatureCollector:
     """Checks and keeps the features that one process computes, and gathers those of all.
 
     Args:
-        on_device: leave features on the model's device; otherwise they go to the host's memory,
+        on_device: Leave features on the model's device; otherwise they go to the host's memory,
             page-locked where they come from a GPU.
     """
 
@@ -39,16 +39,16 @@ class FeatureCollector:
         self._feature_protocol: str | None = None
         self._problem: str | None = None
 
-    def add(self, samples: Sequence[dict]) -> None:
+    def add(self, samples: Sequence[dict[str, Any]]) -> None:
         """Keep the features of one batch as float32.
 
         Args:
-            samples: for each image a dict with ``img_path``, ``person_id``, ``camera_id``,
+            samples: For each image a dict with ``img_path``, ``person_id``, ``camera_id``,
                 ``role``, ``sample_idx``, ``features`` (``dict[str, Tensor]`` of shape (D,) each)
                 and, if the model tells, ``feature_protocol`` (str).
 
         Raises:
-            ValueError: a sample lacks a field, has other features than the first one, or a NaN or
+            ValueError: A sample lacks a field, has other features than the first one, or a NaN or
                 infinite value. In several processes it is raised by :meth:`gather`, in all of
                 them.
         """
@@ -62,12 +62,12 @@ class FeatureCollector:
                 raise
             self._problem = str(error)
 
-    def _keep(self, samples: Sequence[dict]) -> None:
+    def _keep(self, samples: Sequence[dict[str, Any]]) -> None:
         for sample in samples:
             self._check(sample)
         blocks = [
             torch.stack([sample['features'][name].detach() for sample in samples]).float()
-            for name in self._widths
+            for name in samples[0]['features']
         ]
         features = torch.cat(blocks, dim=1)
         bad = (~features.isfinite().all(1)).nonzero().flatten().tolist()
@@ -92,7 +92,7 @@ class FeatureCollector:
         self._labels.append(torch.tensor(labels))
         self._paths += [sample['img_path'] for sample in samples]
 
-    def _check(self, sample: dict) -> None:
+    def _check(self, sample: dict[str, Any]) -> None:
         path = sample.get('img_path', '<no img_path>')
         missing = [key for key in (*REQUIRED, 'features') if sample.get(key) is None]
         if missing:
@@ -125,16 +125,16 @@ class FeatureCollector:
         """Put the features of all processes together, and forget them here.
 
         Args:
-            size: images of the data set; each of the samples 0..size-1 must have been added by
+            size: Images of the data set; each of the samples 0..size-1 must have been added by
                 some process, once or more.
-            meta: the data set's metainfo.
+            meta: The data set's metainfo.
 
         Returns:
             The features in the order of the data set, without repetitions; the same in every
             process.
 
         Raises:
-            ValueError: in all processes, if samples are missing or outside the data set, or
+            ValueError: In all processes, if samples are missing or outside the data set, or
                 processes have different features.
         """
         try:
@@ -154,7 +154,7 @@ class FeatureCollector:
         device = self._features[0].device if self._features else torch.device('cpu')
         gathered = torch.empty(size, total, dtype=torch.float32, device=device)
         table = torch.full((size, 4), -1, dtype=torch.int64)
-        paths: list[str | None] = [None] * size
+        paths = [''] * size
 
         step = min(longest, max(1, GATHER_BYTES // (4 * total)))
         blocks = _blocks_of(self._features, step)
@@ -172,10 +172,10 @@ class FeatureCollector:
                 index = row_labels[real, 0]
                 gathered[index.to(device)] = rows[real.to(device)]
                 table[index] = row_labels[real]
-        own = '\0'.join(self._paths).encode('utf-8', 'surrogateescape')
-        own = torch.frombuffer(bytearray(own or b'\0'), dtype=torch.uint8)
-        for indices, names in zip(_gather(labels[:, 0]), _gather(own), strict=True):
-            names = names.numpy().tobytes().decode('utf-8', 'surrogateescape').split('\0')
+        text = '\0'.join(self._paths).encode('utf-8', 'surrogateescape')
+        own = torch.frombuffer(bytearray(text or b'\0'), dtype=torch.uint8)
+        for indices, joined in zip(_gather(labels[:, 0]), _gather(own), strict=True):
+            names = joined.numpy().tobytes().decode('utf-8', 'surrogateescape').split('\0')
             # Not strict: a process without images has one empty name.
             for index, path in zip(indices.tolist(), names, strict=False):
                 paths[index] = path
@@ -219,7 +219,14 @@ def _gather(rows: Tensor) -> list[Tensor]:
 
 
 def raise_together(problem: str | None) -> None:
-    """Raise the first problem of any process in all of them, so that none waits for another."""
+    """Raise the first problem of any process in all of them, so that none waits for another.
+
+    Args:
+        problem: What is wrong in this process; None for nothing.
+
+    Raises:
+        ValueError: Something is wrong in some process.
+    """
     for found in all_gather_object(problem):
         if found:
             raise ValueError(found)

@@ -18,6 +18,7 @@ from fusionreid.registry import METRICS
 
 from ..feature_set import ALL, ROLES, FeatureSet
 from ..functional import RankingResult, evaluate_distances, rank_queries, reranked_blocks
+from ..functional.memory import DEFAULT_MEMORY_LIMIT
 from .feature_collector import FeatureCollector, raise_together
 from .rerank_protocol import RERANKED, RerankProtocol
 from .score_table import format_scores
@@ -42,21 +43,21 @@ class ReIDMetric(BaseMetric):
     processes.
 
     Args:
-        features: names of the features to score, ``'all'`` among them if wanted. None scores
+        features: Names of the features to score, ``'all'`` among them if wanted. None scores
             ``all`` and each one (a model with a single feature: that one).
-        topk: ranks of the CMC to report.
-        remove_same_camera: remove gallery images of the query's identity and camera; False suits
+        topk: Ranks of the CMC to report.
+        remove_same_camera: Remove gallery images of the query's identity and camera; False suits
             data sets without cameras.
-        rerank: also score after k-reciprocal re-ranking with these ``k1``, ``k2`` and
+        rerank: Also score after k-reciprocal re-ranking with these ``k1``, ``k2`` and
             ``lambda_value`` (see :class:`RerankProtocol`; an empty dict takes the published
             ones). None does not re-rank.
-        memory_limit: bytes that ranking may use on top of the features.
-        rerank_memory_limit: bytes that re-ranking may use on top of the features.
-        out_dir: save the scored features there (see :class:`FeatureSet`) before they are scored;
+        memory_limit: Bytes that ranking may use on top of the features.
+        rerank_memory_limit: Bytes that re-ranking may use on top of the features.
+        out_dir: Save the scored features there (see :class:`FeatureSet`) before they are scored;
             with ``'all'`` those are all.
         collect_device: ``'cpu'``, or ``'gpu'`` to leave the features on the model's device and
             rank there.
-        prefix: first part of the scores' names.
+        prefix: First part of the scores' names.
 
     Raises:
         ValueError: ``topk``, ``features``, ``rerank`` or ``collect_device`` make no sense.
@@ -70,7 +71,7 @@ class ReIDMetric(BaseMetric):
         topk: Sequence[int] = (1, 5, 10),
         remove_same_camera: bool = True,
         rerank: Mapping[str, Any] | None = None,
-        memory_limit: int = 1 << 30,
+        memory_limit: int = DEFAULT_MEMORY_LIMIT,
         rerank_memory_limit: int = 8 << 30,
         out_dir: str | None = None,
         collect_device: str = 'cpu',
@@ -98,15 +99,15 @@ class ReIDMetric(BaseMetric):
         self.out_dir = out_dir
         self._collector = FeatureCollector(on_device=collect_device == 'gpu')
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the features of one batch; see :meth:`FeatureCollector.add`.
 
         Args:
-            data_batch: unused.
-            data_samples: the images' labels and features.
+            data_batch: Unused.
+            data_samples: The images' labels and features.
 
         Raises:
-            ScoringError: a sample lacks a field, has other features than the first one, or a NaN or
+            ScoringError: A sample lacks a field, has other features than the first one, or a NaN or
                 infinite value; or the data set is too small for ``rerank``.
         """
         with scoring_errors():
@@ -117,14 +118,14 @@ class ReIDMetric(BaseMetric):
         """Score the whole test set.
 
         Args:
-            size: number of images in the data set; each of the samples 0..size-1 must have been
+            size: Number of images in the data set; each of the samples 0..size-1 must have been
                 processed, by whichever process, once or more.
 
         Returns:
             Scores in percent by name, the same in every process.
 
         Raises:
-            ScoringError: samples are missing, there is no query, no gallery or no query with a
+            ScoringError: Samples are missing, there is no query, no gallery or no query with a
                 match, processes disagree about the features, or they cannot be saved (which is
                 said after the scores are logged).
         """
@@ -137,10 +138,13 @@ class ReIDMetric(BaseMetric):
         return {f'{self.prefix}/{name}': score for name, score in scores.items()}
 
     def score_names(self, model_features: Sequence[str]) -> list[str]:
-        """Names of all scores, prefix included, that a model's features will get.
+        """List the scores that a model's features will get.
 
         Args:
-            model_features: names of the features that the model gives.
+            model_features: Names of the features that the model gives.
+
+        Returns:
+            Names of all scores, prefix included.
         """
         kinds = [''] if self.rerank is None else ['', f'{RERANKED}.']
         labels = [label for label, _ in _labelled(self._choose(model_features))]
@@ -155,9 +159,8 @@ class ReIDMetric(BaseMetric):
     def _check_rerank(self) -> None:
         """Refuse, before the first image, more neighbors than the data set has images."""
         counts = (self.dataset_meta or {}).get('counts') or {}
-        roles = [counts.get(role) for role in ROLES]
-        if self.rerank is not None and all(roles):
-            self.rerank.check_size(sum(role['images'] for role in roles))
+        if self.rerank is not None and all(counts.get(role) for role in ROLES):
+            self.rerank.check_size(sum(counts[role]['images'] for role in ROLES))
 
     def _save(self, feature_set: FeatureSet) -> str | None:
         """Save the features where wanted; returns what went wrong."""
@@ -178,13 +181,13 @@ class ReIDMetric(BaseMetric):
         """Score a set of features and log the tables; also for features that were saved before.
 
         Args:
-            results: the features of the whole test set, the same in every process.
+            results: The features of the whole test set, the same in every process.
 
         Returns:
             Scores in percent by name, without prefix.
 
         Raises:
-            ScoringError: no query, no gallery image, no query with a match, or an unknown feature
+            ScoringError: No query, no gallery image, no query with a match, or an unknown feature
                 name.
         """
         with scoring_errors():
@@ -206,7 +209,7 @@ class ReIDMetric(BaseMetric):
         scores = self._scores(rankings, '')
         if self.rerank is not None:
             # After the first table is logged: what comes next takes longer and may fail.
-            reranked = self._rerank_all(results, names, query, gallery)
+            reranked = self._rerank_all(results, names, query, gallery, self.rerank)
             self._log(results, reranked, f'After {self.rerank}. ')
             scores.update(self._scores(reranked, f'{RERANKED}.'))
         return scores
@@ -244,7 +247,9 @@ class ReIDMetric(BaseMetric):
     def _max_rank(self) -> int:
         return max(50, *self.topk)
 
-    def _labels(self, feature_set: FeatureSet, query: Tensor, gallery: Tensor) -> tuple:
+    def _labels(
+        self, feature_set: FeatureSet, query: Tensor, gallery: Tensor
+    ) -> tuple[Tensor, ...]:
         people, cameras = feature_set.person_ids, feature_set.camera_ids
         return people[query], people[gallery], cameras[query], cameras[gallery]
 
@@ -269,7 +274,12 @@ class ReIDMetric(BaseMetric):
         return self._together([(share, measure)], len(query), device)[0]
 
     def _rerank_all(
-        self, feature_set: FeatureSet, names: Sequence[str], query: Tensor, gallery: Tensor
+        self,
+        feature_set: FeatureSet,
+        names: Sequence[str],
+        query: Tensor,
+        gallery: Tensor,
+        protocol: RerankProtocol,
     ) -> dict[str, RankingResult]:
         """Re-rank the features, each of them by one of the processes."""
         device = feature_set.features.device
@@ -282,7 +292,7 @@ class ReIDMetric(BaseMetric):
             distances = reranked_blocks(
                 _unit_rows(features, query),
                 _unit_rows(features, gallery),
-                **self.rerank.options,
+                **protocol.options,
                 memory_limit=self.rerank_memory_limit,
                 progress=is_main() and sys.stderr.isatty(),
             )
@@ -315,16 +325,22 @@ class ReIDMetric(BaseMetric):
         """Measure queries, each of them in one process, and share the results.
 
         Args:
-            tasks: for each result the queries that this process measures, and how.
+            tasks: For each result the queries that this process measures, and how.
+            num_query: Queries of all processes together.
+            device: Where the results are added up.
+
+        Returns:
+            A result for each task, the same in every process.
+
+        Raises:
+            ValueError: A task failed in some process, or no query has a match.
         """
         problem = None
-        results = []
+        results: list[Measured] = []
         for share, measure in tasks:
             # Sums over the processes: 0 in all but one.
-            measured = [
-                torch.zeros(num_query, dtype=dtype, device=device)
-                for dtype in (torch.float64, torch.float64, torch.int64)
-            ]
+            zeros = torch.zeros(num_query, dtype=torch.float64, device=device)
+            measured = zeros, zeros.clone(), zeros.long()
             if problem is None and range(num_query)[share]:
                 try:
                     for total, part in zip(measured, measure(), strict=True):
@@ -336,7 +352,7 @@ class ReIDMetric(BaseMetric):
         for measured in results:
             for total in measured:
                 all_reduce(total)
-        return [RankingResult.from_queries(*each, max_rank=self._max_rank) for each in results]
+        return [RankingResult.from_queries(*each, self._max_rank) for each in results]
 
 
 def _labelled(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,8 +1,12 @@
+"""The parameters of re-ranking that a metric's config may set, and that its scores state."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from ..functional.reranking import DEFAULT_K1, DEFAULT_K2, DEFAULT_LAMBDA_VALUE
 
 # Scores after re-ranking are called `rerank.mAP` and so on.
 RERANKED = 'rerank'
@@ -13,17 +17,17 @@ class RerankProtocol:
     """The numbers that a score after k-reciprocal re-ranking depends on (Zhong et al., CVPR 2017).
 
     Args:
-        k1: neighbors among which reciprocal ones are looked for.
-        k2: neighbors over which the encodings are averaged.
-        lambda_value: weight of the original distance, in [0, 1].
+        k1: Neighbors among which reciprocal ones are looked for.
+        k2: Neighbors over which the encodings are averaged.
+        lambda_value: Weight of the original distance, in [0, 1].
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: A number is out of its range.
     """
 
-    k1: int = 20
-    k2: int = 6
-    lambda_value: float = 0.3
+    k1: int = DEFAULT_K1
+    k2: int = DEFAULT_K2
+    lambda_value: float = DEFAULT_LAMBDA_VALUE
 
     def __post_init__(self) -> None:
         for name in ('k1', 'k2'):
@@ -35,10 +39,20 @@ class RerankProtocol:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RerankProtocol:
-        """Read ``dict(k1=..., k2=..., lambda_value=...)``; what is not given is as published.
+        """Read the parameters from a config.
+
+        Args:
+            config: ``dict(k1=..., k2=..., lambda_value=...)``; those left out are as published.
+
+        Returns:
+            The parameters.
 
         Raises:
-            ValueError: an unknown name, or a number out of its range.
+            ValueError: An unknown name, or a number out of its range.
+
+        Example:
+            >>> print(RerankProtocol.from_config({'k1': 50}))
+            k-reciprocal re-ranking (k1=50, k2=6, lambda=0.3)
         """
         known = cls.__dataclass_fields__
         if not isinstance(config, Mapping) or not set(config) <= set(known):
@@ -48,7 +62,14 @@ class RerankProtocol:
         return cls(**config)
 
     def check_size(self, images: int) -> None:
-        """Raise a ValueError if a data set of so many queries and gallery images is too small."""
+        """Check that a data set has enough images.
+
+        Args:
+            images: Number of queries and gallery images together.
+
+        Raises:
+            ValueError: There are fewer than the neighbors wanted.
+        """
         if self.k1 >= images or self.k2 > images:
             raise ValueError(
                 f'rerank: k1={self.k1} and k2={self.k2} neighbors are wanted, but the data set '

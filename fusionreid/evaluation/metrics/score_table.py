@@ -13,7 +13,15 @@ from ..functional import RankingResult
 
 
 def describe_protocol(feature_set: FeatureSet, remove_same_camera: bool) -> str:
-    """State in one line what was scored and how."""
+    """State in one line what was scored and how.
+
+    Args:
+        feature_set: What was scored.
+        remove_same_camera: Whether same-camera matches were removed.
+
+    Returns:
+        Data set, split, numbers of images and identities, distance and features.
+    """
     protocol = feature_set.protocol
     query, gallery = feature_set.rows('query'), feature_set.rows('gallery')
     people, cameras = feature_set.person_ids, feature_set.camera_ids
@@ -52,10 +60,10 @@ def format_scores(
     """Lay out the scores of some features of a set as a table.
 
     Args:
-        feature_set: what was scored.
-        rankings: result of each feature by name.
-        topk: ranks of the CMC to show.
-        remove_same_camera: whether same-camera matches were removed.
+        feature_set: What was scored.
+        rankings: Result of each feature by name.
+        topk: Ranks of the CMC to show.
+        remove_same_camera: Whether same-camera matches were removed.
 
     Returns:
         The protocol, the number of valid queries, and a row for each feature with scores in

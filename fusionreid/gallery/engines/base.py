@@ -1,3 +1,5 @@
+"""The interface that every engine has."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -32,6 +34,13 @@ class SearchEngine(ABC):
 
     Input is checked by :class:`~fusionreid.gallery.Gallery`: ids are new or known as the method
     needs, features are L2-normalized float32 of the right width, k is within the gallery.
+
+    An engine of one's own is registered by ``@SEARCH_ENGINES.register_module(name)`` and then
+    chosen by that name. The arguments of its constructor are its settings; those with a type are
+    checked against it.
+
+    Attributes:
+        name: The name that the engine is registered by.
     """
 
     name: ClassVar[str]

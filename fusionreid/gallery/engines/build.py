@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from fusionreid.errors import GalleryError
 from fusionreid.registry import SEARCH_ENGINES
@@ -56,14 +56,18 @@ def build_engine(engine: str | dict[str, Any]) -> SearchEngine:
     # Not get_type_hints: for a default of None, Python 3.10 wraps it in another kind of union.
     hints = inspect.get_annotations(kind.__init__, eval_str=True)
     for setting, value in settings.items():
-        if not _fits(value, hints[setting]):
-            wanted = getattr(hints[setting], '__name__', hints[setting])
+        hint = hints.get(setting, Any)
+        if not _fits(value, hint):
+            wanted = hint.__name__ if isinstance(hint, type) else hint
             raise GalleryError(f'{setting} of {name} must be of type {wanted}, got {value!r}')
     return kind(**settings)
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(hint, UnionType):
+    kind = get_origin(hint) or hint
+    if kind in (Union, UnionType):
         return any(_fits(value, one) for one in get_args(hint))
+    if kind is Any or not isinstance(kind, type):
+        return True  # the engine itself knows what it can be
     # To Python a truth value is an integer.
-    return isinstance(value, get_origin(hint) or hint) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -1,3 +1,5 @@
+"""Exact search on a CPU or a GPU."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -63,6 +65,7 @@ class ExactEngine(LocalEngine):
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Arguments that build the engine again."""
         return dict(type=self.name)
 
     def _nearest(self, queries: Tensor, k: int, mask: np.ndarray | None) -> tuple[Tensor, Tensor]:

@@ -1,3 +1,5 @@
+"""Exact search by FAISS."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -29,6 +31,7 @@ class FaissFlatEngine(LocalEngine):
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Arguments that build the engine again."""
         return dict(type=self.name)
 
     def _nearest(self, queries: Tensor, k: int, mask: np.ndarray | None) -> tuple[Tensor, Tensor]:

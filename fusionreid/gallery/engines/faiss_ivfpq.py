@@ -1,3 +1,5 @@
+"""Search in an inverted file of compressed features, by FAISS."""
+
 from __future__ import annotations
 
 import math
@@ -71,6 +73,7 @@ class FaissIVFPQEngine(LocalEngine):
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Arguments that build the engine again."""
         names = ('lists', 'probes', 'code_bytes', 'refine', 'exact_below')
         return dict(type=self.name, **{name: getattr(self, name) for name in names})
 
@@ -82,6 +85,7 @@ class FaissIVFPQEngine(LocalEngine):
         self._next_key = 0
 
     def open(self, width: int, label: str) -> None:
+        """Begin an empty storage, without a trained index."""
         super().open(width, label)
         self._reset()
 
@@ -106,8 +110,8 @@ class FaissIVFPQEngine(LocalEngine):
             selector = self._faiss.IDSelectorBitmap(bits)
         settings = self._faiss.SearchParametersIVF(nprobe=self.probes, sel=selector)
         _, keys = self._index.search(self._padded(queries), count, params=settings)
-        rows = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
-        rows, distances = refine_rows(self.features, queries, torch.from_numpy(rows), k)
+        candidates = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
+        rows, distances = refine_rows(self.features, queries, torch.from_numpy(candidates), k)
         short = (rows[:, -1] < 0).nonzero().flatten()
         if len(short):
             rows[short], distances[short] = exact_nearest(self.features, queries[short], k, mask)
@@ -149,6 +153,7 @@ class FaissIVFPQEngine(LocalEngine):
         self._index, self._trained_on = index, count
 
     def write(self, folder: Path) -> None:
+        """Write FAISS's index and its keys beside features and items."""
         super().write(folder)
         if len(self) <= self.exact_below:
             return
@@ -157,9 +162,10 @@ class FaissIVFPQEngine(LocalEngine):
         save_tensors(folder / KEYS_FILE, state)
         sync(folder / KEYS_FILE)
         # Not FAISS's own writing, which takes a file that the disk refused for a whole one.
-        write_durably(folder / INDEX_FILE, self._faiss.serialize_index(self._index))
+        write_durably(folder / INDEX_FILE, self._faiss.serialize_index(self._index).data)
 
     def read(self, folder: Path, width: int, label: str) -> None:
+        """Read FAISS's index too, where there is one."""
         super().read(folder, width, label)
         if not (folder / INDEX_FILE).exists():
             return

@@ -1,3 +1,5 @@
+"""What the engines share that keep everything in the memory of this process."""
+
 from __future__ import annotations
 
 import csv
@@ -43,6 +45,7 @@ class LocalEngine(SearchEngine):
         self._storage = torch.empty(0, 0)
 
     def open(self, width: int, label: str) -> None:
+        """Begin an empty storage; the label is not kept."""
         self._storage = torch.empty(0, width, device=self.device)
 
     def __len__(self) -> int:
@@ -59,9 +62,11 @@ class LocalEngine(SearchEngine):
         return self._storage[: len(self.table)]
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        return {item_id for item_id in ids if self.table.row(item_id) is not None}
+        """Those of the ids that are in memory."""
+        return {item_id for item_id in ids if item_id in self.table}
 
     def add(self, items: Items, features: Tensor) -> None:
+        """Add items with features (N, D)."""
         start, stop = len(self.table), len(self.table) + len(items)
         if stop > len(self._storage):
             rows = max(stop, int(len(self._storage) * GROWTH))
@@ -72,8 +77,9 @@ class LocalEngine(SearchEngine):
         self.table.append(items)
 
     def remove(self, ids: Sequence[str]) -> None:
+        """Remove items and close the gaps that they leave."""
         keep = np.ones(len(self.table), dtype=bool)
-        keep[[self.table.row(item_id) for item_id in ids]] = False
+        keep[self.table.rows(ids)] = False
         self._keep(keep)
         self.table.keep(keep)
 
@@ -86,6 +92,7 @@ class LocalEngine(SearchEngine):
             target += len(rows)
 
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
+        """Find up to k items for each query (Q, D) among those that pass the filter."""
         mask = self.table.mask(wanted)
         k = min(k, len(self.table) if mask is None else int(mask.sum()))
         if k == 0:
@@ -110,9 +117,11 @@ class LocalEngine(SearchEngine):
         """
 
     def feature_blocks(self) -> Iterator[Tensor]:
+        """All features, (rows, D) at a time, in the order of their arrival."""
         yield from self.features.split(BLOCK_ROWS)
 
     def write(self, folder: Path) -> None:
+        """Write features and items as two files, tied together by a checksum."""
         text = io.StringIO()
         # Everything quoted: the writer sees no need to quote a carriage return, which ends a row.
         writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)
@@ -130,6 +139,7 @@ class LocalEngine(SearchEngine):
         sync(path)
 
     def read(self, folder: Path, width: int, label: str) -> None:
+        """Map the features of a folder and read its items."""
         path = folder / FEATURES_FILE
         try:
             with safe_open(path, framework='pt') as file:
@@ -154,7 +164,7 @@ class LocalEngine(SearchEngine):
         self.table.append(Items(ids, paths, list(map(int, people)), list(map(int, cameras))))
 
 
-def write_durably(path: Path, content: bytes | np.ndarray) -> None:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
     """Write a file and wait until it is on the disk."""
     with open(path, 'wb') as file:
         file.write(content)

@@ -1,3 +1,5 @@
+"""Search in a Milvus server."""
+
 from __future__ import annotations
 
 import json
@@ -79,6 +81,7 @@ class MilvusEngine(SearchEngine):
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Arguments that build the engine again."""
         names = ('uri', 'collection', 'index_type', 'index_params', 'search_params')
         return dict(type=self.name, **{name: getattr(self, name) for name in names})
 
@@ -94,6 +97,7 @@ class MilvusEngine(SearchEngine):
             raise GalleryError(f'Milvus at {self.uri} refused {method}: {reason}') from error
 
     def open(self, width: int, label: str) -> None:
+        """Make the collection, or take the one that is there if it fits."""
         if self._call('has_collection', self.collection):
             self._attach(width, label)
             return
@@ -125,6 +129,7 @@ class MilvusEngine(SearchEngine):
         return f'the Milvus collection {self.collection!r} at {self.uri}'
 
     def attach(self) -> int | None:
+        """Take over the collection, if there is one."""
         if not self._call('has_collection', self.collection):
             return None
         self._width, _ = self._describe()
@@ -163,6 +168,7 @@ class MilvusEngine(SearchEngine):
         return self._call('query', self.collection, filter=expression, output_fields=output)
 
     def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are in the collection."""
         found: set[str] = set()
         for start in range(0, len(ids), NAMES_PER_CALL):
             wanted = _one_of('item_id', ids[start : start + NAMES_PER_CALL])
@@ -170,6 +176,7 @@ class MilvusEngine(SearchEngine):
         return found
 
     def add(self, items: Items, features: Tensor) -> None:
+        """Insert items with features (N, D)."""
         for name, column, longest in (
             ('id', items.ids, LONGEST_ID),
             ('path', items.paths, LONGEST_PATH),
@@ -193,11 +200,13 @@ class MilvusEngine(SearchEngine):
             self._call('insert', self.collection, rows[start : start + step])
 
     def remove(self, ids: Sequence[str]) -> None:
+        """Delete items from the collection."""
         for start in range(0, len(ids), NAMES_PER_CALL):
             wanted = _one_of('item_id', ids[start : start + NAMES_PER_CALL])
             self._call('delete', self.collection, filter=wanted)
 
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
+        """Find up to k items for each query (Q, D) by the index of the collection."""
         if k > MOST_ANSWERS:
             raise GalleryError(f'Milvus gives at most {MOST_ANSWERS} answers, got k={k}')
         found: list[list[dict[str, Any]]] = []
@@ -221,6 +230,7 @@ class MilvusEngine(SearchEngine):
         return Hits(Items(*columns), counts, np.sqrt(squares.clip(0)).astype(np.float32))
 
     def feature_blocks(self) -> Iterator[Tensor]:
+        """All features, (rows, D) at a time, in the order of the keys."""
         rows = self._call(
             'query_iterator', self.collection, batch_size=BLOCK_ROWS, output_fields=['feature']
         )
@@ -235,6 +245,7 @@ class MilvusEngine(SearchEngine):
         self._call('flush', self.collection)
 
     def read(self, folder: Path, width: int, label: str) -> None:
+        """Find the collection again, which must be there."""
         if not self._call('has_collection', self.collection):
             raise GalleryError(f'there is no Milvus collection {self.collection!r} at {self.uri}')
         self._attach(width, label)

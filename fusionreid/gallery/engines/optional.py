@@ -1,3 +1,5 @@
+"""Libraries that only one engine needs."""
+
 from __future__ import annotations
 
 import importlib

@@ -1,3 +1,5 @@
+"""Candidates in the order of their exact distances."""
+
 from __future__ import annotations
 
 import torch

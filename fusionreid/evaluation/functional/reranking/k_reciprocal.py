@@ -1,4 +1,4 @@
-"""The k-reciprocal encoding of Zhong et al. (CVPR 2017), from nearest neighbors, kept sparse.
+"""Encodes points by their k-reciprocal neighbors (Zhong et al., CVPR 2017), kept sparse.
 
 Everything here runs on the CPU, a group of points per core at a time; only the distances of pairs
 come from where the features are.
@@ -25,7 +25,18 @@ GROUP_ENTRIES = 1 << 18
 
 
 def half_of(k1: int) -> int:
-    """Neighbors of a neighbor that are looked at: k1 / 2, rounded to even at .5."""
+    """Halve ``k1`` as the published code does, rounded to even at .5.
+
+    Args:
+        k1: Neighbors among which reciprocal ones are looked for.
+
+    Returns:
+        Neighbors of a neighbor that are looked at.
+
+    Example:
+        >>> half_of(20), half_of(5), half_of(7)
+        (10, 2, 4)
+    """
     return round(k1 / 2)
 
 
@@ -34,7 +45,7 @@ def mutual_neighbors(indices: Tensor, k: int) -> Tensor:
 
     Args:
         indices: (N, K) int64, with K >= k.
-        k: neighbors that count.
+        k: Neighbors that count.
 
     Returns:
         (N, k), True where ``indices[n, a]`` has n among its first k neighbors.
@@ -65,17 +76,17 @@ def encode(
     largest one of p.
 
     Args:
-        points: the N points.
-        neighbors: at least the first k1 + 1 of each point, on the CPU.
-        k1: neighbors besides the point itself.
-        max_entries: entries that memory has room for.
-        progress: show a line on stderr.
+        points: The N points.
+        neighbors: At least the first k1 + 1 of each point, on the CPU.
+        k1: Neighbors besides the point itself.
+        max_entries: Entries that memory has room for.
+        progress: Show a line on stderr.
 
     Returns:
         V, (N, N).
 
     Raises:
-        ValueError: more entries than ``max_entries``.
+        ValueError: More entries than ``max_entries``.
     """
     total = len(points)
     near, squares = neighbors.indices[:, : k1 + 1], neighbors.squares[:, : k1 + 1]
@@ -125,16 +136,16 @@ def average_rows(
 
     Args:
         vectors: (N, N).
-        members: the k2 rows to average for each row of the result, (R, k2).
-        what: the rows in words, for the line of progress.
-        max_entries: entries that memory has room for.
-        progress: show a line on stderr.
+        members: The k2 rows to average for each row of the result, (R, k2).
+        what: The rows in words, for the line of progress.
+        max_entries: Entries that memory has room for.
+        progress: Show a line on stderr.
 
     Returns:
         (R, N).
 
     Raises:
-        ValueError: more entries than ``max_entries``.
+        ValueError: More entries than ``max_entries``.
     """
     width, k2 = len(vectors), members.shape[1]
 
@@ -156,7 +167,7 @@ def add_overlaps(vectors: SparseRows, rows: slice, lists: SparseRows, out: Tenso
 
     Args:
         vectors: (R, N).
-        rows: the rows that are wanted, S of them.
+        rows: The rows that are wanted, S of them.
         lists: (N, G): for each column the rows that have an entry there, an inverted index.
         out: (S, G), contiguous, on the CPU.
     """

@@ -1,4 +1,4 @@
-"""How re-ranking is cut up to fit into memory."""
+"""Decides how much of re-ranking is done at once within a memory limit."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class RerankingPlan:
     """The sizes that are worked on at once, and the memory that it takes.
 
     Attributes:
-        tile: points on each side of a tile of distances.
-        block: query rows of a block of results.
-        search_bytes: memory for searching again where float32 does not tell who is nearer.
-        max_entries: entries of sparse vectors that memory has room for.
-        bytes: memory used, on top of features and result; an estimate.
+        tile: Points on each side of a tile of distances.
+        block: Query rows of a block of results.
+        search_bytes: Memory for searching again where float32 does not tell who is nearer.
+        max_entries: Entries of sparse vectors that memory has room for.
+        bytes: Memory used, on top of features and result; an estimate.
     """
 
     tile: int
@@ -57,17 +57,20 @@ def plan_reranking(
     """Choose how much is worked on at once, before any work starts.
 
     Args:
-        num_query: q.
-        num_gallery: g.
-        width: of the features.
-        dtype: of the work.
-        device: of the features.
-        k1: neighbors among which reciprocal ones are looked for.
-        k2: neighbors to average over.
-        memory_limit: bytes that may be used.
+        num_query: Number of queries.
+        num_gallery: Number of gallery images.
+        width: Width of the features.
+        dtype: Type that is worked in.
+        device: Where the features are.
+        k1: Neighbors among which reciprocal ones are looked for.
+        k2: Neighbors to average over.
+        memory_limit: Bytes that may be used.
+
+    Returns:
+        The plan.
 
     Raises:
-        ValueError: the least is too much.
+        ValueError: The least is too much.
     """
     size, total = dtype.itemsize, num_query + num_gallery
     workers = worker_count(torch.device('cpu'))

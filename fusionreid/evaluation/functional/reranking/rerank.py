@@ -1,4 +1,4 @@
-"""k-reciprocal re-ranking (Zhong et al., CVPR 2017), exact and in bounded memory.
+"""Re-ranks by k-reciprocal encoding (Zhong et al., CVPR 2017), exact and in bounded memory.
 
 The original keeps three N x N matrices, for N points: queries and gallery together. But a point's
 encoding is not zero at a few of its neighbors only; so the nearest neighbors of every point are
@@ -20,10 +20,15 @@ from ..nearest_neighbors import Neighbors, PointSet, nearest_neighbors
 from ..progress import Progress
 from ..workers import start_workers, worker_count
 from .k_reciprocal import CPU, add_overlaps, average_rows, encode
+from .parameters import (
+    DEFAULT_K1,
+    DEFAULT_K2,
+    DEFAULT_LAMBDA_VALUE,
+    DEFAULT_RERANKING_MEMORY_LIMIT,
+)
 from .plan import plan_reranking
 from .sparse_rows import SparseRows
 
-DEFAULT_MEMORY = 4 << 30
 # Queries whose sums are made together: few, so that they stay in the cache of a core.
 GROUP_QUERIES = 16
 
@@ -33,10 +38,10 @@ def k_reciprocal_rerank(
     query_features: Tensor,
     gallery_features: Tensor,
     *,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
-    memory_limit: int = DEFAULT_MEMORY,
+    k1: int = DEFAULT_K1,
+    k2: int = DEFAULT_K2,
+    lambda_value: float = DEFAULT_LAMBDA_VALUE,
+    memory_limit: int = DEFAULT_RERANKING_MEMORY_LIMIT,
     progress: bool = False,
 ) -> Tensor:
     """Compute the k-reciprocal re-ranked distances of all queries to the gallery.
@@ -48,23 +53,23 @@ def k_reciprocal_rerank(
     stand in order, queries before gallery; a point is its own first neighbor.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
-        k1: neighbors among which reciprocal ones are looked for, 1..q + g - 1.
-        k2: neighbors over which the encodings are averaged, the point itself included, 1..q + g; 1
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        k1: Neighbors among which reciprocal ones are looked for, 1..q + g - 1.
+        k2: Neighbors over which the encodings are averaged, the point itself included, 1..q + g; 1
             averages nothing.
-        lambda_value: weight of the original distance, 0..1.
-        memory_limit: bytes that may be used on top of the features and the result; checked before
+        lambda_value: Weight of the original distance, 0..1.
+        memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: show an estimate of time and memory, then a line for each step, on stderr.
+        progress: Show an estimate of time and memory, then a line for each step, on stderr.
 
     Returns:
         Distances in [0, 1], (q, g) float32 (float64 for float64 features), on the device of the
         features. For a matrix too large for memory take :func:`reranked_blocks`.
 
     Raises:
-        TypeError: not floating point tensors.
-        ValueError: a number out of its range, bad features, or a memory limit that is too small.
+        TypeError: Not floating point tensors.
+        ValueError: A number out of its range, bad features, or a memory limit that is too small.
 
     Example:
         >>> query = torch.tensor([[0.0, 0.0]])
@@ -88,23 +93,42 @@ def reranked_blocks(
     query_features: Tensor,
     gallery_features: Tensor,
     *,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
-    memory_limit: int = DEFAULT_MEMORY,
+    k1: int = DEFAULT_K1,
+    k2: int = DEFAULT_K2,
+    lambda_value: float = DEFAULT_LAMBDA_VALUE,
+    memory_limit: int = DEFAULT_RERANKING_MEMORY_LIMIT,
     progress: bool = False,
 ) -> Iterator[Tensor]:
     """Compute the distances of :func:`k_reciprocal_rerank` a block of query rows at a time.
 
-    :func:`evaluate_distances` scores them as they come. The arguments are those of
-    :func:`k_reciprocal_rerank`; ``memory_limit`` includes one block that is held by the caller.
+    :func:`evaluate_distances` scores them as they come.
+
+    Args:
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        k1: Neighbors among which reciprocal ones are looked for, 1..q + g - 1.
+        k2: Neighbors over which the encodings are averaged, the point itself included, 1..q + g; 1
+            averages nothing.
+        lambda_value: Weight of the original distance, 0..1.
+        memory_limit: Bytes that may be used on top of the features, one block held by the caller
+            included; checked before work starts.
+        progress: Show an estimate of time and memory, then a line for each step, on stderr.
 
     Returns:
         Iterator over distances of shape (rows, g), in the order of the queries; the rows sum up to
         q. The arguments are checked at once, the work starts with the first block.
 
     Raises:
-        TypeError, ValueError: as :func:`k_reciprocal_rerank`.
+        TypeError: Not floating point tensors.
+        ValueError: A number out of its range, bad features, or a memory limit that is too small.
+
+    Example:
+        >>> query = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
+        >>> gallery = torch.tensor([[0.1, 0.0], [3.1, 0.0], [9.0, 0.0]])
+        >>> from fusionreid.evaluation.functional import evaluate_distances
+        >>> blocks = reranked_blocks(query, gallery, k1=1, k2=1)
+        >>> evaluate_distances(blocks, [1, 2], [1, 2, 3], remove_same_camera=False).mAP
+        1.0
     """
     job = _Job(query_features, gallery_features, k1, k2, lambda_value, memory_limit, progress)
     return job.blocks()

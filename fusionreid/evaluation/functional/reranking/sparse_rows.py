@@ -1,4 +1,4 @@
-"""Rows of which only the entries that are not zero are kept."""
+"""Keeps a sparse matrix by rows: only the entries that are not zero."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..counting import true_positions
+from ..true_positions import true_positions
 
 # Entries that are sorted at once.
 SORTED_ENTRIES = 1 << 22
@@ -21,7 +21,7 @@ class SparseRows:
 
     Attributes:
         start: (R + 1,) int64; row r owns the entries from ``start[r]`` to ``start[r + 1]``.
-        columns: column of each entry, (E,) int32.
+        columns: Column of each entry, (E,) int32.
         values: (E,) floating point.
     """
 
@@ -34,8 +34,11 @@ class SparseRows:
         """Stack groups of rows.
 
         Args:
-            parts: for each group the number of entries of each of its rows, their columns and
+            parts: For each group the number of entries of each of its rows, their columns and
                 their values.
+
+        Returns:
+            The rows of all groups, in order.
         """
         counts, columns, values = zip(*parts, strict=True)
         start = torch.cat([torch.zeros(1, dtype=torch.int64), *counts]).cumsum(0)
@@ -66,7 +69,14 @@ class SparseRows:
         return owner, shift.index_select(0, owner) + torch.arange(len(owner))
 
     def transpose(self, num_columns: int) -> SparseRows:
-        """The same matrix by columns: (C, R) for ``num_columns`` C."""
+        """Keep the same matrix by columns.
+
+        Args:
+            num_columns: C.
+
+        Returns:
+            (C, R).
+        """
         start = torch.zeros(num_columns + 1, dtype=torch.int64)
         torch.cumsum(torch.bincount(self.columns, minlength=num_columns), 0, out=start[1:])
         owner = torch.repeat_interleave(torch.arange(len(self), dtype=torch.int32), self.counts)

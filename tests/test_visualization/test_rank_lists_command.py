@@ -1,15 +1,14 @@
-import runpy
-import sys
-from pathlib import Path
+"""The command that draws rank lists from saved features."""
+
+from __future__ import annotations
 
 import pytest
 import torch
 from PIL import Image
 
+from fusionreid.cli.main import run_command
 from fusionreid.evaluation import FeatureSet
-from fusionreid.visualization.rank_list import RIGHT_COLOR, WRONG_COLOR
-
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'visualization' / 'draw_rank_lists.py'
+from fusionreid.visualization.tiles import RIGHT_COLOR, WRONG_COLOR
 
 
 @pytest.fixture
@@ -33,19 +32,16 @@ def features_dir(tmp_path):
     return tmp_path / 'features'
 
 
-def run_tool(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit_info:
-        runpy.run_path(str(TOOL), run_name='__main__')
-    return exit_info.value.code
+def rank_lists(*arguments) -> int:
+    return run_command('rank-lists', [*map(str, arguments)])
 
 
 @pytest.mark.parametrize(
     ('name', 'colors'), [('good', [RIGHT_COLOR, WRONG_COLOR]), ('bad', [WRONG_COLOR, RIGHT_COLOR])]
 )
-def test_answers_follow_the_chosen_feature(features_dir, tmp_path, monkeypatch, name, colors):
+def test_answers_follow_the_chosen_feature(features_dir, tmp_path, name, colors):
     out = tmp_path / 'pictures' / 'out.png'
-    assert run_tool(monkeypatch, features_dir, '-o', out, '--features', name) == 0
+    assert rank_lists(features_dir, '-o', out, '--features', name) == 0
     picture = Image.open(out)
     middle = 146 + 134
     assert [picture.getpixel((222 + rank * 154, middle)) for rank in range(2)] == colors
@@ -53,13 +49,13 @@ def test_answers_follow_the_chosen_feature(features_dir, tmp_path, monkeypatch, 
     assert picture.getpixel((222 + 2 * 154, middle)) == (255, 255, 255)
 
 
-def test_all_features_is_the_default(features_dir, tmp_path, monkeypatch, capsys):
-    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'a.png') == 0
+def test_all_features_is_the_default(features_dir, tmp_path, capsys):
+    assert rank_lists(features_dir, '-o', tmp_path / 'a.png') == 0
     assert '1 of 1 queries' in capsys.readouterr().out
-    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'b.png', '--features', 'all') == 0
+    assert rank_lists(features_dir, '-o', tmp_path / 'b.png', '--features', 'all') == 0
     assert (tmp_path / 'a.png').read_bytes() == (tmp_path / 'b.png').read_bytes()
     one = ['--features', 'good']
-    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'c.png', *one) == 0
+    assert rank_lists(features_dir, '-o', tmp_path / 'c.png', *one) == 0
     assert (tmp_path / 'a.png').read_bytes() != (tmp_path / 'c.png').read_bytes()
 
 
@@ -71,18 +67,24 @@ def test_all_features_is_the_default(features_dir, tmp_path, monkeypatch, capsys
         (['--topk', '0'], 'k=0 is outside 1..3'),
     ],
 )
-def test_bad_options_are_one_line_errors(
-    features_dir, tmp_path, monkeypatch, capsys, arguments, message
-):
-    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'out.png', *arguments) == 1
-    error = capsys.readouterr().err
-    assert message in error and error.count('\n') == 1
+def test_bad_options_are_one_line_errors(features_dir, tmp_path, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        rank_lists(features_dir, '-o', tmp_path / 'out.png', *arguments)
+    error = stop.value.code
+    assert error.startswith('error: ')
+    assert message in error
+    assert '\n' not in error
     assert not (tmp_path / 'out.png').exists()
 
 
-def test_missing_features_and_images_are_named(features_dir, tmp_path, monkeypatch, capsys):
-    assert run_tool(monkeypatch, tmp_path / 'nothing', '-o', tmp_path / 'out.png') == 1
-    assert 'nothing' in capsys.readouterr().err
+def test_missing_features_and_images_are_named(features_dir, tmp_path):
+    with pytest.raises(SystemExit, match=r'^error: .*nothing.* does not exist'):
+        rank_lists(tmp_path / 'nothing', '-o', tmp_path / 'out.png')
     (tmp_path / 'right.png').unlink()
-    assert run_tool(monkeypatch, features_dir, '-o', tmp_path / 'out.png') == 1
-    assert 'right.png' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r'^error: .*right\.png'):
+        rank_lists(features_dir, '-o', tmp_path / 'out.png')
+
+
+def test_an_unknown_picture_format_is_one_line(features_dir, tmp_path):
+    with pytest.raises(SystemExit, match=r'^error: .*out\.txt cannot be drawn'):
+        rank_lists(features_dir, '-o', tmp_path / 'out.txt')

@@ -1,17 +1,19 @@
-"""The nearest gallery entries of each query: exact, in order, in bounded memory."""
+"""Finds the k nearest gallery entries of each query: exact, in order, in bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .counting import true_positions
 from .distances import FeatureKeys, sample_bytes
-from .memory import plan_rows
+from .matches import same_camera
+from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
+from .true_positions import true_positions
 from .validation import as_labels
 from .workers import start_workers, worker_count
 
@@ -21,8 +23,8 @@ class SearchResult:
     """The nearest gallery entries of each query, nearest first.
 
     Attributes:
-        indices: gallery indices, (q, k) int64; -1 where removal left fewer than k entries.
-        distances: their Euclidean distances, (q, k) float32 (float64 for float64 features);
+        indices: Gallery indices, (q, k) int64; -1 where removal left fewer than k entries.
+        distances: Their Euclidean distances, (q, k) float32 (float64 for float64 features);
             infinite at -1.
     """
 
@@ -40,7 +42,7 @@ def top_k(
     gallery_ids: Tensor | Sequence[int] | None = None,
     query_cameras: Tensor | Sequence[int] | None = None,
     gallery_cameras: Tensor | Sequence[int] | None = None,
-    memory_limit: int = 1 << 30,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> SearchResult:
     """Find the k nearest gallery features of each query by Euclidean distance.
@@ -50,40 +52,46 @@ def top_k(
     camera is unknown and removes nothing.
 
     Args:
-        query_features: shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: shape (g, d), same device.
-        k: entries wanted for each query, 1..g.
+        query_features: Shape (q, d), float16, bfloat16, float32 or float64.
+        gallery_features: Shape (g, d), same device.
+        k: Entries wanted for each query, 1..g.
         query_ids: (q,) integers; all four labels together or none.
         gallery_ids: (g,) integers.
         query_cameras: (q,) integers.
         gallery_cameras: (g,) integers.
-        memory_limit: bytes that may be used on top of the features and the result; checked before
+        memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: show a line on stderr.
+        progress: Show a line on stderr.
 
     Returns:
         Indices and distances, on the device of the features.
 
     Raises:
-        TypeError: features or labels of the wrong type.
+        TypeError: Features or labels of the wrong type.
         ValueError: k outside 1..g, bad features or labels, labels given in part, or a memory
             limit that is too small.
+
+    Example:
+        >>> found = top_k(torch.tensor([[0.0]]), torch.tensor([[3.0], [1.0], [2.0]]), k=2)
+        >>> found.indices.tolist(), found.distances.tolist()
+        ([[1, 2]], [[1.0, 2.0]])
     """
     source = FeatureKeys(query_features, gallery_features)
     num_query, num_gallery, width = len(source.query), len(source.gallery), source.query.shape[1]
     if not 1 <= k <= num_gallery:
         raise ValueError(f'k={k} is outside 1..{num_gallery}, the size of the gallery')
     device = source.query.device
-    labels = (query_ids, gallery_ids, query_cameras, gallery_cameras)
-    names = ('query_ids', 'gallery_ids', 'query_cameras', 'gallery_cameras')
-    if any(label is not None for label in labels):
-        missing = [name for name, label in zip(names, labels, strict=True) if label is None]
-        if missing:
-            raise ValueError(f'to leave out same-camera entries, also give {", ".join(missing)}')
-        labels = tuple(
-            as_labels(label, num_gallery if 'gallery' in name else num_query, name, device)
-            for name, label in zip(names, labels, strict=True)
-        )
+    labels = _Labels.check(
+        {
+            'query_ids': query_ids,
+            'gallery_ids': gallery_ids,
+            'query_cameras': query_cameras,
+            'gallery_cameras': gallery_cameras,
+        },
+        num_query,
+        num_gallery,
+        device,
+    )
     size = source.half.element_size()
     plan = plan_rows(
         memory_limit,
@@ -111,8 +119,8 @@ def top_k(
                 group = slice(first, min(first + plan.group, rows.stop))
                 keys = source.finish(out[first - rows.start : group.stop - rows.start])
                 removed = None
-                if labels[0] is not None:
-                    removed = _same_camera(labels, group)
+                if labels is not None:
+                    removed = labels.removed(group)
                     keys.masked_fill_(removed, torch.inf)
                 indices[group], distances[group] = _nearest(source, group, keys, k, error, removed)
 
@@ -121,12 +129,40 @@ def top_k(
     return SearchResult(indices, distances)
 
 
-def _same_camera(labels: Sequence[Tensor], rows: slice) -> Tensor:
-    """Where a gallery entry shows the query's identity from the query's camera, (S, g)."""
-    query_ids, gallery_ids, query_cameras, gallery_cameras = labels
-    camera = query_cameras[rows, None]
-    same = (query_ids[rows, None] == gallery_ids) & (camera == gallery_cameras)
-    return same & (camera >= 0)
+class _Labels(NamedTuple):
+    """Who and which camera queries and gallery show; all int64."""
+
+    query_ids: Tensor
+    gallery_ids: Tensor
+    query_cameras: Tensor
+    gallery_cameras: Tensor
+
+    @classmethod
+    def check(
+        cls,
+        labels: dict[str, Tensor | Sequence[int] | None],
+        num_query: int,
+        num_gallery: int,
+        device: torch.device,
+    ) -> _Labels | None:
+        """Check labels by name, which are given all together or not at all."""
+        missing = [name for name, label in labels.items() if label is None]
+        if len(missing) == len(labels):
+            return None
+        if missing:
+            raise ValueError(f'to leave out same-camera entries, also give {", ".join(missing)}')
+        counts = {'query': num_query, 'gallery': num_gallery}
+        return cls(
+            *(
+                as_labels(label, counts[name.partition('_')[0]], name, device)
+                for name, label in labels.items()
+            )
+        )
+
+    def removed(self, rows: slice) -> Tensor:
+        """Where a gallery entry shows the query's identity from the query's camera, (S, g)."""
+        one_identity = self.query_ids[rows, None] == self.gallery_ids
+        return one_identity & same_camera(self.query_cameras[rows, None], self.gallery_cameras)
 
 
 @torch.no_grad()

@@ -85,12 +85,14 @@ def test_near_copies_stand_in_the_order_of_their_distances(dtype, step):
     query = query.to(dtype)
     found = top_k(query, gallery, 6)
     assert found.indices[0, :4].tolist() == [2, 1, 3, 0]
-    assert found.distances[0, 0] == 0 and (found.distances.diff() >= 0).all()
+    assert found.distances[0, 0] == 0
+    assert (found.distances.diff() >= 0).all()
     exact = torch.linalg.vector_norm(query.double() - gallery.double(), dim=1)
     ids, cameras = torch.tensor([1, 1, 2, 1] + [2] * 14), torch.arange(18)
     ranked = evaluate_ranking(query, gallery, [1], ids, [99], cameras)
     expected = evaluate_distances(exact[None], [1], ids, [99], cameras)
-    assert ranked.mAP == pytest.approx(expected.mAP) and ranked.mAP < 0.8
+    assert ranked.mAP == pytest.approx(expected.mAP)
+    assert ranked.mAP < 0.8
 
 
 def test_a_copy_of_the_query_is_at_distance_zero():

@@ -1,0 +1,39 @@
+"""What the commands share that turn a folder of images into features."""
+
+from __future__ import annotations
+
+import argparse
+
+from fusionreid.apis import FeatureExtractor
+
+
+def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of images, the model, and how the model is used."""
+    parser.add_argument('images_dir', help='folder of images; the folders below it count too')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='trained model; only a model without weights needs none'
+    )
+    parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
+    parser.add_argument(
+        '--feature', default='all', help='feature of the model (default: all, side by side)'
+    )
+    parser.add_argument(
+        '--mean-camera',
+        action='store_true',
+        help='take the mean camera embedding for every image: for cameras that the model was not '
+        'trained with',
+    )
+    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+
+
+def build_extractor(args: argparse.Namespace) -> FeatureExtractor:
+    """Load the model that the arguments name."""
+    return FeatureExtractor(
+        args.checkpoint,
+        args.config,
+        feature=args.feature,
+        use_cameras=False if args.mean_camera else None,
+        device=args.device,
+        batch_size=args.batch_size,
+    )

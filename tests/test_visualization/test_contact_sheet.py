@@ -1,0 +1,77 @@
+"""Contact sheets show people as the cameras see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from image_trees import write_image
+
+from fusionreid.errors import DatasetError, DatasetNotFoundError
+from fusionreid.visualization import draw_contact_sheet
+from fusionreid.visualization.contact_sheet import find_example_images
+from fusionreid.visualization.tiles import MAT_COLOR
+
+# Person, camera (from 1): all see person 1, two see person 2, one sees person 3.
+SEEN = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 3), (3, 2)]
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Path:
+    """A data set named as Market-1501, with a distractor and a bad detection."""
+    root = tmp_path / 'market'
+    root.mkdir()
+    for number, (person, camera) in enumerate([*SEEN, (0, 1), (-1, 1)]):
+        name = '-1' if person < 0 else f'{person:04}'
+        write_image(root / f'{name}_c{camera}s1_{number:06}_00.png', number, (128, 64))
+    (root / 'Thumbs.db').write_bytes(b'no image')
+    return root
+
+
+def test_images_are_found_by_their_names(market):
+    found = find_example_images(market)
+    assert [(person, camera + 1) for _, person, camera in found] == SEEN
+    assert [path for path, _, _ in found] == sorted(path for path, _, _ in found)
+
+
+def test_identities_of_msmt17_start_from_0(tmp_path):
+    write_image(tmp_path / '0000_002_07_0303morning_0016_1.png', 1, (64, 32))
+    assert [image[1:] for image in find_example_images(tmp_path)] == [(0, 6)]
+
+
+def test_a_row_for_each_person_and_a_column_for_each_camera(market):
+    sheet = draw_contact_sheet(market, image_height=64)
+    fewer = draw_contact_sheet(market, num_people=2, image_height=64)
+    assert sheet.width == fewer.width
+    assert sheet.height - fewer.height == 64 + 4
+    images = find_example_images(market)
+    one_camera = [image for image in images if image[2] == 0]
+    assert draw_contact_sheet(one_camera, image_height=64).width < sheet.width
+    several = draw_contact_sheet(market, images_per_camera=2, image_height=64)
+    assert several.width > sheet.width
+
+
+def test_people_seen_by_most_cameras_come_first_and_gaps_stay_gray(market):
+    images = find_example_images(market)
+    only_first = draw_contact_sheet(images, num_people=1, image_height=64)
+    assert sum(pixel == MAT_COLOR for pixel in only_first.getdata()) < 100
+    sheet = draw_contact_sheet(images, image_height=64)
+    gray = sum(pixel == MAT_COLOR for pixel in sheet.getdata())
+    # Person 2 lacks one camera, person 3 two; an image is 32 x 64 pixels.
+    assert gray == pytest.approx(3 * 32 * 64, rel=0.02)
+
+
+def test_bad_input_is_refused(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match='no folder'):
+        draw_contact_sheet(tmp_path / 'missing')
+    with pytest.raises(DatasetNotFoundError, match='no image named'):
+        draw_contact_sheet(tmp_path)
+    with pytest.raises(ValueError, match='at least one image'):
+        draw_contact_sheet([])
+    for name in ('num_people', 'images_per_camera', 'image_height'):
+        with pytest.raises(ValueError, match=f'{name} must be at least 1'):
+            draw_contact_sheet([('a.jpg', 1, 0)], **{name: 0})
+    broken = tmp_path / '0001_c1s1_000001_00.jpg'
+    broken.write_bytes(b'not an image')
+    with pytest.raises(DatasetError, match='0001_c1s1_000001_00.jpg.* cannot be decoded'):
+        draw_contact_sheet(tmp_path)
