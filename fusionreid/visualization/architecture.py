@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import nn
 
-from fusionreid.models.necks.htm import SHARED
+from fusionreid.models.necks.htm import SHARED, HeterogenousTransmissionModule
 from fusionreid.models.retrievers import FusionReID
 
-from .training_curves import FAINT_COLOR, RUN_COLORS, TEXT_COLOR
+from .style import FAINT_COLOR, SERIES_COLORS, TEXT_COLOR, Chart
 
 # Inches.
 MARGIN = 0.35
 ROW = 1.7
-HEAD = 1.3
+FOOT = 0.35
 PHOTO = 0.9
 GAP = 0.6
 BACKBONE = 2.1
@@ -33,6 +33,7 @@ RESULT = 2.55
 BOX = 0.62
 PILL = 0.3
 UNIT_NAMES = {'seu': 'SEU', 'mfu': 'MFU'}
+LineStyle = str | tuple[int, tuple[int, int]]
 PHOTO_COLOR = '#C9D3DA'
 PERSON_COLOR = '#51606B'
 FRAME_COLOR = '#F6F6F6'
@@ -63,28 +64,25 @@ def draw_architecture(model: FusionReID, input_size: tuple[int, int], title: str
         The figure, ready for ``savefig``; its width follows from the neck.
     """
     names = list(model.branches)
-    layers = [] if model.neck is None else list(model.neck.layers)
+    layers: list[HeterogenousTransmissionModule] = (
+        [] if model.neck is None else list(model.neck.layers)
+    )
     units = layers[0].units if layers else ()
     width = 2 * MARGIN + PHOTO + GAP + BACKBONE + RESULT
     width += (REFINE + GAP if model.neck is not None else 0) + (
         _htm_width(units) + FUSED if units else GAP
     )
-    height = HEAD + ROW * len(names) + MARGIN
-    figure = Figure(figsize=(width, height), dpi=150, facecolor='white')
-    FigureCanvasAgg(figure)
-    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
-    ax.set_axis_off()
-    ax.text(MARGIN, height - 0.5, title, fontsize=17, fontweight='bold', color=TEXT_COLOR)
     subtitle = f'{_count(model):.1f} million parameters without classifiers'
     if layers:
-        subtitle += (
-            f'; {len(model.feature_widths)} features with their widths; gray: shared weights'
-        )
-    ax.text(MARGIN, height - 0.78, subtitle, fontsize=10, color=FAINT_COLOR)
+        features = len(model.feature_widths)
+        subtitle += f'; {features} features with their widths; gray: shared weights'
+    chart = Chart(width, ROW * len(names) + FOOT, title, subtitle, margins=(MARGIN, MARGIN))
+    ax = chart.add_axes(0, 0, width, chart.height)
+    ax.set(xlim=(0, width), ylim=(0, chart.height))
+    ax.set_axis_off()
 
-    start = MARGIN + PHOTO
     rows = [
-        _Row(name, height - HEAD - ROW * (index + 0.5) + 0.15, RUN_COLORS[index], start)
+        _Row(name, FOOT + ROW * (len(names) - index - 0.5), SERIES_COLORS[index], MARGIN + PHOTO)
         for index, name in enumerate(names)
     ]
     middle = sum(row.y for row in rows) / len(rows)
@@ -100,7 +98,7 @@ def draw_architecture(model: FusionReID, input_size: tuple[int, int], title: str
         for row in rows:
             _draw_pill(ax, f'{row.name}_fused', model, row.x + 0.37, row.y, row.color, 'left')
     _draw_results(ax, rows, model)
-    return figure
+    return chart.figure
 
 
 def _count(module: nn.Module) -> float:
@@ -140,7 +138,7 @@ def _box(
 
 def _text(ax: Axes, x: float, y: float, head: str, line: str = '', color: str = TEXT_COLOR) -> None:
     """Write a bold line, and a small one below it, in the middle of (x, y)."""
-    place = dict(ha='center', va='center')
+    place: dict[str, Any] = dict(ha='center', va='center')
     ax.text(
         x, y + (0.11 if line else 0), head, fontsize=11, fontweight='bold', color=color, **place
     )
@@ -149,7 +147,11 @@ def _text(ax: Axes, x: float, y: float, head: str, line: str = '', color: str = 
 
 
 def _arrow(
-    ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str, style: str = '-'
+    ax: Axes,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    color: str,
+    style: LineStyle = '-',
 ) -> None:
     ax.add_patch(
         FancyArrowPatch(
@@ -253,7 +255,7 @@ def _draw_pill(
     )
 
 
-def _draw_htm(ax: Axes, rows: list[_Row], layers: list[nn.Module]) -> None:
+def _draw_htm(ax: Axes, rows: list[_Row], layers: list[HeterogenousTransmissionModule]) -> None:
     """Draw the stack of HTMs as one, with its units in their order."""
     units = layers[0].units
     left, right = rows[0].x + GAP, rows[0].x + _htm_width(units)
@@ -322,7 +324,7 @@ def _draw_reads(ax: Axes, rows: list[_Row], x: float, from_units: bool) -> None:
                     source.color,
                     (0, (3, 2)),
                 )
-    small = dict(fontsize=7.5, ha='center', va='center', color=FAINT_COLOR)
+    small: dict[str, Any] = dict(fontsize=7.5, ha='center', va='center', color=FAINT_COLOR)
     x -= UNIT_GAP / 2
     for upper, lower in pairwise(rows):
         ax.text(
