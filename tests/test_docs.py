@@ -410,6 +410,16 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == sorted(page.name for page in DOCS.glob('*.md'))
 
 
+@pytest.mark.parametrize(
+    ('argument', 'status', 'shown'), [('--help', 0, 'site/'), ('no', 2, "'no'")]
+)
+def test_the_script_that_builds_the_site_reads_its_argument(argument, status, shown) -> None:
+    script = ROOT / 'tools' / 'build_docs.sh'
+    finished = subprocess.run(['bash', script, argument], capture_output=True, text=True)
+    assert finished.returncode == status
+    assert shown in finished.stdout + finished.stderr
+
+
 # ---- facts that are written down
 
 
