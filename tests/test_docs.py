@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
+import inspect
 import io
 import json
 import os
@@ -43,10 +44,17 @@ from fusionreid.cli.commands import COMMANDS
 from fusionreid.config import find_config, merge_options, packaged_configs, read_config
 from fusionreid.datasets import MSMT17, DukeMTMCReID, Market1501
 from fusionreid.models import build_on_meta
-from fusionreid.registry import DATASETS, METRICS, MODELS, WEIGHT_INITIALIZERS
+from fusionreid.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    WEIGHT_INITIALIZERS,
+)
 
 DOCS = ROOT / 'docs'
-LANGUAGES = {'', 'bash', 'bibtex', 'csv', 'python', 'text'}
+LANGUAGES = {'bash', 'bibtex', 'csv', 'python', 'text'}
 # Words that stand for something of the reader's, as CONFIG.
 PLACEHOLDER = re.compile(r'[A-Z][A-Z_]+')
 # Programs in shell blocks that are not ours; those blocks run without them.
@@ -64,6 +72,7 @@ SHORT_TRAINING = {
     'train_dataloader.sampler.ids_per_batch': 4,
     'train_dataloader.sampler.instances_per_id': 2,
 }
+REGISTRIES = (DATASETS, DATA_SAMPLERS, HOOKS, MODELS)
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 CHECKPOINT = Path('work_dirs/quickstart/fusionreid/epoch_6.pth')
 SAVED_FEATURES = Path('work_dirs/quickstart/fusionreid/test')
@@ -313,7 +322,24 @@ def check_config_options(args: Namespace) -> None:
     elif not Path(name).exists() and Path(name).parts[0] in ('work_dirs', 'weights'):
         return  # made by a command before
     cfg = read_config(name)
-    merge_options(cfg, getattr(args, 'cfg_options', None) or {})
+    changes = getattr(args, 'cfg_options', None) or {}
+    for key in changes:
+        check_key(cfg, key)
+    merge_options(cfg, changes)
+
+
+def check_key(cfg: Config, key: str) -> None:
+    """Check that a dotted key is one of the config, or an argument of the class that it is for."""
+    part: Any = cfg
+    for name in key.split('.'):
+        if part is not cfg and name not in part:
+            assert 'type' in part, key
+            kind = next(found for each in REGISTRIES if (found := each.get(part['type'])))
+            makers = [base.__init__ for base in kind.__mro__]
+            assert any(name in inspect.signature(maker).parameters for maker in makers), key
+        part = part.get(name)
+        if part is None:
+            return
 
 
 def run(name: str, arguments: list[str]) -> str:
