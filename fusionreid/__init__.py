@@ -5,7 +5,7 @@ import warnings
 # mmcv-lite says at every start that it lacks an operator which nothing here uses.
 warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
 
-from fusionreid import registry
-from fusionreid.version import __version__
+from fusionreid import registry  # noqa: E402
+from fusionreid.version import __version__  # noqa: E402
 
 __all__ = ['__version__', 'registry']

@@ -37,6 +37,10 @@ class DatasetFormatError(DatasetError, ValueError):
     """A data set is there, but a file name, a list or a table in it does not say what it must."""
 
 
+class DatasetExistsError(DatasetError, FileExistsError):
+    """A folder that a data set is to be written to holds something else."""
+
+
 class ImageDecodeError(DatasetError, ValueError):
     """A file that should be an image cannot be decoded completely."""
 

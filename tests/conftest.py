@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault('MPLBACKEND', 'Agg')
@@ -9,7 +10,14 @@ sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from memory import return_memory  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _small_footprint() -> Iterator[None]:
+    yield
+    return_memory()
 
 
 @pytest.fixture(autouse=True)

@@ -1,3 +1,5 @@
+"""How a state dict differs from the model that it is to be loaded into, in one line."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,6 +20,12 @@ def describe_mismatch(wanted: Mapping[str, Tensor], given: Mapping[str, Any]) ->
     Returns:
         The first few weights that are missing, left over or of another shape, in one line; ``''``
         if the state dict fits exactly.
+
+    Example:
+        >>> import torch
+        >>> wanted = dict(weight=torch.zeros(2, 3), bias=torch.zeros(2))
+        >>> describe_mismatch(wanted, dict(weight=torch.zeros(2, 4)))
+        'bias is missing; weight has shape (2, 4), the model (2, 3)'
     """
     shapes = {name: tuple(value.shape) for name, value in wanted.items()}
     found = {name: tuple(getattr(value, 'shape', ())) for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""Starting weights: ImageNet or person pre-trained backbones of other projects."""
+"""Starting weights of other projects: how they are fitted to a module, and which are refused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -18,7 +19,7 @@ from fusionreid.models.layers.position_embedding import fit_position_embedding, 
 from fusionreid.registry import WEIGHT_INITIALIZERS
 from fusionreid.utils.tables import format_table
 
-from .release.key_rules import T2T_RULES, VIT_RULES, rename, reverse
+from .key_rules import T2T_RULES, VIT_RULES, rename, reverse
 from .weight_file import check_finite, find_state_dict, read_weight_file
 
 # Made for one data set, so they never come from another.
@@ -57,7 +58,14 @@ class WeightMatch:
     share: float = 0.0
 
     def table(self, module: nn.Module) -> str:
-        """Show what was loaded, resized, left fresh and ignored."""
+        """Show what was loaded, resized, left fresh and ignored.
+
+        Args:
+            module: The module that the weights were fitted to.
+
+        Returns:
+            A table of several lines.
+        """
         sizes = {name: value.numel() for name, value in module.state_dict().items()}
         rows = [
             ('loaded', self.loaded, ''),
@@ -99,6 +107,13 @@ def match_weights(
     Raises:
         WeightsError: If a position embedding has no grid, or several parts of the file fit equally
             well.
+
+    Example:
+        >>> module = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+        >>> file = {f'teacher.{name}': value for name, value in module.state_dict().items()}
+        >>> match = match_weights(module, {**file, 'teacher.head.bias': torch.zeros(5)})
+        >>> sorted(match.loaded), match.ignored, match.share
+        (['0.bias', '0.weight', '1.bias', '1.weight'], ['teacher.head.bias'], 1.0)
     """
     wanted = {
         name: value for name, value in module.state_dict().items() if not name.endswith(_COMPUTED)
@@ -106,7 +121,7 @@ def match_weights(
     if prefix and not prefix.endswith('.'):
         prefix += '.'
     namings = _namings([name for name in wanted if not ALWAYS_FRESH.fullmatch(name)])
-    candidates: dict[tuple, tuple[float, dict[str, str], str]] = {}
+    candidates: dict[tuple[str, frozenset[str]], tuple[float, dict[str, str], str]] = {}
     for naming in namings:
         for start in _prefixes(naming, state) if prefix is None else [prefix]:
             names = {start + theirs: ours for theirs, ours in naming.items()}
@@ -138,9 +153,8 @@ def _namings(names: list[str]) -> list[dict[str, str]]:
     bare = {name.removeprefix(start): name for name in names}
     namings = [bare]
     for rules in map(reverse, (VIT_RULES, T2T_RULES)):
-        naming = {rename(inner, rules): name for inner, name in bare.items()}
-        naming.pop(None, None)
-        namings.append(naming)
+        renamed = {rename(inner, rules): name for inner, name in bare.items()}
+        namings.append({theirs: name for theirs, name in renamed.items() if theirs is not None})
     return namings
 
 
@@ -246,7 +260,8 @@ def _resize(
     if name.endswith('relative_position_bias_table') and hasattr(owner, 'window_size'):
         from timm.layers import resize_rel_pos_bias_table
 
-        table = resize_rel_pos_bias_table(value, owner.window_size, wanted.shape)
+        window: Any = owner.window_size
+        table = resize_rel_pos_bias_table(value, window, wanted.shape)
         return table, f'{name} {len(value)} -> {len(table)}'
     # mmpretrain's and timm's names for it
     patches = getattr(owner, 'patch_embed', None)
@@ -286,7 +301,14 @@ class Pretrained:
         self.prefix = prefix
 
     def __call__(self, module: nn.Module) -> None:
-        """Load the weights into ``module``."""
+        """Load the weights into a module.
+
+        Args:
+            module: A backbone or a whole model; changed in place.
+
+        Raises:
+            WeightsError: If the file does not fit it.
+        """
         kind = type(module).__name__
         try:
             state, wrapper = find_state_dict(read_weight_file(self.checkpoint))

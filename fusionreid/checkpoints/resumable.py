@@ -1,3 +1,5 @@
+"""Which checkpoint of a run a resumed training continues from."""
+
 from __future__ import annotations
 
 import logging

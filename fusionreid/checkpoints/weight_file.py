@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class SkippedObject:
 
 # What training frameworks write beside the weights: options (DINO, MAE, DeiT) and logs (mmengine).
 # The names are given to the stand-in, so nothing of what they stand for is ever called.
-SKIPPED_GLOBALS = [
+SKIPPED_GLOBALS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (SkippedObject, name)
     for name in (
         'argparse.Namespace',
@@ -112,8 +112,8 @@ def _explain(error: pickle.UnpicklingError) -> str:
     reason = str(error).partition('WeightsUnpickler error:')[2].strip() or str(error)
     name = re.search(r'GLOBAL (\S+)', reason)
     if name:
-        return f'since it holds more than plain weights: loading it would run {name[1]}'
-    return f'since it is no file of plain weights, or damaged ({reason.splitlines()[0]})'
+        return f'since it holds more than weights: loading it would run {name[1]}'
+    return f'since it is no file of weights, or damaged ({reason.splitlines()[0]})'
 
 
 def find_state_dict(content: Any) -> tuple[dict[str, Tensor], str]:
@@ -123,11 +123,16 @@ def find_state_dict(content: Any) -> tuple[dict[str, Tensor], str]:
         content: What :func:`read_weight_file` gives.
 
     Returns:
-        The state dict, and the name under which it was found (``''`` for a plain one). Prefixes
-        such as ``module.`` are still there.
+        The state dict, and the name under which it was found (``''`` for one at the top level).
+        Prefixes such as ``module.`` are still there.
 
     Raises:
         WeightsError: If there is no state dict.
+
+    Example:
+        >>> state, wrapper = find_state_dict(dict(teacher=dict(weight=torch.zeros(1)), epoch=3))
+        >>> list(state), wrapper
+        (['weight'], 'teacher')
     """
     if not isinstance(content, Mapping):
         raise WeightsError(f'holds a {type(content).__name__}, not a dict of weights')
@@ -152,12 +157,26 @@ def find_state_dict(content: Any) -> tuple[dict[str, Tensor], str]:
 
 
 def first_not_finite(state: dict[str, Tensor]) -> str | None:
-    """Return the name of the first tensor with a NaN or infinite value; None if there is none."""
+    """Find a tensor that no model can compute with.
+
+    Args:
+        state: State dict.
+
+    Returns:
+        Name of the first tensor with a NaN or infinite value; None if there is none.
+
+    Example:
+        >>> first_not_finite(dict(a=torch.zeros(1), b=torch.tensor([1.0, float('nan')])))
+        'b'
+    """
     return next((name for name, value in state.items() if not value.isfinite().all()), None)
 
 
 def check_finite(state: dict[str, Tensor]) -> None:
     """Refuse weights that no model can compute with.
+
+    Args:
+        state: State dict.
 
     Raises:
         WeightsError: Naming the first tensor with a NaN or infinite value.
@@ -172,6 +191,12 @@ def check_finite(state: dict[str, Tensor]) -> None:
 def read_state_dict(source: str | Path) -> dict[str, Tensor]:
     """Read the state dict of a file; see :func:`read_weight_file` and :func:`find_state_dict`.
 
+    Args:
+        source: Path or address, as for :func:`read_weight_file`.
+
+    Returns:
+        The state dict.
+
     Raises:
         WeightsError: As these do, and for values that are not finite.
     """
@@ -184,11 +209,11 @@ def read_state_dict(source: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def write_weight_file(content: dict, path: str | Path) -> None:
+def write_weight_file(content: dict[str, Any], path: str | Path) -> None:
     """Write a PyTorch file that appears whole or not at all.
 
     Args:
-        content: Plain data and tensors.
+        content: Tensors and primitive values.
         path: Where to.
 
     Raises:

@@ -1,5 +1,6 @@
-"""Draw losses, learning rate, mAP and Rank-1 of one or several training runs:
-``fusionreid curves WORK_DIR ... -o curves.png``.
+"""Draw losses, learning rate, mAP and Rank-1 of one or several training runs.
+
+fusionreid curves WORK_DIR -o curves.png
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Save the features of a folder of images.
 
-``fusionreid extract IMAGES_DIR CHECKPOINT -o features.safetensors``
+    fusionreid extract IMAGES_DIR CHECKPOINT -o features.safetensors
 
 Writes one file for N images, sorted by path: ``features`` (N, D) float32, L2-normalized, and what
 the names of the images tell, ``person_ids`` and 0-based ``camera_ids`` (N,) int64, -1 where

@@ -1,6 +1,8 @@
 """Make a searchable index of a folder of images.
 
-``fusionreid index IMAGES_DIR CHECKPOINT -o INDEX``; run again, it adds the images that are new.
+    fusionreid index IMAGES_DIR CHECKPOINT -o INDEX
+
+Run again, the command adds the images that are new.
 """
 
 from __future__ import annotations

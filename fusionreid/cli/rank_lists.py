@@ -1,5 +1,8 @@
-"""Draw queries with the gallery images found for them:
-``fusionreid rank-lists FEATURES_DIR -o rank_lists.png``.
+"""Draw queries with the gallery images found for them.
+
+    fusionreid rank-lists FEATURES_DIR -o rank_lists.png
+
+FEATURES_DIR is what ``fusionreid test --out`` saved.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Find people in an index of images.
 
-``fusionreid search INDEX QUERY_IMAGE -k 10 -o result.png``
+fusionreid search INDEX QUERY_IMAGE -k 10 -o result.png
 """
 
 from __future__ import annotations

@@ -17,7 +17,22 @@ _RUNNER_FILE = inspect.getfile(Runner)
 
 @contextmanager
 def build_errors() -> Iterator[None]:
-    """Turn what a registry raises for a wrong setting into a ConfigError; other errors pass."""
+    """Turn what a registry raises for a wrong setting into a ConfigError; other errors pass.
+
+    Yields:
+        None; what builds belongs inside.
+
+    Raises:
+        ConfigError: For an error of a registry; it names the part of the config.
+
+    Example:
+        >>> from fusionreid.registry import MODELS
+        >>> with build_errors():
+        ...     MODELS.build(dict(type='fusionreid.IDLoss', label_smoothing=2.0))
+        Traceback (most recent call last):
+        fusionreid.errors.ConfigError: the config cannot be built, type='fusionreid.IDLoss': \
+label_smoothing must be in [0, 1), got 2.0
+    """
     try:
         yield
     except UserError:
@@ -43,5 +58,16 @@ def _part_being_built(error: BaseException) -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks."""
+    r"""Write the message of an error without line breaks.
+
+    Args:
+        error: The error.
+
+    Returns:
+        Its first argument as text, one space between words.
+
+    Example:
+        >>> one_line(ValueError('two\n  lines'))
+        'two lines'
+    """
     return ' '.join(str(error.args[0] if error.args else error).split())

@@ -85,6 +85,9 @@ def _literal(node: ast.expr) -> Any:
         values = [_literal(item) for item in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)
     if isinstance(node, ast.Dict):
-        items = zip(node.keys, node.values, strict=True)
+        keys = [key for key in node.keys if key is not None]
+        if len(keys) < len(node.keys):
+            raise ValueError(f'line {node.lineno} unpacks a dict')
+        items = zip(keys, node.values, strict=True)
         return {ast.literal_eval(key): _literal(value) for key, value in items}
     return ast.literal_eval(node)

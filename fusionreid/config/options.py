@@ -37,6 +37,12 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
 
     Raises:
         ConfigError: If a key begins with a name that nothing reads, or does not lead anywhere.
+
+    Example:
+        >>> cfg = Config(dict(train_cfg=dict(max_epochs=180)))
+        >>> merge_options(cfg, {'train_cfg.max_epochs': 2})
+        >>> cfg.train_cfg.max_epochs
+        2
     """
     known = {*cfg.keys(), *inspect.signature(Runner.__init__).parameters, *OTHER_KEYS}
     for key in options:

@@ -1,7 +1,9 @@
+"""What a data set says about its images: records by role, with ids as the data set numbers them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROLES = ('train', 'query', 'gallery')
 
@@ -10,9 +12,9 @@ class ReIDRecord(NamedTuple):
     """One image as its data set describes it.
 
     Attributes:
-        img_path (str): The image file.
-        person_id (int): The identity as the data set numbers it.
-        camera_id (int): 0-based camera; -1 when it is unknown.
+        img_path: The image file.
+        person_id: The identity as the data set numbers it.
+        camera_id: 0-based camera; -1 when it is unknown.
     """
 
     img_path: str
@@ -25,27 +27,33 @@ class ReIDAnnotation:
     """Everything that a data set's folder, lists or table say about its images.
 
     Attributes:
-        root (str): The folder that was read.
-        records (dict[str, list[ReIDRecord]]): The images of every role that is there, in a fixed
+        root: The folder that was read.
+        records: The images of every role that is there, in a fixed
             order. A role that is not there has no entry.
-        sources (dict[str, str]): Where each of the three roles is read from, for messages.
-        metainfo (dict): What the data set's metainfo gains by reading, such as ``release``.
-        notes (list[str]): Sentences for the split table, such as what was dropped.
+        sources: Where each of the three roles is read from, for messages.
+        metainfo: What the data set's metainfo gains by reading, such as ``release``.
+        notes: Sentences for the split table, such as what was dropped.
     """
 
     root: str
     records: dict[str, list[ReIDRecord]]
     sources: dict[str, str]
-    metainfo: dict = field(default_factory=dict)
+    metainfo: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def ids(self, role: str) -> set[int]:
         """Collect the identities of a role.
 
         Args:
-            role (str): ``'train'``, ``'query'`` or ``'gallery'``.
+            role: ``'train'``, ``'query'`` or ``'gallery'``.
 
         Returns:
-            set[int]: Original person ids; empty if the role is not there.
+            Original person ids; empty if the role is not there.
+
+        Example:
+            >>> records = {'train': [ReIDRecord('a.jpg', 7, 0), ReIDRecord('b.jpg', 7, 1)]}
+            >>> annotation = ReIDAnnotation('data', records, sources={})
+            >>> annotation.ids('train'), annotation.ids('query')
+            ({7}, set())
         """
         return {record.person_id for record in self.records.get(role, ())}

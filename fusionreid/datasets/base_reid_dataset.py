@@ -1,3 +1,5 @@
+"""What all data sets share: splits, labels, checks of what was read, items and the image cache."""
+
 from __future__ import annotations
 
 import os
@@ -40,31 +42,31 @@ class ReIDDataset(BaseDataset, ABC):
     The first data set of a kind in a process logs one table of all its splits, on rank 0.
 
     Args:
-        data_root (str): The data set's folder, or its parent if the folder has one of
+        data_root: The data set's folder, or its parent if the folder has one of
             ``FOLDER_NAMES``.
-        split (str): ``'train'``, ``'query'``, ``'gallery'``, or ``'test'``: the queries followed
+        split: ``'train'``, ``'query'``, ``'gallery'``, or ``'test'``: the queries followed
             by the gallery.
-        pipeline (Sequence[dict | Callable]): Transforms, or their configs.
-        num_cameras (int | None): Cameras of the whole data set; ``None`` takes the number that
+        pipeline: Transforms, or their configs.
+        num_cameras: Cameras of the whole data set; ``None`` takes the number that
             the data set's publication gives, or else the largest camera id that occurs, plus one.
-        dataset_name (str | None): Name in logs and tables; ``None`` takes the published name, or
+        dataset_name: Name in logs and tables; ``None`` takes the published name, or
             else that of the folder or of ``ann_file``.
-        ann_file (str): A table or list, for data sets that have one, relative to ``data_root``.
-        metainfo (Mapping | None): Further metainfo, as in MMEngine.
-        indices (int | Sequence[int] | None): Keep only these items, as in MMEngine. Labels,
+        ann_file: A table or list, for data sets that have one, relative to ``data_root``.
+        metainfo: Further metainfo, as in MMEngine.
+        indices: Keep only these items, as in MMEngine. Labels,
             ``num_ids`` and the table stay those of the whole split.
-        serialize_data (bool): Hold the items in one buffer that workers share.
-        cache_images (bool): Keep every image decoded and resized in memory that all workers share,
+        serialize_data: Hold the items in one buffer that workers share.
+        cache_images: Keep every image decoded and resized in memory that all workers share,
             from its first use on. What comes after the resizing is drawn anew each time, so the
             items are the same with and without. The pipeline must begin with ``LoadReIDImage`` and
             ``AntialiasedResize``. The size is logged before anything is read; each process of
             distributed training has a cache of its own.
-        cache_limit_gib (float | None): Refuse a larger cache, in GiB; ``None`` for all the shared
+        cache_limit_gib: Refuse a larger cache, in GiB; ``None`` for all the shared
             memory that is free.
-        lazy_init (bool): Read nothing before ``full_init`` is called.
+        lazy_init: Read nothing before ``full_init`` is called.
     """
 
-    METAINFO: dict = {'dataset_name': None, 'num_cameras': None, 'official_counts': None}
+    METAINFO: dict[str, Any] = {'dataset_name': None, 'num_cameras': None, 'official_counts': None}
     FOLDER_NAMES: tuple[str, ...] = ()
     # The number of camera 0 in file names or tables, and whether -1 may stand for "unknown" there.
     FIRST_CAMERA = 1
@@ -78,11 +80,11 @@ class ReIDDataset(BaseDataset, ABC):
         self,
         data_root: str,
         split: str = 'train',
-        pipeline: Sequence[dict | Callable] = (),
+        pipeline: Sequence[dict[str, Any] | Callable[..., Any]] = (),
         num_cameras: int | None = None,
         dataset_name: str | None = None,
         ann_file: str = '',
-        metainfo: Mapping | None = None,
+        metainfo: Mapping[str, Any] | None = None,
         indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
         cache_images: bool = False,
@@ -128,16 +130,19 @@ class ReIDDataset(BaseDataset, ABC):
     def read_annotation(self) -> ReIDAnnotation:
         """Read every split of the data set that is on disk.
 
+        Returns:
+            The images of every role.
+
         Raises:
             DatasetNotFoundError: If the root or a file that it must contain is not there.
             DatasetFormatError: If a file name or a line cannot be understood.
         """
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> list[dict[str, Any]]:
         """Read the data set, check it, log its table and list the items of the split.
 
         Returns:
-            list[dict]: Items in a fixed order.
+            Items in a fixed order.
 
         Raises:
             DatasetNotFoundError: If the root, a folder of the split or a listed image is missing.
@@ -193,17 +198,29 @@ class ReIDDataset(BaseDataset, ABC):
             self._reserve_image_cache()
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep only some items, as in MMEngine; a cache of images starts anew."""
+        """Keep only some items, as in MMEngine; a cache of images starts anew.
+
+        Args:
+            indices: Positions; a number for the first, or, if negative, the
+                last items.
+        """
         super().get_subset_(indices)
         self._reserve_image_cache()
 
     def get_subset(self, indices: int | Sequence[int]) -> ReIDDataset:
-        """Return a data set of some items, as in MMEngine, with an image cache of its own."""
+        """Return a data set of some items, as in MMEngine, with an image cache of its own.
+
+        Args:
+            indices: As for :meth:`get_subset_`.
+
+        Returns:
+            The data set of these items.
+        """
         subset = super().get_subset(indices)
         subset._reserve_image_cache()
         return subset
 
-    def _copy_without_annotation(self, memo: dict | None = None) -> ReIDDataset:
+    def _copy_without_annotation(self, memo: dict[int, Any] | None = None) -> ReIDDataset:
         # MMEngine's own memory of what was copied is kept from one copy to the next: subsets would
         # share their parts, or get those of objects that are long gone.
         return super()._copy_without_annotation({} if memo is None else memo)
@@ -212,11 +229,11 @@ class ReIDDataset(BaseDataset, ABC):
         """Run the pipeline on one item.
 
         Args:
-            idx (int): Position in the data set. If it carries an ``augment_seed``, as the indices
+            idx: Position in the data set. If it carries an ``augment_seed``, as the indices
                 of ``PKSampler`` do, the pipeline's randomness depends on that seed alone.
 
         Returns:
-            Any: What the pipeline returns.
+            What the pipeline returns.
         """
         data_info = self.get_data_info(int(idx))
         seed = getattr(idx, 'augment_seed', None)
@@ -226,7 +243,7 @@ class ReIDDataset(BaseDataset, ABC):
         with seeded_augmentation(data_info['augment_seed']):
             return self._run_pipeline(data_info)
 
-    def _run_pipeline(self, results: dict) -> Any:
+    def _run_pipeline(self, results: dict[str, Any]) -> Any:
         cache = self._image_cache
         if cache is None:
             return self.pipeline(results)
@@ -267,10 +284,10 @@ class ReIDDataset(BaseDataset, ABC):
         """Prepare one item; unlike MMEngine's, never another one in its place.
 
         Args:
-            idx (int): Position in the data set.
+            idx: Position in the data set.
 
         Returns:
-            Any: What the pipeline returns.
+            What the pipeline returns.
 
         Raises:
             ImageDecodeError: If the image cannot be decoded.
@@ -330,7 +347,8 @@ class ReIDDataset(BaseDataset, ABC):
 
     def _distractors(self, annotation: ReIDAnnotation) -> set[int]:
         # Own data may number real people from 0: an identity with a query is no distractor.
-        return {self.DISTRACTOR_ID} & annotation.ids('gallery') - annotation.ids('query')
+        found = annotation.ids('gallery') - annotation.ids('query')
+        return {person_id for person_id in found if person_id == self.DISTRACTOR_ID}
 
     def _count(self, annotation: ReIDAnnotation) -> dict[str, dict[str, int] | None]:
         counts: dict[str, dict[str, int] | None] = {}

@@ -1,3 +1,5 @@
+"""Data sets in a CSV table: its columns, and how people are numbered."""
+
 from __future__ import annotations
 
 import csv
@@ -5,6 +7,7 @@ import io
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 from fusionreid.registry import DATASETS
@@ -39,16 +42,16 @@ class CsvDataset(ReIDDataset):
     Further columns are ignored.
 
     Args:
-        data_root (str): Folder that the paths are relative to.
-        ann_file (str): The CSV file, in UTF-8; relative to ``data_root`` unless absolute.
-        split (str): See :class:`ReIDDataset`.
+        data_root: Folder that the paths are relative to.
+        ann_file: The CSV file, in UTF-8; relative to ``data_root`` unless absolute.
+        split: See :class:`ReIDDataset`.
         **kwargs: As in :class:`ReIDDataset`. ``dataset_name`` defaults to the file's name.
     """
 
     FIRST_CAMERA = 0
     UNKNOWN_CAMERA_ALLOWED = True
 
-    def __init__(self, data_root: str, ann_file: str, split: str = 'train', **kwargs) -> None:
+    def __init__(self, data_root: str, ann_file: str, split: str = 'train', **kwargs: Any) -> None:
         super().__init__(data_root, split, ann_file=ann_file, **kwargs)
 
     def read_annotation(self) -> ReIDAnnotation:
@@ -102,7 +105,7 @@ def _read_rows(ann_file: str) -> list[_Row]:
         ) from None
 
 
-def _parse_row(row: dict, where: str, line: int) -> _Row:
+def _parse_row(row: dict[str, Any], where: str, line: int) -> _Row:
     cells = {column: (row[column] or '').strip() for column in COLUMNS}
     empty = [column for column, cell in cells.items() if not cell]
     if empty or None in row:
@@ -128,8 +131,9 @@ def _parse_row(row: dict, where: str, line: int) -> _Row:
 
 def _number_people(rows: list[_Row], ann_file: str) -> tuple[dict[str, int], dict[int, str]]:
     people = sorted({row.person for row in rows})
-    numbers = {person: _integer(person) for person in people}
-    if any(number is None for number in numbers.values()):
+    integers = {person: _integer(person) for person in people}
+    numbers = {person: number for person, number in integers.items() if number is not None}
+    if len(numbers) < len(people):
         return {person: n for n, person in enumerate(people)}, dict(enumerate(people))
     for row in rows:
         if not 0 <= numbers[row.person] < 1 << 63:

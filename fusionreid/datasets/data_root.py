@@ -12,14 +12,14 @@ def candidate_roots(data_root: str, folder_names: Sequence[str]) -> list[str]:
     """List the existing folders that ``data_root`` may mean.
 
     Args:
-        data_root (str): The data set's folder, or a folder that contains it under one of
+        data_root: The data set's folder, or a folder that contains it under one of
             ``folder_names``. When it does not exist but its last part is one of these names, the
             other names are looked for beside it: ``data/market1501`` then finds
             ``data/Market-1501-v15.09.15``.
-        folder_names (Sequence[str]): Official and short names of the data set's folder.
+        folder_names: Official and short names of the data set's folder.
 
     Returns:
-        list[str]: Existing folders, ``data_root`` itself first; each once, even if links give it
+        Existing folders, ``data_root`` itself first; each once, even if links give it
         several names.
     """
     data_root = os.path.normpath(data_root)
@@ -43,13 +43,17 @@ def layout_error(
     """Build the error for a root that is missing or holds something else.
 
     Args:
-        dataset_name (str): Such as ``'Market-1501'``.
-        data_root (str): As given by the user.
-        folder_names (Sequence[str]): Names under which a parent folder may hold the data set.
-        layout (str): What the data set's folder must contain.
+        dataset_name: Such as ``'Market-1501'``.
+        data_root: As given by the user.
+        folder_names: Names under which a parent folder may hold the data set.
+        layout: What the data set's folder must contain.
 
     Returns:
-        DatasetNotFoundError: It names the path, what was expected, what is there and what to do.
+        The error; it names the path, what was expected, what is there and what to do.
+
+    Example:
+        >>> print(layout_error('MSMT17', 'data/nowhere', (), 'lists'))  # doctest: +ELLIPSIS
+        MSMT17: data_root 'data/nowhere' (...nowhere) does not exist. Expected a folder with ...
     """
     where = os.path.abspath(data_root)
     if not os.path.exists(data_root):

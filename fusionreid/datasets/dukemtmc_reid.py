@@ -1,3 +1,5 @@
+"""DukeMTMC-reID: its folder names, official counts and distractors."""
+
 from __future__ import annotations
 
 from fusionreid.registry import DATASETS
@@ -13,7 +15,7 @@ class DukeMTMCReID(MarketStyleDataset):
     The gallery's 408 distractors have ids of their own and are counted as identities.
 
     Args:
-        data_root (str): ``DukeMTMC-reID`` or ``dukemtmc-reid``, or the folder that contains it.
+        data_root: ``DukeMTMC-reID`` or ``dukemtmc-reid``, or the folder that contains it.
         **kwargs: As in :class:`ReIDDataset`.
     """
 

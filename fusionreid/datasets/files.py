@@ -14,10 +14,10 @@ def list_image_files(folder: str) -> list[str]:
     """List the image files that lie directly in a folder.
 
     Args:
-        folder (str): An existing folder.
+        folder: An existing folder.
 
     Returns:
-        list[str]: Sorted file names. Hidden files, sub-folders and files without an image's
+        Sorted file names. Hidden files, sub-folders and files without an image's
         extension (``Thumbs.db``) are left out.
     """
     with os.scandir(folder) as entries:
@@ -34,8 +34,8 @@ def check_files_exist(paths: Iterable[str], listed_in: str) -> None:
     """Check that every listed file exists, looking into each folder once.
 
     Args:
-        paths (Iterable[str]): Files.
-        listed_in (str): The list that names them, for the message.
+        paths: Files.
+        listed_in: The list that names them, for the message.
 
     Raises:
         DatasetNotFoundError: With the number of missing files and the first five.
@@ -72,10 +72,10 @@ def read_text(path: str) -> str:
     """Read a list or table; a byte-order mark, which spreadsheet programs put first, is dropped.
 
     Args:
-        path (str): The file.
+        path: The file.
 
     Returns:
-        str: Its text.
+        Its text.
 
     Raises:
         DatasetFormatError: If it is not UTF-8; it names the file and the line.

@@ -1,6 +1,9 @@
+"""Decoded images in memory that all workers share: how much is reserved, who fills it."""
+
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +17,10 @@ GIB = 2**30
 
 
 class SharedImageCache:
-    """Decoded images of one size in shared memory: filled by whichever worker prepares an image
-    first, read by all of them ever after.
+    """Decoded images of one size in shared memory.
 
-    The memory is reserved at once and vanishes with the last process that uses it. Workers get the
+    Whichever worker prepares an image first fills its place; all of them read it from then on. The
+    memory is reserved at once and vanishes with the last process that uses it. Workers get the
     cache itself, whether they are forked or spawned, and so do copies of what holds it.
 
     Args:
@@ -56,12 +59,18 @@ class SharedImageCache:
         except RuntimeError as error:
             raise ConfigError(f'{stated}, but there is not enough: {error}. {_REMEDY}') from error
 
-    def __deepcopy__(self, memo: dict) -> SharedImageCache:
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedImageCache:
         return self
 
     def get(self, index: int) -> tuple[np.ndarray, tuple[int, int]] | None:
-        """Return an image, uint8 of shape (H, W, 3) and free to change, and the height and width
-        of its file; None if it has not been put here yet.
+        """Look up an image.
+
+        Args:
+            index: Position in the cache.
+
+        Returns:
+            The image, uint8 of shape (H, W, 3) and free to change, and the height and width of its
+            file; None if it has not been put here yet.
         """
         original = int(self._original_sizes[index])
         if not original:

@@ -1,3 +1,5 @@
+"""Market-1501: its folder names, official counts and distractors."""
+
 from __future__ import annotations
 
 from fusionreid.registry import DATASETS
@@ -13,7 +15,7 @@ class Market1501(MarketStyleDataset):
     protocol says.
 
     Args:
-        data_root (str): ``Market-1501-v15.09.15`` or ``market1501``, or the folder with it.
+        data_root: ``Market-1501-v15.09.15`` or ``market1501``, or the folder with it.
         **kwargs: As in :class:`ReIDDataset`.
     """
 

@@ -1,3 +1,5 @@
+"""Data sets laid out as Market-1501: three folders, identity and camera in the file names."""
+
 from __future__ import annotations
 
 import os
@@ -21,11 +23,11 @@ def parse_market_name(name: str) -> tuple[int, int]:
     """Read identity and camera from a file name in Market-1501's manner.
 
     Args:
-        name (str): Such as ``0002_c1s1_000451_03.jpg`` or ``0001_c2_f0046182.jpg``:
+        name: Such as ``0002_c1s1_000451_03.jpg`` or ``0001_c2_f0046182.jpg``:
             the identity, ``_c``, the 1-based camera, then anything that begins with no digit.
 
     Returns:
-        tuple[int, int]: The identity (-1 for junk) and the 0-based camera.
+        The identity (-1 for junk) and the 0-based camera.
 
     Raises:
         DatasetFormatError: If the name does not follow the pattern.
@@ -52,11 +54,11 @@ class MarketStyleDataset(ReIDDataset):
     dropped; identity 0 in the gallery stands for distractors, which match no query.
 
     Args:
-        data_root (str): The folder that contains the three folders.
+        data_root: The folder that contains the three folders.
         **kwargs: As in :class:`ReIDDataset`. ``dataset_name`` defaults to the folder's name.
     """
 
-    DISTRACTOR_ID = 0
+    DISTRACTOR_ID: int | None = 0
 
     def read_annotation(self) -> ReIDAnnotation:
         """Read the three folders' file names; see :meth:`ReIDDataset.read_annotation`."""

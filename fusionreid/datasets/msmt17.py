@@ -1,6 +1,9 @@
+"""MSMT17: its releases, its lists, and which images train."""
+
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from fusionreid.errors import DatasetFormatError
 from fusionreid.registry import DATASETS
@@ -26,11 +29,12 @@ class MSMT17(ReIDDataset):
     after training on ``train`` and on ``train+val``: the metainfo states both.
 
     Args:
-        data_root (str): ``MSMT17_V1``, ``MSMT17_V2``, ``MSMT17`` or ``msmt17``, or the folder that
+        data_root: ``MSMT17_V1``, ``MSMT17_V2``, ``MSMT17`` or ``msmt17``, or the folder that
             contains it.
-        train_split (str): ``'train+val'`` (32,621 images; what the FusionReID authors and most
+        split: See :class:`ReIDDataset`.
+        train_split: ``'train+val'`` (32,621 images; what the FusionReID authors and most
             transformer methods train on) or ``'train'`` (30,248 images); 1,041 identities each.
-        release (str | None): ``'V1'`` or ``'V2'``; needed only where both are on disk.
+        release: ``'V1'`` or ``'V2'``; needed only where both are on disk.
         **kwargs: As in :class:`ReIDDataset`.
     """
 
@@ -45,7 +49,7 @@ class MSMT17(ReIDDataset):
         split: str = 'train',
         train_split: str = 'train+val',
         release: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if train_split not in TRAIN_LISTS:
             raise ValueError(

@@ -1,6 +1,10 @@
+"""Parameters, multiply-adds and floating-point operations of a model and of its parts."""
+
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -55,6 +59,16 @@ def measure_complexity(model: FusionReID, input_size: tuple[int, int]) -> dict[s
         Complexity of one image by part: each backbone under ``<branch> backbone``, then ``LRU``,
         ``HTM``, ``GeM`` and ``BNNecks`` where the model has them, ``other`` for what is in none of
         these, and last ``total``.
+
+    Example:
+        >>> from fusionreid.models import build_on_meta
+        >>> vit = dict(backbone=dict(type='fusionreid.ReIDVisionTransformer', arch='deit-tiny'))
+        >>> model = build_on_meta(dict(type='fusionreid.FusionReID', branches=dict(vit=vit)))
+        >>> counts = measure_complexity(model, (256, 128))
+        >>> list(counts)
+        ['vit backbone', 'total']
+        >>> counts['total']
+        Complexity(params=5486400, macs=703660032, flops=1560683520)
     """
     device = next((weight.device for weight in model.parameters()), torch.device('cpu'))
     image = torch.zeros(1, 3, *input_size, device=device)
@@ -94,11 +108,17 @@ _ORDER = ('LRU', 'HTM', 'GeM', 'BNNecks')
 
 
 def part_of(name: str) -> str | None:
-    """Return the part that a module of :class:`fusionreid.models.FusionReID` is the root of, or
-    None.
+    """Name the part that a module of :class:`fusionreid.models.FusionReID` is the root of.
 
     Args:
         name: Name of the module, e.g. ``branches.cnn.backbone``.
+
+    Returns:
+        The part, as in :func:`measure_complexity`; None for a module that is the root of none.
+
+    Example:
+        >>> part_of('branches.cnn.backbone'), part_of('neck.lru.cnn'), part_of('neck')
+        ('cnn backbone', 'LRU', None)
     """
     match name.split('.'):
         case ['branches', branch, 'backbone']:
@@ -120,6 +140,9 @@ def count_layer_parameters(model: nn.Module, without: str = '') -> int:
     Args:
         model: The module.
         without: Last part of the names of layers that do not count. Defaults to none.
+
+    Returns:
+        Number of parameters.
     """
     return sum(
         weight.numel()
@@ -131,7 +154,7 @@ def count_layer_parameters(model: nn.Module, without: str = '') -> int:
     )
 
 
-def _operations(counts: dict) -> tuple[int, int]:
+def _operations(counts: Mapping[Any, int]) -> tuple[int, int]:
     """Multiply-adds of layers and floating-point operations of everything."""
     of_layers = sum(
         flops for operation, flops in counts.items() if operation.__name__ in LAYER_OPERATIONS

@@ -1,5 +1,8 @@
+"""Building a model on the meta device: its names and shapes without its memory."""
+
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +18,13 @@ class _ComputeSchedules(TorchFunctionMode):
     Backbones read their drop path rates from a short tensor.
     """
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = dict(kwargs or {})
         if func is torch.linspace:
             kwargs.setdefault('device', 'cpu')
@@ -31,6 +40,11 @@ def build_on_meta(model: dict[str, Any]) -> nn.Module:
     Returns:
         The model, its parameters and buffers on the meta device. It can be counted and run for
         shapes.
+
+    Example:
+        >>> model = build_on_meta(dict(type='fusionreid.ReIDVisionTransformer', arch='large'))
+        >>> model.pos_embed.shape, model.pos_embed.device
+        (torch.Size([1, 129, 1024]), device(type='meta'))
     """
     with torch.device('meta'), _ComputeSchedules():
         built = MODELS.build(model)

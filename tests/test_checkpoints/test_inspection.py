@@ -52,8 +52,10 @@ def test_files(tmp_path):
     wrapped = {f'backbone.{name}': value for name, value in state.items()}
     torch.save({'teacher': wrapped, 'student': wrapped, 'epoch': 3}, path)
     facts = dict(inspect_weights(path))
-    assert facts['state dict'] == "under 'teacher'" and facts['beside it'] == 'student, epoch'
-    assert facts['tensors'] == '152 of float32' and facts['parameters'] == '5,717,416'
+    assert facts['state dict'] == "under 'teacher'"
+    assert facts['beside it'] == 'student, epoch'
+    assert facts['tensors'] == '152 of float32'
+    assert facts['parameters'] == '5,717,416'
     assert 'width 192' in facts["backbone below 'backbone.'"]
     torch.save({'rpn.weight': torch.ones(2)}, path)
     assert dict(inspect_weights(path))['model'] == 'unknown; names: rpn.weight'

@@ -52,7 +52,8 @@ def test_our_vit_is_timms_base_vit():
     theirs = timm.create_model('vit_base_patch16_224', num_classes=1000).eval()
     ours = MODELS.build(dict(type='ReIDVisionTransformer', arch='base', img_size=(224, 224)))
     match = match_weights(ours, theirs.state_dict())
-    assert match.ignored == ['head.weight', 'head.bias'] and match.share == 1
+    assert match.ignored == ['head.weight', 'head.bias']
+    assert match.share == 1
     ours.load_state_dict(match.loaded, strict=True)
     images = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
@@ -79,7 +80,9 @@ def test_our_resnet_is_torchvisions(name):
         if not key.endswith('num_batches_tracked')
     }
     match = match_weights(ours, state)
-    assert match.ignored == ['fc.weight', 'fc.bias'] and not match.fresh and match.share == 1
+    assert match.ignored == ['fc.weight', 'fc.bias']
+    assert not match.fresh
+    assert match.share == 1
     ours.load_state_dict(match.loaded, strict=False)
     images = torch.randn(1, 3, 128, 64)
     trunk = nn.Sequential(*list(theirs.children())[:-2])
@@ -289,7 +292,8 @@ def test_performer_tokens_do_not_pass_for_transformer_tokens():
     }
     state = {name.removeprefix('base.'): value for name, value in state.items()}
     match = match_weights(module, state)
-    assert match.share == 1 and not match.misfits
+    assert match.share == 1
+    assert not match.misfits
     performer = {name: value for name, value in state.items() if not name.startswith(tokens)}
     performer[f'{tokens}kqv.weight'] = torch.ones(1)
     assert match_weights(module, performer).misfits == [f'{tokens}kqv.weight has no place']
@@ -309,8 +313,10 @@ def test_less_than_ninety_percent_is_an_error(gone, tmp_path):
     with pytest.raises(WeightsError) as error:
         start(SMALL_VIT, path)
     text = str(error.value)
-    assert f'at least 90% are needed; missing: {gone}' in text and '\n' not in text
-    assert path in text and 'ReIDVisionTransformer' in text
+    assert f'at least 90% are needed; missing: {gone}' in text
+    assert '\n' not in text
+    assert path in text
+    assert 'ReIDVisionTransformer' in text
 
 
 def test_another_architecture_is_named(tmp_path):
@@ -321,7 +327,8 @@ def test_another_architecture_is_named(tmp_path):
         start(SMALL_CNN, path)
     deeper = build_on_meta(dict(type='ReIDResNet', depth=101)).state_dict()
     match = match_weights(build_on_meta(dict(type='ReIDResNet', depth=50)), deeper)
-    assert match.share == 1 and 'layer3.6.conv1.weight has no place' in match.misfits
+    assert match.share == 1
+    assert 'layer3.6.conv1.weight has no place' in match.misfits
 
 
 def test_positions_without_a_class_token_are_refused():

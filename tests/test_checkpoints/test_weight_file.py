@@ -94,7 +94,8 @@ def test_bad_files_end_in_one_line(name, content, message, tmp_path):
         torch.save(content, path)
     with pytest.raises(WeightsError, match=message) as error:
         read_state_dict(path)
-    assert str(path) in str(error.value) and '\n' not in str(error.value)
+    assert str(path) in str(error.value)
+    assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('share', [0.1, 0.5, 0.99])
@@ -113,7 +114,8 @@ def test_truncated_files(share, tmp_path):
 def test_state_dicts_are_found(wrapper):
     content = {wrapper: WEIGHTS, 'student': {'other': torch.ones(1)}} if wrapper else WEIGHTS
     state, where = find_state_dict(content)
-    assert list(state) == ['conv1.weight'] and where == wrapper
+    assert list(state) == ['conv1.weight']
+    assert where == wrapper
 
 
 def test_writing_replaces_a_file_whole_or_not_at_all(tmp_path):
@@ -123,7 +125,8 @@ def test_writing_replaces_a_file_whole_or_not_at_all(tmp_path):
     before = path.read_bytes()
     with pytest.raises(Exception, match='.'):
         write_weight_file(dict(state_dict=WEIGHTS, log=lambda: None), path)
-    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
     with pytest.raises(WeightsError, match='cannot be written'):
         write_weight_file({}, path / 'below_a_file.pth')
 

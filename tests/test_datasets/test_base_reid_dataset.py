@@ -128,14 +128,19 @@ def test_seeded_item_depends_on_its_seed_alone(market: str) -> None:
     assert not all(torch.equal(first['inputs'], other) for other in others)
     sample = first['data_samples']
     assert sample.augment_seed == 2**40 + 5
-    assert type(sample.sample_idx) is int and sample.sample_idx == 1
+    assert type(sample.sample_idx) is int
+    assert sample.sample_idx == 1
 
 
 def test_generators_are_restored_after_an_error() -> None:
     before = random.getstate(), np.random.get_state()[1].tolist()
-    with pytest.raises(KeyError), seeded_augmentation(1):
+
+    def draw_and_fail() -> None:
         random.random(), np.random.rand()
         raise KeyError
+
+    with pytest.raises(KeyError), seeded_augmentation(1):
+        draw_and_fail()
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
 
@@ -156,7 +161,8 @@ def test_workers_do_not_change_the_images(market: str) -> None:
         return torch.cat([batch['inputs'] for batch in loader])
 
     alone = images(0)
-    assert alone.shape == (12, 3, 32, 16) and alone.dtype == torch.uint8
+    assert alone.shape == (12, 3, 32, 16)
+    assert alone.dtype == torch.uint8
     assert torch.equal(alone, images(2))
 
 

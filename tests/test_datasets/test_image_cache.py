@@ -174,5 +174,8 @@ def test_largest_sizes_of_files_are_kept() -> None:
     assert cache.get(1) is None
     cache.put(1, image, (65535, 2**31 - 1))
     content, original = cache.get(1)
-    assert np.array_equal(content, image) and original == (65535, 2**31 - 1)
-    assert cache.get(0) is None and cache.get(2) is None and cache.filled == 1
+    assert np.array_equal(content, image)
+    assert original == (65535, 2**31 - 1)
+    assert cache.get(0) is None
+    assert cache.get(2) is None
+    assert cache.filled == 1

@@ -63,7 +63,8 @@ def test_step_feature_and_files_are_named(value, caplog):
         f'loss_triplet of cnn_fused is {value}; '
         'the batch holds 0.jpg, 1.jpg, 2.jpg, 3.jpg and 3 more, see the log'
     )
-    assert 'loss_id' not in message and 'grad_norm' not in message
+    assert 'loss_id' not in message
+    assert 'grad_norm' not in message
     assert all(file in caplog.text for file in files)
 
 
@@ -84,7 +85,8 @@ def test_infinite_gradients_pass():
     scaler.step(optimizer)
     scaler.update()
     check({'loss': loss.item()}, ['a.jpg'])
-    assert torch.equal(layer.weight, before) and scaler.get_scale() < 2.0**127
+    assert torch.equal(layer.weight, before)
+    assert scaler.get_scale() < 2.0**127
 
 
 ONE_OF_TWO = """
@@ -154,6 +156,7 @@ def test_a_run_stops_and_keeps_its_checkpoints(tmp_path, monkeypatch, capsys):
     for checkpoint in run.glob('*.pth'):
         state = torch.load(checkpoint, weights_only=True)['state_dict']
         assert all(value.isfinite().all() for value in state.values())
-    assert (run / 'epoch_1.pth').exists() and not (run / 'epoch_2.pth').exists()
+    assert (run / 'epoch_1.pth').exists()
+    assert not (run / 'epoch_2.pth').exists()
     log = next(run.glob('*/*.log')).read_text()
     assert log.count('.jpg') >= 8

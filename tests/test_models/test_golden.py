@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
+from memory import return_memory
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from reference_state import golden_values, reference_images, reference_state
@@ -24,15 +27,27 @@ VARIANTS = (
 
 
 @pytest.fixture(scope='module', params=VARIANTS)
-def variant(request) -> tuple[FusionReID, dict[str, torch.Tensor], dict[str, np.ndarray]]:
-    """The model as it comes out of the converter: built from the config that was inferred."""
+def variant(request) -> tuple[FusionReID, dict[str, str], dict[str, np.ndarray]]:
+    """The model as it comes out of the converter, built from the config that was inferred.
+
+    Beside it, our names of the original's weights, and the golden values.
+    """
     original = reference_state(request.param)
+    names = our_names(original)
     conversion = convert_original(original)
     cfg = Config.fromstring(conversion.config_text, '.py')
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
     model.load_state_dict(conversion.state_dict, strict=True)
-    return model, original, golden_values(request.param)
+    del original, conversion
+    return model, names, golden_values(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _small_footprint() -> Iterator[None]:
+    """Models of 150 million parameters and their activations must not pile up."""
+    yield
+    return_memory()
 
 
 def relative_error(ours: torch.Tensor, golden: np.ndarray) -> float:
@@ -52,7 +67,7 @@ def test_features(variant):
 
 
 def test_losses_and_gradients(variant):
-    model, original, golden = variant
+    model, names, golden = variant
     model.train()
     model.zero_grad()
     samples = [
@@ -67,7 +82,6 @@ def test_losses_and_gradients(variant):
 
     sum(losses.values()).backward()
     parameters = dict(model.named_parameters())
-    names = our_names(original)
     ours, theirs = [], []
     for key, norm in zip(golden['grad_keys'], golden['grad_norms'], strict=True):
         gradient = parameters[names[str(key)]].grad
@@ -89,7 +103,7 @@ def test_losses_and_gradients(variant):
 def our_names(original: dict[str, torch.Tensor]) -> dict[str, str]:
     """Translate the names of all weights by following the tensors through the conversion."""
     markers = {
-        key: torch.full(value.shape, float(row))
+        key: torch.tensor(float(row)).expand(value.shape)
         for row, (key, value) in enumerate(original.items())
     }
     keys = list(original)

@@ -1,4 +1,4 @@
-"""What a state dict tells about the model it belongs to."""
+"""Which model a released state dict belongs to, inferred from names and shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fusionreid.models.layers.position_embedding import guess_grid
 from .key_rules import MFU_OWNERS, SEU_OWNERS
 
 # Blocks per stage, and whether they are bottlenecks.
-RESNET_DEPTHS = {
+RESNET_DEPTHS: dict[tuple[tuple[int, ...], bool], int] = {
     ((2, 2, 2, 2), False): 18,
     ((3, 4, 6, 3), False): 34,
     ((3, 4, 6, 3), True): 50,
@@ -29,7 +29,20 @@ CLASSIFIER = re.compile(r'(?:(?:resnet|transformer)\.classifier|classifier_[1-4]
 
 
 def select(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the entries below a prefix, without it."""
+    """Take the entries below a prefix.
+
+    Args:
+        state: State dict.
+        prefix: The prefix, with its dot.
+
+    Returns:
+        The entries, without the prefix in their names.
+
+    Example:
+        >>> import torch
+        >>> list(select({'resnet.base.conv1.weight': torch.ones(1)}, 'resnet.base.'))
+        ['conv1.weight']
+    """
     return {
         name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
     }
@@ -37,6 +50,13 @@ def select(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def count_blocks(state: dict[str, Tensor], prefix: str) -> int:
     """Count the blocks ``<prefix>0.``, ``<prefix>1.``, ...
+
+    Args:
+        state: State dict.
+        prefix: What stands before the number of a block.
+
+    Returns:
+        Number of blocks.
 
     Raises:
         WeightsError: If one is missing in between; nobody shall build a billion blocks for a name.
@@ -50,7 +70,19 @@ def count_blocks(state: dict[str, Tensor], prefix: str) -> int:
 
 
 def shape_of(state: dict[str, Tensor], name: str, dims: int) -> tuple[int, ...]:
-    """Return the shape of a tensor that has to be there, with that number of axes."""
+    """Look up the shape of a tensor that has to be there.
+
+    Args:
+        state: State dict.
+        name: Name of the tensor.
+        dims: Number of axes that it has to have.
+
+    Returns:
+        The shape.
+
+    Raises:
+        WeightsError: If the tensor is missing or has another number of axes.
+    """
     if name not in state:
         raise WeightsError(f'{name} is missing')
     shape = tuple(state[name].shape)
@@ -148,7 +180,20 @@ def count_patches(state: dict[str, Tensor]) -> int:
 
 
 def patch_grid(size: tuple[int, int], patch_size: int, stride: int) -> tuple[int, int]:
-    """Grid (rows, columns) of patches, without padding."""
+    """Compute the grid of a ViT's patches, without padding.
+
+    Args:
+        size: Image height and width.
+        patch_size: Side of a patch in pixels.
+        stride: Distance of neighboring patches in pixels.
+
+    Returns:
+        Rows and columns.
+
+    Example:
+        >>> patch_grid((256, 128), patch_size=16, stride=12)
+        (21, 10)
+    """
     return (size[0] - patch_size) // stride + 1, (size[1] - patch_size) // stride + 1
 
 
@@ -169,6 +214,10 @@ def infer_size_and_stride(
 
     Raises:
         WeightsError: If nothing fits, or more than one stride does.
+
+    Example:
+        >>> infer_size_and_stride(210, patch_size=16, size=None, stride=None)
+        ((256, 128), 12)
     """
     sizes = [size] if size else INPUT_SIZES
     strides = [stride] if stride else PATCH_STRIDES
@@ -200,8 +249,21 @@ def _fits(num_patches: int, patch_size: int, size: tuple[int, int], stride: int)
 
 
 def infer_t2t_size(num_patches: int, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Find the image size that a T2T-ViT's position embedding was made for; see
-    :func:`infer_size_and_stride`.
+    """Find the image size that a T2T-ViT's position embedding was made for.
+
+    Args:
+        num_patches: Its length, without the class token.
+        size: Image height and width, if known. Otherwise the published sizes are tried.
+
+    Returns:
+        Image height and width.
+
+    Raises:
+        WeightsError: If nothing fits.
+
+    Example:
+        >>> infer_t2t_size(192, size=None)
+        (384, 128)
     """
     sizes = [size] if size else INPUT_SIZES
     for height, width in sizes:
@@ -299,7 +361,8 @@ def infer_model(
     """Infer the config of the model that a released state dict belongs to.
 
     Args:
-        state: State dict from :func:`~fusionreid.checkpoints.release.key_renaming.normalize_original_names`.
+        state: State dict with the names that
+            :func:`~fusionreid.checkpoints.release.key_renaming.normalize_original_names` gives.
         size: Image height and width, if known.
         stride: Patch stride of the ViT, if known.
         units: Units of an HTM in their order, if known.
@@ -310,7 +373,7 @@ def infer_model(
     Raises:
         WeightsError: If something is missing or does not fit together.
     """
-    branches: dict[str, dict] = {}
+    branches: dict[str, dict[str, Any]] = {}
     cnn = select(state, 'resnet.base.')
     if cnn:
         branches['cnn'] = dict(
@@ -342,7 +405,18 @@ def infer_model(
 
 
 def describe_grid(num_patches: int) -> str:
-    """Say which grid a position embedding of that length probably has."""
+    """Say which grid a position embedding probably has.
+
+    Args:
+        num_patches: Its length, without extra tokens.
+
+    Returns:
+        A text; the published sizes are tried first.
+
+    Example:
+        >>> describe_grid(210), describe_grid(196)
+        ('21x10 patches (256x128 at stride 12)', '196 patches (probably 14x14)')
+    """
     for size in INPUT_SIZES:
         for stride in PATCH_STRIDES:
             if _fits(num_patches, 16, size, stride):

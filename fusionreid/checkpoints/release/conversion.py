@@ -16,9 +16,10 @@ from fusionreid.errors import ConfigError, WeightsError
 from fusionreid.models import build_on_meta
 from fusionreid.registry import SCOPE
 
+from ..key_rules import rename, reverse
 from .architecture import CLASSIFIER, NECK_HEADS, infer_model
 from .key_renaming import convert_original_state, normalize_original_names, unused_original_weights
-from .key_rules import MFU_OWNERS, SEU_OWNERS, fusion_rules, rename, reverse
+from .key_rules import MFU_OWNERS, SEU_OWNERS, fusion_rules
 
 # Settings that names and shapes of weights do not show: the part of the model, the setting, its
 # value where the config is silent, and its value in the released code.
@@ -59,7 +60,7 @@ class Conversion:
 
     @property
     def checkpoint(self) -> dict[str, Any]:
-        """The content of a checkpoint file: plain data and tensors."""
+        """The content of a checkpoint file: tensors and primitive values."""
         return dict(
             meta=dict(cfg=self.config_text),
             state_dict=self.state_dict,
@@ -116,6 +117,10 @@ def convert_original(
 def check_strict(model: dict[str, Any], state: dict[str, Tensor]) -> None:
     """Check that a model of the config has exactly the weights of a state dict of ours.
 
+    Args:
+        model: Config of the model.
+        state: State dict under our names.
+
     Raises:
         WeightsError: Naming the first weights that are missing, left over or of another shape,
             under the release's names.
@@ -153,6 +158,10 @@ def _first(items: Iterable[str], count: int = 3) -> str:
 def check_cameras(model: dict[str, Any], num_cameras: int | None) -> None:
     """Check the number of cameras of a model's config against the one that is expected.
 
+    Args:
+        model: Config of the model.
+        num_cameras: Cameras that are expected; None accepts any number.
+
     Raises:
         WeightsError: Naming both numbers.
     """
@@ -173,9 +182,17 @@ def read_model_config(text: str) -> dict[str, Any] | None:
 
     Returns:
         The config of the model; None if it is not made of literals.
+
+    Example:
+        >>> read_model_config('model = dict(branches=dict(cnn=dict(backbone=dict(depth=50))))')
+        {'branches': {'cnn': {'backbone': {'depth': 50}}}}
+        >>> read_model_config('model = open("x")') is None
+        True
     """
     try:
         model = read_literals(text, ('model',), 'the checkpoint').get('model')
+        if model is None:
+            return None
         # Not more than what the checks below look at.
         backbones = [cfg['backbone'] for cfg in model['branches'].values() if cfg]
         parts = [*backbones, model.get('neck') or {}]

@@ -1,4 +1,4 @@
-"""State dicts of the authors' released code, and ours for the same weights."""
+"""Renaming a state dict from the authors' names to ours and back; what is left out or refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fusionreid.errors import UnknownWeightsError
 
-from .key_rules import fusion_rules, rename, reverse
+from ..key_rules import rename, reverse
+from .key_rules import fusion_rules
 
 _UNUSED = re.compile(r'(?:(?:resnet|transformer)\.)?base\.(?:fc|head)\.(?:weight|bias)')
 
@@ -22,6 +23,11 @@ def normalize_original_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Returns:
         The same tensors; those of a single branch below ``resnet.`` or ``transformer.``.
+
+    Example:
+        >>> import torch
+        >>> list(normalize_original_names({'module.base.conv1.weight': torch.ones(1)}))
+        ['resnet.base.conv1.weight']
     """
     if all(name.startswith('module.') for name in state):
         state = {name.removeprefix('module.'): value for name, value in state.items()}
@@ -37,8 +43,7 @@ def unused_original_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def convert_original_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the entries of a released state dict to those of
-    :class:`fusionreid.models.FusionReID`.
+    """Rename the entries of a released state dict to those of a model of ours.
 
     Args:
         state: State dict of the authors' released code; see :func:`normalize_original_names`.
@@ -49,6 +54,11 @@ def convert_original_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Raises:
         UnknownWeightsError: If names are not the release's; the message gives the first of them.
+
+    Example:
+        >>> import torch
+        >>> list(convert_original_state({'classifier_3.weight': torch.ones(5, 4)}))
+        ['heads.cnn_fused.classifier.weight']
     """
     state = normalize_original_names(state)
     rules = fusion_rules(is_t2t=any('.tokens_to_token.' in name for name in state))

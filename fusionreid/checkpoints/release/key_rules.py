@@ -1,85 +1,11 @@
-"""Names of the same weights in different projects.
+"""The authors' names of a FusionReID model's weights, as rules to ours.
 
-A rule is a pair of templates, theirs and ours; ``{}`` stands for a number, and a template that ends
-in a dot for everything directly below that module. Rules work in both directions.
+How rules work says :mod:`fusionreid.checkpoints.key_rules`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from functools import cache
-
-Rules = Sequence[tuple[str, str]]
-
-
-@cache
-def _pattern(template: str) -> re.Pattern[str]:
-    leaf = r'([a-z_]+)' if template.endswith('.') else ''
-    return re.compile(re.escape(template).replace(r'\{\}', r'(\d+)') + leaf)
-
-
-def rename(name: str, rules: Rules) -> str | None:
-    """Translate a name by the first rule whose left side it matches; None if there is none."""
-    for source, target in rules:
-        match = _pattern(source).fullmatch(name)
-        if match:
-            return (target + '{}' if source.endswith('.') else target).format(*match.groups())
-    return None
-
-
-def reverse(rules: Rules) -> Rules:
-    """Swap the two sides of rules."""
-    return tuple((ours, theirs) for theirs, ours in rules)
-
-
-def below(theirs: str, ours: str, rules: Rules) -> Rules:
-    """Put prefixes in front of both sides of rules."""
-    return tuple((theirs + left, ours + right) for left, right in rules)
-
-
-# torchvision, timm and mmpretrain agree.
-RESNET_RULES: Rules = tuple(
-    (name, name)
-    for name in (
-        'conv1.',
-        'bn1.',
-        'layer{}.{}.conv{}.',
-        'layer{}.{}.bn{}.',
-        'layer{}.{}.downsample.{}.',
-    )
-)
-
-_TOKEN_RULES: Rules = (
-    ('cls_token', 'cls_token'),
-    ('pos_embed', 'pos_embed'),
-    ('sie_embed', 'sie.weight'),
-)
-_BLOCK_RULES: Rules = (
-    ('norm1.', 'ln1.'),
-    ('attn.qkv.', 'attn.qkv.'),
-    ('attn.proj.', 'attn.proj.'),
-    ('norm2.', 'ln2.'),
-    ('mlp.fc1.', 'ffn.layers.0.0.'),
-    ('mlp.fc2.', 'ffn.layers.1.'),
-)
-
-# timm, DeiT, DINO and TransReID to mmpretrain.
-VIT_RULES: Rules = (
-    *_TOKEN_RULES,
-    ('patch_embed.proj.', 'patch_embed.projection.'),
-    *below('blocks.{}.', 'layers.{}.', _BLOCK_RULES),
-    ('norm.', 'ln1.'),
-)
-
-# The T2T-ViT project to mmpretrain.
-T2T_RULES: Rules = (
-    *_TOKEN_RULES,
-    *below('tokens_to_token.attention{}.', 'tokens_to_token.attention{}.', _BLOCK_RULES),
-    ('tokens_to_token.project.', 'tokens_to_token.project.'),
-    *below('blocks.{}.', 'encoder.{}.', _BLOCK_RULES),
-    ('norm.', 'norm.'),
-)
+from ..key_rules import RESNET_RULES, T2T_RULES, VIT_RULES, Rules, below
 
 _HEAD_OWNERS = {
     'resnet.{}.': 'cnn',
@@ -134,10 +60,18 @@ _NECK_RULES: Rules = (
 
 
 def fusion_rules(is_t2t: bool) -> Rules:
-    """Rules between the authors' released models and ours.
+    """List the rules between the authors' released models and ours.
 
     Args:
         is_t2t: Whether the transformer is a T2T-ViT.
+
+    Returns:
+        Rules, the release's names on the left.
+
+    Example:
+        >>> from fusionreid.checkpoints.key_rules import rename
+        >>> rename('HTM.blocks.1.SEU.blocks.0.mlp.fc1.weight', fusion_rules(is_t2t=False))
+        'neck.layers.1.seu.shared.mlp.0.weight'
     """
     return (
         *below('resnet.base.', 'branches.cnn.backbone.', RESNET_RULES),

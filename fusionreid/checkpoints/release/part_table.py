@@ -1,4 +1,4 @@
-"""Tables about state dicts."""
+"""Which parts a model of ours has, what the release calls them, and the table of their sizes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ def part_table(state: dict[str, Tensor]) -> str:
 
     Args:
         state: State dict of :class:`~fusionreid.models.FusionReID`.
+
+    Returns:
+        A table of several lines.
+
+    Example:
+        >>> import torch
+        >>> print(part_table({'heads.cnn.classifier.weight': torch.zeros(751, 2048)}))
+        part   in the release            tensors  parameters
+        heads  bottleneck*, classifier*        1   1,538,048
+        total                                  1   1,538,048
     """
     rows = [('part', 'in the release', 'tensors', 'parameters')]
     for part, released in RELEASED_PARTS.items():

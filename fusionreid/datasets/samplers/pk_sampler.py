@@ -1,3 +1,5 @@
+"""Which images make a batch: P identities with K images each, planned from seed and epoch."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -34,6 +36,12 @@ def plan_pk_batches(
 
     Returns:
         Image indices of shape ``(batches, P, K)``.
+
+    Example:
+        >>> images_of = {7: [0, 1], 8: [2, 3], 9: [4]}
+        >>> batches = plan_pk_batches(images_of, 3, 2, np.random.default_rng(0))
+        >>> batches.shape, sorted(batches.flatten().tolist())  # the single image comes twice
+        ((1, 3, 2), [0, 1, 2, 3, 4, 4])
     """
     groups: dict[int, list[np.ndarray]] = {}
     for person, images in images_of.items():
@@ -53,13 +61,12 @@ def plan_pk_batches(
 
 
 @DATA_SAMPLERS.register_module()
-class PKSampler(Sampler):
-    """Identity-balanced (PK) sampling: every batch holds P identities with K images each, on every
-    process.
+class PKSampler(Sampler[SampleIndex]):
+    """Identity-balanced (PK) sampling: batches of P identities with K images each.
 
-    The batches of an epoch depend on seed and epoch alone. With several processes each one gets
-    whole identities, all get the same number of batches, and no image group is given to two of
-    them.
+    Every process gets such batches. The batches of an epoch depend on seed and epoch alone. With
+    several processes each one gets whole identities, all get the same number of batches, and no
+    image group is given to two of them.
 
     Args:
         dataset: A data set whose items tell their identity.
@@ -72,6 +79,15 @@ class PKSampler(Sampler):
     Raises:
         ConfigError: If P or K is below 2, or all processes together want more identities than
             there are.
+
+    Example:
+        >>> class Items(list):
+        ...     def get_data_info(self, index):
+        ...         return self[index]
+        >>> dataset = Items(dict(person_id=index // 4) for index in range(12))
+        >>> sampler = PKSampler(dataset, ids_per_batch=2, instances_per_id=2, seed=0)
+        >>> sampler.batch_size, [dataset[index]['person_id'] for index in sampler][:4]
+        (4, [1, 1, 2, 2])
     """
 
     def __init__(
@@ -110,7 +126,11 @@ class PKSampler(Sampler):
         return self.ids_per_batch * self.instances_per_id
 
     def set_epoch(self, epoch: int) -> None:
-        """Plan the batches of an epoch; called by mmengine before each one."""
+        """Plan the batches of an epoch; called by mmengine before each one.
+
+        Args:
+            epoch: Epoch, from 0.
+        """
         self.epoch = epoch
         batches = plan_pk_batches(
             self.images_of,

@@ -1,3 +1,5 @@
+"""How an index carries the seed of its sample's augmentation to the worker."""
+
 from __future__ import annotations
 
 from typing import SupportsInt
@@ -12,11 +14,16 @@ class SampleIndex(int):
     Args:
         index: Position in the data set.
         augment_seed: Seed in ``[0, 2**32)``.
+
+    Example:
+        >>> index = SampleIndex(3, augment_seed=17)
+        >>> 'abcd'[index], index.augment_seed
+        ('d', 17)
     """
 
     augment_seed: int
 
-    def __new__(cls, index: SupportsInt, augment_seed: int = 0) -> SampleIndex:
+    def __new__(cls, index: SupportsInt, augment_seed: int = 0) -> SampleIndex:  # noqa: D102
         self = super().__new__(cls, index)
         self.augment_seed = augment_seed
         return self

@@ -27,22 +27,22 @@ class Camera:
     """A fixed camera.
 
     Args:
-        height (float): Height above the ground in meters.
-        horizon (float): Row of the horizon in the scene.
-        nearest (float): Distance at which people walk closest to the camera, in meters.
-        farthest (float): Distance at which they walk farthest from it.
-        light (tuple[float, float, float]): Direction to the light: right, up, towards the camera.
-        shadow (float): Darkness of shadows on the ground, 0 to 1.
-        cast (tuple[float, float, float]): Gains of blue, green and red.
-        exposure (float): Gain of all channels.
-        contrast (float): Slope around mid-gray.
-        gamma (float): Exponent of the tone curve.
-        saturation (float): 0 for gray pictures, 1 for unchanged ones.
-        haze (float): Share of light gray mixed in.
-        blur (float): Typical standard deviation of the blur, in pixels at 128 pixels of height.
-        resolution (float): Typical share of the resolution that survives, 0 to 1.
-        noise (float): Typical standard deviation of the noise in gray levels.
-        quality (int): Typical JPEG quality.
+        height: Height above the ground in meters.
+        horizon: Row of the horizon in the scene.
+        nearest: Distance at which people walk closest to the camera, in meters.
+        farthest: Distance at which they walk farthest from it.
+        light: Direction to the light: right, up, towards the camera.
+        shadow: Darkness of shadows on the ground, 0 to 1.
+        cast: Gains of blue, green and red.
+        exposure: Gain of all channels.
+        contrast: Slope around mid-gray.
+        gamma: Exponent of the tone curve.
+        saturation: 0 for gray pictures, 1 for unchanged ones.
+        haze: Share of light gray mixed in.
+        blur: Typical standard deviation of the blur, in pixels at 128 pixels of height.
+        resolution: Typical share of the resolution that survives, 0 to 1.
+        noise: Typical standard deviation of the noise in gray levels.
+        quality: Typical JPEG quality.
     """
 
     height: float
@@ -67,11 +67,11 @@ def make_camera(index: int, seed: int) -> Camera:
     """Set up a camera.
 
     Args:
-        index (int): 0-based number of the camera.
-        seed (int): Seed of the data set.
+        index: 0-based number of the camera.
+        seed: Seed of the data set.
 
     Returns:
-        Camera: The camera.
+        The camera.
     """
     rng = np.random.default_rng([seed, 2, index])
     cast = np.array(_CASTS[index % len(_CASTS)]) * rng.uniform(0.98, 1.02, 3)
@@ -120,12 +120,12 @@ def record(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> np.nd
     """Take the picture: optics, sensor, tone curve.
 
     Args:
-        camera (Camera): The camera.
-        image (np.ndarray): BGR scene, uint8, (H, W, 3).
-        rng (np.random.Generator): Source of this picture's own deviations.
+        camera: The camera.
+        image: BGR scene, uint8, (H, W, 3).
+        rng: Source of this picture's own deviations.
 
     Returns:
-        np.ndarray: What the camera delivers, same type and shape.
+        What the camera delivers, same type and shape.
     """
     height, width = image.shape[:2]
     share = min(1.0, camera.resolution * rng.uniform(0.75, 1.15))
@@ -152,12 +152,12 @@ def compress(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> byt
     """Encode a picture as JPEG at about the camera's quality.
 
     Args:
-        camera (Camera): The camera.
-        image (np.ndarray): BGR, uint8, (H, W, 3).
-        rng (np.random.Generator): Source of this picture's own quality.
+        camera: The camera.
+        image: BGR, uint8, (H, W, 3).
+        rng: Source of this picture's own quality.
 
     Returns:
-        bytes: The file.
+        The file.
     """
     quality = int(np.clip(camera.quality + rng.integers(-12, 9), 45, 95))
     _, buffer = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])

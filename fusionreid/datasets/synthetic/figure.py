@@ -17,10 +17,10 @@ class Pose:
     """How a figure stands.
 
     Args:
-        phase (float): Phase of the walking cycle in radians.
-        stride (float): Amplitude of the hip swing in radians; near 0 for a standing person.
-        arms (str): swing, phone (one hand at the ear), strap (one hand at the chest) or pockets.
-        lean (float): Forward lean of the trunk in radians.
+        phase: Phase of the walking cycle in radians.
+        stride: Amplitude of the hip swing in radians; near 0 for a standing person.
+        arms: swing, phone (one hand at the ear), strap (one hand at the chest) or pockets.
+        lean: Forward lean of the trunk in radians.
     """
 
     phase: float
@@ -36,15 +36,15 @@ class Part(NamedTuple):
     meters.
 
     Args:
-        cell (str): Cell of the texture atlas that it shows.
-        start (Point): Center of one end.
-        end (Point): Center of the other end.
-        radii (tuple[float, float, float, float]): Half width and half depth of the first end, then
+        cell: Cell of the texture atlas that it shows.
+        start: Center of one end.
+        end: Center of the other end.
+        radii: Half width and half depth of the first end, then
             of the second.
-        rows (tuple[float, float]): Rows of the cell that the two ends show, 0 for the top and 1
+        rows: Rows of the cell that the two ends show, 0 for the top and 1
             for the bottom.
-        cap (float): How far both ends bulge, in radii.
-        forward (float): Distance by which it is drawn before what it covers.
+        cap: How far both ends bulge, in radii.
+        forward: Distance by which it is drawn before what it covers.
     """
 
     cell: str
@@ -78,8 +78,16 @@ class _Body:
         if len(radii) == 2:
             radii = (radii[0], radii[0], radii[1], radii[1])
         h = self.identity.height
-        scaled = (tuple(h * value for value in values) for values in (start, end, radii))
-        self.parts.append(Part(cell, *scaled, rows, cap, h * forward))
+        width, depth, end_width, end_depth = radii
+        scaled = (h * width, h * depth, h * end_width, h * end_depth)
+        self.parts.append(
+            Part(cell, _times(h, start), _times(h, end), scaled, rows, cap, h * forward)
+        )
+
+
+def _times(factor: float, point: Point) -> Point:
+    x, y, z = point
+    return factor * x, factor * y, factor * z
 
 
 def _swing(angle: float, length: float) -> tuple[float, float]:
@@ -201,11 +209,11 @@ def place_parts(identity: Identity, pose: Pose) -> list[Part]:
     """Place a person's body parts and belongings.
 
     Args:
-        identity (Identity): The person.
-        pose (Pose): The pose.
+        identity: The person.
+        pose: The pose.
 
     Returns:
-        list[Part]: Parts in the body's frame; the ground is at y = 0, the hips above the origin.
+        Parts in the body's frame; the ground is at y = 0, the hips above the origin.
     """
     body = _Body(identity)
     girth, upper, lower = body.girth, identity.upper, identity.lower

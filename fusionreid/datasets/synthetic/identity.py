@@ -4,6 +4,8 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
+from fusionreid.errors import ConfigError
+
 # Everyday clothing colors (RGB). Few on purpose: many people must share them, so that color
 # alone does not tell who is who.
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -80,24 +82,24 @@ class Identity:
     """One person's lasting attributes, each from a short list of values.
 
     Args:
-        height (float): Body height in meters.
-        width (float): Girth relative to the average build.
-        skin (int): Index into :data:`SKIN`.
-        hair_style (str): short, bald, bob, long, ponytail, bun or afro.
-        hair_color (str): Key of :data:`HAIR`.
-        hat (str): none, cap, beanie or brim.
-        upper (str): tshirt, shirt, hoodie, jacket, coat or dress.
-        upper_color (str): Key of :data:`COLORS`.
-        upper_accent (str): Second color, of the pattern or of what the open jacket shows.
-        upper_pattern (str): plain, stripes_h, stripes_v, checks, dots, logo, two_tone, sleeves,
+        height: Body height in meters.
+        width: Girth relative to the average build.
+        skin: Index into :data:`SKIN`.
+        hair_style: short, bald, bob, long, ponytail, bun or afro.
+        hair_color: Key of :data:`HAIR`.
+        hat: none, cap, beanie or brim.
+        upper: tshirt, shirt, hoodie, jacket, coat or dress.
+        upper_color: Key of :data:`COLORS`.
+        upper_accent: Second color, of the pattern or of what the open jacket shows.
+        upper_pattern: plain, stripes_h, stripes_v, checks, dots, logo, two_tone, sleeves,
             sash or band.
-        lower (str): trousers, slim, shorts, skirt or long_skirt.
-        lower_color (str): Key of :data:`COLORS`.
-        lower_pattern (str): plain, side_stripe, checks or turn_ups.
-        shoes (str): Key of :data:`COLORS`.
-        boots (bool): Whether the shoes reach up the shin.
-        bag (str): none, backpack, shoulder or handbag.
-        bag_color (str): Key of :data:`COLORS`.
+        lower: trousers, slim, shorts, skirt or long_skirt.
+        lower_color: Key of :data:`COLORS`.
+        lower_pattern: plain, side_stripe, checks or turn_ups.
+        shoes: Key of :data:`COLORS`.
+        boots: Whether the shoes reach up the shin.
+        bag: none, backpack, shoulder or handbag.
+        bag_color: Key of :data:`COLORS`.
     """
 
     height: float
@@ -169,17 +171,22 @@ def sample_identities(num: int, seed: int) -> list[Identity]:
     at low resolution. The first ``k`` people do not depend on ``num``.
 
     Args:
-        num (int): Number of people, at least 0.
-        seed (int): Seed, at least 0.
+        num: Number of people, at least 0.
+        seed: Seed, at least 0.
 
     Returns:
-        list[Identity]: ``num`` people.
+        ``num`` people.
 
     Raises:
-        ValueError: If ``num`` or ``seed`` is negative, or if so many different people do not exist.
+        ConfigError: If ``num`` or ``seed`` is negative, or so many different people do not exist.
+
+    Example:
+        >>> first, second = sample_identities(2, seed=0)
+        >>> first == second, sample_identities(1, seed=0) == [first]
+        (False, True)
     """
     if num < 0 or seed < 0:
-        raise ValueError(f'num and seed must be >= 0, got num={num}, seed={seed}')
+        raise ConfigError(f'num and seed must be >= 0, got num={num}, seed={seed}')
     codebook = {name: {v: i for i, v in enumerate(choices)} for name, choices in _CHOICES.items()}
     codebook['lower_color'] = {name: i for i, name in enumerate(COLORS)}
     taken = np.full((num, len(_VISIBLE)), -1, dtype=np.int16)
@@ -196,7 +203,7 @@ def sample_identities(num: int, seed: int) -> list[Identity]:
             if person == 0 or differences.min() >= MIN_VISIBLE_DIFFERENCES:
                 break
         else:
-            raise ValueError(
+            raise ConfigError(
                 f'no more than {person} people that differ enough can be drawn, but {num} were '
                 'asked for; ask for fewer identities'
             )

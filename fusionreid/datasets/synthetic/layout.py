@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fusionreid.errors import ConfigError
+
 # cameras that each data set's own naming and protocol know
 MAX_CAMERAS: dict[str, int] = {'market1501': 6, 'dukemtmc': 8, 'msmt17': 15}
 LAYOUTS = tuple(MAX_CAMERAS)
@@ -18,12 +20,12 @@ class PlannedImage:
     """One picture to render.
 
     Args:
-        path (str): Where it goes, relative to the data set's root.
-        person (int | None): Index of the person, or None for a false detection.
-        camera (int): 0-based camera.
-        track (int): Number of the passage in front of that camera.
-        image (int): Number of the picture, unique per person.
-        misplaced (bool): Whether it is a bad detection.
+        path: Where it goes, relative to the data set's root.
+        person: Index of the person, or None for a false detection.
+        camera: 0-based camera.
+        track: Number of the passage in front of that camera.
+        image: Number of the picture, unique per person.
+        misplaced: Whether it is a bad detection.
     """
 
     path: str
@@ -39,9 +41,9 @@ class Plan:
     """All files of a data set.
 
     Args:
-        images (list[PlannedImage]): The pictures.
-        num_people (int): Number of different people that appear.
-        texts (dict[str, str]): Text files, by their path relative to the root.
+        images: The pictures.
+        num_people: Number of different people that appear.
+        texts: Text files, by their path relative to the root.
     """
 
     images: list[PlannedImage] = field(default_factory=list)
@@ -89,23 +91,23 @@ def plan_data_set(
     test pictures do not depend on the number of training people.
 
     Args:
-        layout (str): One of :data:`LAYOUTS`.
-        ids_train (int): Number of people to train with.
-        ids_test (int): Number of other people to test with.
-        images_per_camera (int): Pictures per person and camera.
-        cameras (int): Number of cameras.
-        seed (int): Seed of the data set.
-        distractors (bool): Whether a Market-1501 gallery also holds bad detections (id -1) and
+        layout: One of :data:`LAYOUTS`.
+        ids_train: Number of people to train with.
+        ids_test: Number of other people to test with.
+        images_per_camera: Pictures per person and camera.
+        cameras: Number of cameras.
+        seed: Seed of the data set.
+        distractors: Whether a Market-1501 gallery also holds bad detections (id -1) and
             distractors (id 0), as the original one does.
 
     Returns:
-        Plan: The pictures and list files.
+        The pictures and list files.
 
     Raises:
-        ValueError: If an argument is out of range; the message names it.
+        ConfigError: If an argument is out of range; the message names it.
     """
     if layout not in MAX_CAMERAS:
-        raise ValueError(f'layout must be one of {", ".join(LAYOUTS)}, got {layout!r}')
+        raise ConfigError(f'layout must be one of {", ".join(LAYOUTS)}, got {layout!r}')
     limits = {
         'ids_train': (ids_train, 1, _MAX_ID),
         'ids_test': (ids_test, 1, _MAX_ID),
@@ -116,9 +118,9 @@ def plan_data_set(
     for name, (value, lowest, highest) in limits.items():
         if not lowest <= value <= highest:
             reason = f' (the {layout} layout has no more)' if name == 'cameras' else ''
-            raise ValueError(f'{name} must be from {lowest} to {highest}{reason}, got {value}')
+            raise ConfigError(f'{name} must be from {lowest} to {highest}{reason}, got {value}')
     if ids_train + ids_test > _MAX_ID:
-        raise ValueError(
+        raise ConfigError(
             f'ids_train + ids_test must not exceed {_MAX_ID}, which is what four digits in a file '
             f'name can tell apart, got {ids_train} + {ids_test}'
         )

@@ -115,7 +115,8 @@ def _car(pen: _Pen, rng: np.random.Generator) -> None:
 
 
 def _bicycle(pen: _Pen, rng: np.random.Generator) -> None:
-    frame = tuple(int(c) for c in rng.integers(20, 200, 3))
+    blue, green, red = rng.integers(20, 200, 3).tolist()
+    frame = (blue, green, red)
     for x in (0.36, 1.42):
         pen.ring(x, 0.35, 0.33, 0.045, (28, 28, 28))
         for angle in np.arange(0, np.pi, np.pi / 5):
@@ -132,12 +133,12 @@ def prop_sprite(kind: str, scale: float, rng: np.random.Generator) -> np.ndarray
     """Draw a thing that stands in the street.
 
     Args:
-        kind (str): Key of :data:`PROP_SIZES`.
-        scale (float): Pixels per meter.
-        rng (np.random.Generator): Source of its colors and leaves.
+        kind: Key of :data:`PROP_SIZES`.
+        scale: Pixels per meter.
+        rng: Source of its colors and leaves.
 
     Returns:
-        np.ndarray: BGR and opacity, uint8, (H, W, 4); the bottom row stands on the ground.
+        BGR and opacity, uint8, (H, W, 4); the bottom row stands on the ground.
     """
     width, height = PROP_SIZES[kind]
     pen = _Pen(width, height, scale)
@@ -156,10 +157,10 @@ def prop_sprite(kind: str, scale: float, rng: np.random.Generator) -> np.ndarray
         pen.disc(0.4, 2.5, 0.25, (230, 230, 230))
         pen.box(0.2, 2.44, 0.6, 2.56, (40, 40, 40))
     elif kind == 'bin':
-        tone = ((52, 84, 48), (60, 60, 64))[rng.integers(2)]
-        pen.box(0.06, 0, 0.54, 0.95, tone)
-        pen.box(0.06, 0, 0.16, 0.95, tuple(min(255, c + 26) for c in tone))
-        pen.box(0.0, 0.86, 0.6, 1.02, tuple(c // 2 for c in tone))
+        blue, green, red = ((52, 84, 48), (60, 60, 64))[rng.integers(2)]
+        pen.box(0.06, 0, 0.54, 0.95, (blue, green, red))
+        pen.box(0.06, 0, 0.16, 0.95, (blue + 26, green + 26, red + 26))
+        pen.box(0.0, 0.86, 0.6, 1.02, (blue // 2, green // 2, red // 2))
     elif kind == 'bench':
         wood = (52, 86, 122)
         for y in (0.44, 0.62, 0.76):
@@ -186,11 +187,11 @@ def prop_sprite(kind: str, scale: float, rng: np.random.Generator) -> np.ndarray
         pen.line([(1.8, 2.2), (1.2, 3.3)], 0.09, (46, 62, 78))
         pen.foliage(1.8, 3.8, 1.5, 1.15, 800, rng)
     elif kind == 'fence':
-        tone = int(rng.integers(40, 110))
+        gray = int(rng.integers(40, 110))
         for y in (0.12, 0.9):
-            pen.box(0, y, 3.0, y + 0.05, (tone, tone, tone))
+            pen.box(0, y, 3.0, y + 0.05, (gray, gray, gray))
         for x in np.arange(0.05, 3.0, 0.16):
-            pen.box(x, 0, x + 0.035, 1.0, (tone, tone, tone))
+            pen.box(x, 0, x + 0.035, 1.0, (gray, gray, gray))
     return pen.finish()
 
 
@@ -198,10 +199,10 @@ def paste(image: np.ndarray, sprite: np.ndarray, left: int, bottom: int) -> None
     """Lay a sprite over an image, in place.
 
     Args:
-        image (np.ndarray): BGR, uint8, (H, W, 3).
-        sprite (np.ndarray): From :func:`prop_sprite`.
-        left (int): Column of the sprite's left border; any part may lie outside of the image.
-        bottom (int): Row below the sprite's last row.
+        image: BGR, uint8, (H, W, 3).
+        sprite: From :func:`prop_sprite`.
+        left: Column of the sprite's left border; any part may lie outside of the image.
+        bottom: Row below the sprite's last row.
     """
     rows, columns = sprite.shape[:2]
     top = bottom - rows

@@ -23,17 +23,17 @@ def render_parts(
     colors all of them. The projection is orthographic.
 
     Args:
-        parts (list[Part]): The figure.
-        atlas (Atlas): Its textures.
-        yaw (float): Heading in radians: 0 faces the camera, pi shows the back.
-        pitch (float): How far the camera looks down, in radians.
-        scale (float): Pixels per meter.
-        ground (tuple[float, float]): Where the body's origin is seen, (x, y) in pixels.
-        size (tuple[int, int]): Height and width of the result.
-        light (tuple[float, float, float]): Direction to the light: right, up, towards the camera.
+        parts: The figure.
+        atlas: Its textures.
+        yaw: Heading in radians: 0 faces the camera, pi shows the back.
+        pitch: How far the camera looks down, in radians.
+        scale: Pixels per meter.
+        ground: Where the body's origin is seen, (x, y) in pixels.
+        size: Height and width of the result.
+        light: Direction to the light: right, up, towards the camera.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: BGR image (H, W, 3), zero where the figure is not, and mask
+        BGR image (H, W, 3), zero where the figure is not, and mask
         (H, W) of 0 and 255; both uint8.
     """
     height, width = size

@@ -23,11 +23,11 @@ class World:
     """All that the pictures of one data set share.
 
     Args:
-        seed (int): Seed of the data set.
-        height (int): Height of the pictures in pixels.
-        width (int): Width of the pictures in pixels.
-        people (tuple[Identity, ...]): Everyone whom a picture may be about.
-        bystanders (tuple[Identity, ...]): Others, who walk behind or before them.
+        seed: Seed of the data set.
+        height: Height of the pictures in pixels.
+        width: Width of the pictures in pixels.
+        people: Everyone whom a picture may be about.
+        bystanders: Others, who walk behind or before them.
     """
 
     seed: int
@@ -58,8 +58,8 @@ def prepare_places(num_cameras: int, seed: int) -> None:
     """Paint the scenes ahead of time, so that forked workers share them.
 
     Args:
-        num_cameras (int): Number of cameras.
-        seed (int): Seed of the data set.
+        num_cameras: Number of cameras.
+        seed: Seed of the data set.
     """
     for index in range(num_cameras):
         _place(index, seed)
@@ -79,14 +79,15 @@ def _pose(rng: np.random.Generator) -> Pose:
 def _shade_ground(image: np.ndarray, x: float, y: float, scale: float, camera: Camera) -> None:
     """Darken the ground below a person, in place: a contact spot and a slanted cast shadow."""
     height, width = image.shape[:2]
-    shadow = np.zeros((height, width), np.uint8)
+    shadow: np.ndarray = np.zeros((height, width), np.uint8)
     spot = (round(0.30 * scale), max(1, round(0.09 * scale)))
     cv2.ellipse(shadow, (round(x), round(y)), spot, 0, 0, 360, 255, -1)
     side = -camera.light[0]
     tip = (round(x + side * 1.1 * scale), round(y - 0.22 * scale))
     cv2.line(shadow, (round(x), round(y)), tip, 190, max(2, round(0.22 * scale)))
     shadow = cv2.blur(shadow, (max(3, round(0.12 * scale)),) * 2)
-    keep = 255 - cv2.multiply(shadow, camera.shadow)
+    # OpenCV multiplies by numbers too, which its stubs do not say.
+    keep = 255 - cv2.multiply(shadow, camera.shadow)  # type: ignore[call-overload]
     cv2.multiply(image, cv2.merge([keep] * 3), dst=image, scale=1 / 255)
 
 
@@ -160,15 +161,15 @@ def render_image(
     The picture depends on the arguments alone, not on what was rendered before.
 
     Args:
-        world (World): What all pictures share.
-        person (int | None): Index into ``world.people``; None for a false detection, with nobody.
-        camera_index (int): 0-based camera.
-        track (int): Number of the passage; pictures of one track share heading and place.
-        image_index (int): Number of the picture, unique per person (or among the false detections).
-        misplaced (bool): Whether the detection is a bad one that misses much of the person.
+        world: What all pictures share.
+        person: Index into ``world.people``; None for a false detection, with nobody.
+        camera_index: 0-based camera.
+        track: Number of the passage; pictures of one track share heading and place.
+        image_index: Number of the picture, unique per person (or among the false detections).
+        misplaced: Whether the detection is a bad one that misses much of the person.
 
     Returns:
-        bytes: A JPEG file.
+        A JPEG file.
     """
     camera, scene = _place(camera_index, world.seed)
     who = 0 if person is None else person + 1

@@ -213,7 +213,7 @@ def _cast_shadows(
     """Darken the ground with the shadow of a building and, sometimes, of leaves, in place."""
     start, width = rng.uniform(-6, 4), rng.uniform(2, 4.5)
     slanted = x + camera.light[0] * 0.8 * z
-    dark = _between(slanted, start, start + width).astype(np.float32)
+    dark: np.ndarray = _between(slanted, start, start + width).astype(np.float32)
     if rng.random() < 0.7:
         where = np.clip(np.sin(x * 0.5 + rng.uniform(0, 6)) + np.cos(z * 0.7) - 0.2, 0, 1)
         leaves = 0.6 * _noise(x * 3.1, z * 3.1) + 0.4 * _noise(x * 7, z * 7)
@@ -226,12 +226,12 @@ def paint_scene(camera: Camera, index: int, seed: int) -> np.ndarray:
     """Paint the street in front of a camera, without people.
 
     Args:
-        camera (Camera): The camera.
-        index (int): 0-based number of the camera, which chooses the kind of street.
-        seed (int): Seed of the data set.
+        camera: The camera.
+        index: 0-based number of the camera, which chooses the kind of street.
+        seed: Seed of the data set.
 
     Returns:
-        np.ndarray: BGR, uint8, (SCENE_HEIGHT, SCENE_WIDTH, 3).
+        BGR, uint8, (SCENE_HEIGHT, SCENE_WIDTH, 3).
     """
     rng = np.random.default_rng([seed, 3, index])
     wall_style, ground_style, furniture = _STYLES[index % len(_STYLES)]

@@ -25,9 +25,9 @@ class Atlas:
     """The textures of one person.
 
     Args:
-        image (np.ndarray): All cells above each other, BGR, uint8, (H, W, 3).
-        cells (dict[str, tuple[float, float]]): First row and number of rows of every cell.
-        columns_per_radian (float): Texels per radian of angle.
+        image: All cells above each other, BGR, uint8, (H, W, 3).
+        cells: First row and number of rows of every cell.
+        columns_per_radian: Texels per radian of angle.
     """
 
     image: np.ndarray
@@ -70,13 +70,13 @@ def _pattern(
     """Lay a repeating pattern over a cell.
 
     Args:
-        image (np.ndarray): Cell (H, W, 3), changed in place.
-        theta (np.ndarray): Angles (1, W).
-        v (np.ndarray): Position from the top, 0 to 1, (H, 1).
-        pattern (str): Value of ``Identity.upper_pattern``; those that do not repeat do nothing.
-        accent (np.ndarray): BGR color.
-        bands (float): Periods from top to bottom.
-        turns (float): Periods around the body.
+        image: Cell (H, W, 3), changed in place.
+        theta: Angles (1, W).
+        v: Position from the top, 0 to 1, (H, 1).
+        pattern: Value of ``Identity.upper_pattern``; those that do not repeat do nothing.
+        accent: BGR color.
+        bands: Periods from top to bottom.
+        turns: Periods around the body.
     """
     if pattern == 'dots':
         bands = 1.5 * bands
@@ -214,7 +214,11 @@ def _head(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
     _paint(image, (np.abs(front - 0.42) < 0.17) & (np.abs(v - 0.49) < 0.035), skin * 0.25)
     _paint(image, (np.abs(front - 0.42) < 0.24) & (np.abs(v - 0.42) < 0.02), hair * 0.8, 0.7)
     _paint(image, (front < 0.1) & (np.abs(v - 0.57) < 0.06), skin * 0.82)
-    _paint(image, (front < 0.3) & (np.abs(v - 0.71) < 0.025), skin * np.float32([0.55, 0.5, 0.75]))
+    _paint(
+        image,
+        (front < 0.3) & (np.abs(v - 0.71) < 0.025),
+        skin * np.array([0.55, 0.5, 0.75], np.float32),
+    )
     return image
 
 
@@ -258,11 +262,11 @@ def bake_atlas(identity: Identity, scale: float) -> Atlas:
     """Paint everything a person wears.
 
     Args:
-        identity (Identity): The person.
-        scale (float): Texels relative to what images of 128 pixels' height need.
+        identity: The person.
+        scale: Texels relative to what images of 128 pixels' height need.
 
     Returns:
-        Atlas: The textures.
+        The textures.
     """
     rng = np.random.default_rng(11)  # of the creases, which need not differ between people
     painters = {

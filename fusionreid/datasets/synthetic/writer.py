@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 from joblib import cpu_count
 
+from fusionreid.errors import ConfigError, DatasetExistsError
+
 from .identity import sample_identities
 from .layout import MAX_CAMERAS, Plan, PlannedImage, plan_data_set
 from .render import World, prepare_places, render_image
@@ -29,15 +31,15 @@ class SyntheticConfig:
     """What a rendered data set depends on.
 
     Args:
-        ids_train (int): Number of people to train with.
-        ids_test (int): Number of other people to test with.
-        images_per_camera (int): Pictures per person and camera, at least 2.
-        cameras (int | None): Number of cameras; None for as many as the layout's data set has.
-        height (int): Height of the pictures in pixels, 64 to 512.
-        width (int): Width of the pictures in pixels, 32 to 256.
-        seed (int): Seed, at least 0.
-        layout (str): market1501, msmt17 or dukemtmc.
-        distractors (bool): Whether a Market-1501 gallery holds ids -1 and 0 too.
+        ids_train: Number of people to train with.
+        ids_test: Number of other people to test with.
+        images_per_camera: Pictures per person and camera, at least 2.
+        cameras: Number of cameras; None for as many as the layout's data set has.
+        height: Height of the pictures in pixels, 64 to 512.
+        width: Width of the pictures in pixels, 32 to 256.
+        seed: Seed, at least 0.
+        layout: market1501, msmt17 or dukemtmc.
+        distractors: Whether a Market-1501 gallery holds ids -1 and 0 too.
     """
 
     ids_train: int = 300
@@ -54,14 +56,14 @@ class SyntheticConfig:
         """List the pictures.
 
         Returns:
-            Plan: The pictures and list files.
+            The pictures and list files.
 
         Raises:
-            ValueError: If a parameter is out of range.
+            ConfigError: If a parameter is out of range.
         """
         for name, lowest, highest in (('height', 64, 512), ('width', 32, 256)):
             if not lowest <= getattr(self, name) <= highest:
-                raise ValueError(
+                raise ConfigError(
                     f'{name} must be from {lowest} to {highest}, got {getattr(self, name)}'
                 )
         return plan_data_set(
@@ -121,13 +123,13 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
         return False
     record = out / _RECORD
     if not out.is_dir() or not record.is_file():
-        raise FileExistsError(
+        raise DatasetExistsError(
             f'{out} exists and is not a rendered data set; choose another folder, or remove it'
         )
     try:
         found = json.loads(record.read_text())
     except json.JSONDecodeError as error:
-        raise FileExistsError(f'{record} cannot be read ({error}); remove {out}') from error
+        raise DatasetExistsError(f'{record} cannot be read ({error}); remove {out}') from error
     different = {
         key: (found.get(key), value) for key, value in wanted.items() if found.get(key) != value
     }
@@ -135,13 +137,13 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
         listing = ', '.join(
             f'{key} {old!r} instead of {new!r}' for key, (old, new) in different.items()
         )
-        raise FileExistsError(
+        raise DatasetExistsError(
             f'{out} holds a data set that was rendered with {listing}; '
             'choose another folder, or remove it'
         )
     present = sum(1 for _ in out.rglob('*.jpg'))
     if present != wanted['num_images']:
-        raise FileExistsError(
+        raise DatasetExistsError(
             f'{out} should hold {wanted["num_images"]} images but has {present}; '
             'remove it and render again'
         )
@@ -160,21 +162,21 @@ def render_data_set(
     that gets its name once it is complete, so ``out`` is never half a data set.
 
     Args:
-        out (str | Path): The folder; it must be missing, empty, or already hold this very data set.
-        config (SyntheticConfig): What to render.
-        workers (int | None): Number of processes; None for one per core.
-        progress (Callable[[int, int], None] | None): Called with the number of pictures done and
+        out: The folder; it must be missing, empty, or already hold this very data set.
+        config: What to render.
+        workers: Number of processes; None for one per core.
+        progress: Called with the number of pictures done and
             to do, from 0 on.
 
     Returns:
-        bool: Whether it was rendered; False if ``out`` already held it.
+        Whether it was rendered; False if ``out`` already held it.
 
     Raises:
-        ValueError: If a parameter is out of range.
-        FileExistsError: If ``out`` holds something else.
+        ConfigError: If a parameter is out of range.
+        DatasetExistsError: If ``out`` holds something else.
     """
     if workers is not None and workers < 1:
-        raise ValueError(f'workers must be at least 1, got {workers}')
+        raise ConfigError(f'workers must be at least 1, got {workers}')
     out = Path(out)
     plan = config.plan()
     record = _describe(config, plan)

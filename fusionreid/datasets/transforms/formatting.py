@@ -1,6 +1,8 @@
-"""The end of a pipeline: an image tensor and its data sample."""
+"""What a pipeline hands to the model: which fields of a sample, and in which type."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,17 +20,23 @@ class PackReIDInputs(BaseTransform):
     """Turn the pipeline's results into what a model takes: an image tensor and a data sample.
 
     The image stays uint8 and RGB: normalization and random erasing follow on the device.
+
+    Example:
+        >>> packed = PackReIDInputs()(dict(img=np.zeros((4, 2, 3), np.uint8), person_id=7))
+        >>> sample = packed['data_samples']
+        >>> packed['inputs'].shape, sample.person_id, sample.camera_id
+        (torch.Size([3, 4, 2]), 7, -1)
     """
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack one sample.
 
         Args:
-            results (dict): With ``img``, uint8 of shape (H, W, 3). ``person_id`` and
+            results: With ``img``, uint8 of shape (H, W, 3). ``person_id`` and
                 ``camera_id`` may be missing, as for an image to search with.
 
         Returns:
-            dict: ``inputs``, a contiguous uint8 tensor of shape (3, H, W), and ``data_samples``,
+            ``inputs``, a contiguous uint8 tensor of shape (3, H, W), and ``data_samples``,
             a ``ReIDDataSample``; a missing person or camera id becomes -1.
 
         Raises:

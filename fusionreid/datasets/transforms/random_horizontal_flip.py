@@ -1,6 +1,8 @@
-"""Mirroring images at random."""
+"""Which images are mirrored, and how their pixels lie in memory afterwards."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,10 +19,15 @@ class RandomHorizontalFlip(BaseTransform):
     order: a reversed view makes every copy that follows many times slower.
 
     Args:
-        prob (float): Share of the images that are mirrored, in [0, 1].
+        prob: Share of the images that are mirrored, in [0, 1].
 
     Raises:
         ValueError: If ``prob`` is out of range.
+
+    Example:
+        >>> image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+        >>> RandomHorizontalFlip(prob=1)(dict(img=image))['img'].tolist()
+        [[[3, 4, 5], [0, 1, 2]]]
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -28,14 +35,14 @@ class RandomHorizontalFlip(BaseTransform):
             raise ValueError(f'prob must be in [0, 1], but is {prob!r}')
         self.prob = prob
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Mirror the image or leave it.
 
         Args:
-            results (dict): With ``img`` of shape (H, W, C).
+            results: With ``img`` of shape (H, W, C).
 
         Returns:
-            dict: With ``img`` of the same shape, and ``flip``, whether it was mirrored.
+            With ``img`` of the same shape, and ``flip``, whether it was mirrored.
         """
         results['flip'] = bool(np.random.random_sample() < self.prob)
         if results['flip']:

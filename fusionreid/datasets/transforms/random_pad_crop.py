@@ -1,6 +1,8 @@
-"""Shifting images at random by a few pixels."""
+"""How far an image is shifted, and what fills the border."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -22,7 +24,13 @@ class RandomPadCrop(BaseTransform):
     the pipeline, ``Resize``.
 
     Args:
-        padding (int): Pixels added on every side; the window moves by up to this many.
+        padding: Pixels added on every side; the window moves by up to this many.
+
+    Example:
+        >>> np.random.seed(0)
+        >>> image = np.ones((4, 2, 1), np.uint8)
+        >>> RandomPadCrop(padding=1)(dict(img=image))['img'][..., 0].tolist()
+        [[0, 0], [1, 1], [1, 1], [1, 1]]
     """
 
     def __init__(self, padding: int = 10) -> None:
@@ -30,14 +38,14 @@ class RandomPadCrop(BaseTransform):
             raise ValueError(f'padding must be at least 0, but is {padding}')
         self.padding = padding
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Shift the image by a random offset.
 
         Args:
-            results (dict): With ``img`` of shape (H, W, C).
+            results: With ``img`` of shape (H, W, C).
 
         Returns:
-            dict: With ``img`` of the same shape.
+            With ``img`` of the same shape.
         """
         image, padding = results['img'], self.padding
         height, width = image.shape[:2]

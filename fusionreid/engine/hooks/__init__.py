@@ -8,12 +8,12 @@ from .strict_load_hook import StrictLoadHook
 from .weight_coverage_hook import WeightCoverageHook
 
 __all__ = [
+    'CheckInvalidLossHook',
     'ConsistencyCheckHook',
     'EpochLengthHook',
     'EpochSeedHook',
-    'CheckInvalidLossHook',
-    'WeightCoverageHook',
-    'SafeCheckpointHook',
     'ResumeReportHook',
+    'SafeCheckpointHook',
     'StrictLoadHook',
+    'WeightCoverageHook',
 ]

@@ -1,4 +1,8 @@
+"""When a training stops for a loss that is NaN or infinite, and what its message says."""
+
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, all_reduce
@@ -31,10 +35,16 @@ class CheckInvalidLossHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
         """Check the losses of the step.
+
+        Args:
+            runner: The runner.
+            batch_idx: Position of the batch in its epoch, from 0.
+            data_batch: The batch, whose ``data_samples`` name their files.
+            outputs: Losses by name, with ``loss``, their total.
 
         Raises:
             InvalidLossError: In every process, if the loss of one of them is not finite.
@@ -83,6 +93,13 @@ def describe(losses: dict[str, float], files: list[str]) -> str:
         losses: Losses that are not finite, by name: ``<feature>.<loss>``; and ``loss``, the
             total.
         files: Files of the batch.
+
+    Returns:
+        A part of a sentence.
+
+    Example:
+        >>> describe({'cnn.loss_id': float('nan'), 'loss': float('nan')}, ['a.jpg', 'b.jpg'])
+        'loss_id of cnn is nan; the batch holds a.jpg, b.jpg'
     """
     terms = {name: value for name, value in losses.items() if name != 'loss'} or losses
     named = ', '.join(

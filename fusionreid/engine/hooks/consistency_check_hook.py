@@ -1,23 +1,35 @@
+"""What a config says twice, and the errors for values that disagree."""
+
 from __future__ import annotations
 
+from typing import Any
+
+from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 from torch.utils.data import DataLoader
 
 from fusionreid.datasets.samplers import PKSampler
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.metrics import ReIDMetric
+from fusionreid.models import FusionReID
 from fusionreid.registry import HOOKS
+
+
+def _data_set(loader: DataLoader[Any]) -> BaseDataset:
+    """The data set of a loader, as mmengine builds it and torch does not know it."""
+    dataset: Any = loader.dataset
+    return dataset
 
 
 @HOOKS.register_module()
 class ConsistencyCheckHook(Hook):
-    """Compares what the config says twice before the first step: identities, cameras and batch
-    size.
+    """Compares what the config says twice before the first step.
+
+    That is the number of identities, that of cameras, the batch size, and the names of features.
 
     Raises:
         ConfigError: Naming both numbers and the setting to change.
@@ -26,10 +38,14 @@ class ConsistencyCheckHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Runner) -> None:
-        """Check the training set against heads, camera embedding and sampler."""
+        """Check the training set against heads, camera embedding and sampler.
+
+        Args:
+            runner: The runner, with its loops built.
+        """
         loader = runner.train_dataloader
         model = self._unwrapped(runner)
-        num_ids = loader.dataset.metainfo.get('num_ids')
+        num_ids = _data_set(loader).metainfo.get('num_ids')
         if num_ids is not None and model.num_classes != num_ids:
             raise ConfigError(
                 f'the heads classify {model.num_classes} identities, the training set has '
@@ -51,22 +67,30 @@ class ConsistencyCheckHook(Hook):
             self._check_best(runner)
 
     def before_val(self, runner: Runner) -> None:
-        """Check the cameras of the validation set and the features to be scored."""
+        """Check the cameras of the validation set and the features to be scored.
+
+        Args:
+            runner: The runner, with its loops built.
+        """
         self._check_cameras(runner, runner.val_dataloader)
         self._check_features(runner, runner.val_evaluator)
 
     def before_test(self, runner: Runner) -> None:
-        """Check the cameras of the test set and the features to be scored."""
+        """Check the cameras of the test set and the features to be scored.
+
+        Args:
+            runner: The runner, with its loops built.
+        """
         self._check_cameras(runner, runner.test_dataloader)
         self._check_features(runner, runner.test_evaluator)
 
     @staticmethod
-    def _unwrapped(runner: Runner) -> nn.Module:
+    def _unwrapped(runner: Runner) -> FusionReID:
         return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
-    def _check_cameras(self, runner: Runner, loader: DataLoader) -> None:
+    def _check_cameras(self, runner: Runner, loader: DataLoader[Any]) -> None:
         model = self._unwrapped(runner)
-        in_data = loader.dataset.metainfo.get('num_cameras')
+        in_data = _data_set(loader).metainfo.get('num_cameras')
         if not model.use_cameras or in_data is None or model.num_cameras in (0, in_data):
             return
         raise ConfigError(
@@ -93,13 +117,14 @@ class ConsistencyCheckHook(Hook):
                     )
 
     @staticmethod
-    def _check_matches(loader: DataLoader, evaluator: Evaluator) -> None:
+    def _check_matches(loader: DataLoader[Any], evaluator: Evaluator) -> None:
         """Check that a query has a match at all, for the metrics that remove same cameras."""
         if not any(getattr(metric, 'remove_same_camera', False) for metric in evaluator.metrics):
             return
         seen: dict[int, set[int]] = {}
         queries = []
-        for item in map(loader.dataset.get_data_info, range(len(loader.dataset))):
+        dataset = _data_set(loader)
+        for item in map(dataset.get_data_info, range(len(dataset))):
             person, camera, role = (item.get(key) for key in ('person_id', 'camera_id', 'role'))
             if role == 'query':
                 queries.append((person, camera))

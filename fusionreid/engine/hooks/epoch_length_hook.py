@@ -1,3 +1,5 @@
+"""What follows from epochs of different length: the time left and the last update."""
+
 from __future__ import annotations
 
 from mmengine.hooks import Hook
@@ -20,7 +22,11 @@ class EpochLengthHook(Hook):
     priority = 'BELOW_NORMAL'
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Recompute the iterations that are still to come and start counting batches anew."""
+        """Recompute the iterations that are still to come and start counting batches anew.
+
+        Args:
+            runner: The runner, before an epoch.
+        """
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop):
             return  # by iteration there are no epochs whose lengths could differ

@@ -1,3 +1,5 @@
+"""Which seed an epoch starts from."""
+
 from __future__ import annotations
 
 import random
@@ -20,7 +22,11 @@ class EpochSeedHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed Python's, NumPy's and torch's generators."""
+        """Seed Python's, NumPy's and torch's generators.
+
+        Args:
+            runner: The runner, before an epoch.
+        """
         state = np.random.SeedSequence((runner.seed, runner.epoch, runner.rank)).generate_state(1)
         seed = int(state[0])
         random.seed(seed)

@@ -1,4 +1,8 @@
+"""Whether a run can be resumed from a checkpoint, and what differs from the uninterrupted run."""
+
 from __future__ import annotations
+
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -17,12 +21,21 @@ class ResumeReportHook(Hook):
     saved with it.
     """
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Save the number of processes."""
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Save the number of processes.
+
+        Args:
+            runner: The runner.
+            checkpoint: What will be saved; changed in place.
+        """
         checkpoint['meta']['world_size'] = runner.world_size
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare what is resumed with this run.
+
+        Args:
+            runner: The runner.
+            checkpoint: What was loaded.
 
         Raises:
             ConfigError: If the checkpoint holds weights, but not where the training stood.
@@ -49,7 +62,7 @@ class ResumeReportHook(Hook):
         )
 
     @staticmethod
-    def _compare_schedules(runner: Runner, saved: list | dict) -> None:
+    def _compare_schedules(runner: Runner, saved: list[dict[str, Any]] | dict[str, Any]) -> None:
         current = runner.param_schedulers or []
         if isinstance(saved, dict) or isinstance(current, dict):
             return  # of several optimizers
@@ -65,7 +78,11 @@ class ResumeReportHook(Hook):
                 return
 
     def before_train(self, runner: Runner) -> None:
-        """Say so if the training is finished already."""
+        """Say so if the training is finished already.
+
+        Args:
+            runner: The runner, with its training loop built.
+        """
         loop = runner.train_loop
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
         done, total = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)

@@ -1,3 +1,5 @@
+"""What a checkpoint may hold: tensors and primitive values, which load without running code."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,8 +13,17 @@ from fusionreid.registry import HOOKS
 
 
 def to_primitives(value: Any) -> Any:
-    """Turn NumPy scalars and arrays into Python numbers and lists, in nested dicts, lists and
-    tuples too.
+    """Turn NumPy scalars and arrays into Python numbers and lists.
+
+    Args:
+        value: The value; what dicts, lists and tuples hold is turned too.
+
+    Returns:
+        The value in Python's types; what is not NumPy's stays.
+
+    Example:
+        >>> to_primitives({'lr': np.float64(0.1), 'ids': (np.arange(3), 'all')})
+        {'lr': 0.1, 'ids': ([0, 1, 2], 'all')}
     """
     if isinstance(value, np.generic):
         return value.item()
@@ -27,7 +38,7 @@ def to_primitives(value: Any) -> Any:
 
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Keeps checkpoints to plain data, so that ``torch.load(..., weights_only=True)`` reads them.
+    """Keeps checkpoints to primitive values, so that ``torch.load(weights_only=True)`` reads them.
 
     mmengine stores its log history as objects, which today's torch refuses to load, whether for
     resuming, testing or as pretrained weights.
@@ -35,8 +46,13 @@ class SafeCheckpointHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Replace history buffers and NumPy values."""
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Replace history buffers and NumPy values.
+
+        Args:
+            runner: The runner.
+            checkpoint: What will be saved; changed in place.
+        """
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
             name: dict(
@@ -49,8 +65,13 @@ class SafeCheckpointHook(Hook):
         hub['runtime_info'] = to_primitives(hub['runtime_info'])
         checkpoint['meta'] = to_primitives(checkpoint['meta'])
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Rebuild the history buffers."""
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Rebuild the history buffers.
+
+        Args:
+            runner: The runner.
+            checkpoint: What was loaded; changed in place.
+        """
         hub = checkpoint.get('message_hub')
         if hub:
             hub['log_scalars'] = {

@@ -1,4 +1,8 @@
+"""Which checkpoints a test or a resumed training accepts: those that fit exactly."""
+
 from __future__ import annotations
+
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -16,8 +20,12 @@ class StrictLoadHook(Hook):
     mmengine only warns, and scores or resumes a model that is partly random.
     """
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare names and shapes.
+
+        Args:
+            runner: The runner, with the model to load into.
+            checkpoint: What was loaded, a state dict or a dict that holds one.
 
         Raises:
             WeightsError: Naming what is missing, left over or of another shape.

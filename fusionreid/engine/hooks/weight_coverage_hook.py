@@ -1,4 +1,8 @@
+"""Which checkpoints a training may start from: those in which most of the model is found."""
+
 from __future__ import annotations
+
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -25,8 +29,12 @@ class WeightCoverageHook(Hook):
     def __init__(self, least: float = 0.9) -> None:
         self.least = least
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare names and shapes.
+
+        Args:
+            runner: The runner, with the model to load into.
+            checkpoint: What was loaded, a state dict or a dict that holds one.
 
         Raises:
             WeightsError: Naming the share and the first parameters that are not there.

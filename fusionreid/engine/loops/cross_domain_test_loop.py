@@ -1,4 +1,4 @@
-"""The loop that scores one model on several data sets."""
+"""Testing one model on several data sets: their order, their cameras and their table."""
 
 from __future__ import annotations
 
@@ -127,8 +127,10 @@ class CrossDomainTestLoop(TestLoop):
 
 
 def _headline(scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores that carry plain names, without the metric's prefix."""
-    plain = {name.partition('/')[2]: value for name, value in scores.items()}
+    """The scores of the feature that stands for the model, without the metric's prefix."""
+    unprefixed = {name.partition('/')[2]: value for name, value in scores.items()}
     return {
-        name: value for name, value in plain.items() if '.' not in name.removeprefix(f'{RERANKED}.')
+        name: value
+        for name, value in unprefixed.items()
+        if '.' not in name.removeprefix(f'{RERANKED}.')
     }

@@ -1,3 +1,5 @@
+"""Mixed precision: which types, and how it runs on a CPU."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,10 +25,18 @@ class ReIDAmpOptimWrapper(AmpOptimWrapper):
 
     Raises:
         ValueError: If the type is neither.
+
+    Example:
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        >>> ReIDAmpOptimWrapper(dtype='bfloat16', optimizer=optimizer).cast_dtype
+        torch.bfloat16
     """
 
     def __init__(
-        self, dtype: str = 'float16', loss_scale: str | float | dict = 'dynamic', **kwargs: Any
+        self,
+        dtype: str = 'float16',
+        loss_scale: str | float | dict[str, Any] = 'dynamic',
+        **kwargs: Any,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f'dtype must be one of {DTYPES}, got {dtype!r}')
@@ -40,8 +50,12 @@ class ReIDAmpOptimWrapper(AmpOptimWrapper):
         self._scale_update_param = None
         self.cast_dtype = torch.bfloat16
 
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state; one that was saved without loss scaling leaves the scaler as it is."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; one that was saved without loss scaling leaves the scaler as it is.
+
+        Args:
+            state_dict: State of an optimizer wrapper, of this class or of another.
+        """
         state_dict = dict(state_dict)
         scaler = state_dict.pop('loss_scaler', None)
         if scaler and self.loss_scaler.is_enabled():

@@ -1,3 +1,5 @@
+"""The linear scaling rule of the learning rate, and what counts as the batch of one update."""
+
 from __future__ import annotations
 
 from mmengine.runner import Runner
@@ -40,7 +42,14 @@ def scale_learning_rate(runner: Runner) -> None:
 
 
 def images_of_an_update(runner: Runner) -> int:
-    """Count the images behind one update: processes x batch x accumulated batches."""
+    """Count the images behind one update: processes x batch x accumulated batches.
+
+    Args:
+        runner: The runner, for its config and its number of processes.
+
+    Returns:
+        Number of images.
+    """
     config = runner.cfg
     accumulated = config.optim_wrapper.get('accumulative_counts', 1)
     return runner.world_size * config.train_dataloader.batch_size * accumulated

@@ -1,3 +1,5 @@
+"""How parameters are grouped for the optimizer, and which saved states of it are accepted."""
+
 from __future__ import annotations
 
 import inspect
@@ -18,7 +20,9 @@ MULTIPLES = ('lr_mult', 'decay_mult')
 FUSED_DEVICES = ('cuda', 'cpu')
 
 
-def merge_param_groups(groups: Iterable[dict], defaults: dict[str, Any]) -> list[dict]:
+def merge_param_groups(
+    groups: Iterable[dict[str, Any]], defaults: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Join parameter groups whose options are all equal.
 
     An optimizer updates every parameter by the options of its group alone, so the update is that of
@@ -34,8 +38,15 @@ def merge_param_groups(groups: Iterable[dict], defaults: dict[str, Any]) -> list
 
     Raises:
         ConfigError: If a parameter comes twice.
+
+    Example:
+        >>> weights = [torch.zeros(size) for size in (2, 3, 4)]
+        >>> groups = [dict(params=[weight], lr=lr) for weight, lr in zip(weights, (0.1, 0.2, 0.1))]
+        >>> merged = merge_param_groups(groups, dict(lr=0.1, weight_decay=0.0))
+        >>> [(len(group['params']), group['lr']) for group in merged]
+        [(2, 0.1), (1, 0.2)]
     """
-    merged: list[tuple[dict, list[Tensor]]] = []
+    merged: list[tuple[dict[str, Any], list[Tensor]]] = []
     seen: set[Tensor] = set()
     for group in groups:
         options = defaults | {
@@ -69,6 +80,12 @@ def fused_option(optimizer: type[Optimizer], parameters: Iterable[Tensor]) -> di
 
     Returns:
         Arguments to add to the optimizer's own.
+
+    Example:
+        >>> fused_option(torch.optim.SGD, [torch.zeros(2)])
+        {'fused': True}
+        >>> fused_option(torch.optim.Adadelta, [torch.zeros(2)])
+        {}
     """
     fits = all(
         parameter.device.type in FUSED_DEVICES and parameter.is_floating_point()
@@ -77,8 +94,12 @@ def fused_option(optimizer: type[Optimizer], parameters: Iterable[Tensor]) -> di
     return dict(fused=True) if fits and 'fused' in inspect.signature(optimizer).parameters else {}
 
 
-def refuse_other_groups(optimizer: Optimizer, state: dict) -> None:
+def refuse_other_groups(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Refuse the saved state of an optimizer whose parameters are grouped in another way.
+
+    Args:
+        optimizer: Optimizer of this run.
+        state: State dict that is to be loaded into it.
 
     Raises:
         ConfigError: If number or sizes of the groups differ.
@@ -114,6 +135,9 @@ def follow_memory_layout(optimizer: Optimizer) -> None:
 
     Torch's fused kernels walk through memory without looking at strides: a momentum that was saved
     by a model in the usual layout would update the wrong weights of one in channels-last layout.
+
+    Args:
+        optimizer: Optimizer whose state was loaded.
     """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
@@ -126,7 +150,11 @@ def follow_memory_layout(optimizer: Optimizer) -> None:
 
 
 def keep_implementation(optimizer: Optimizer) -> None:
-    """Take the implementation that this run asks for, not that of the run that was saved."""
+    """Take the implementation that this run asks for, not that of the run that was saved.
+
+    Args:
+        optimizer: Optimizer whose state was loaded.
+    """
     for group in optimizer.param_groups:
         for name in ('fused', 'foreach'):
             if name in group and name in optimizer.defaults:
@@ -147,17 +175,36 @@ class MergedParamGroups(DefaultOptimWrapperConstructor):
         paramwise_cfg: As in mmengine.
     """
 
+    optimizer_cfg: dict[str, Any]
+
     def add_params(
-        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
+        self, params: list[dict[str, Any]], module: nn.Module, prefix: str = '', **kwargs: Any
     ) -> None:
-        """Add a module's parameters to the groups; called for every submodule, the whole last."""
+        """Add a module's parameters to the groups; called for every submodule, the whole last.
+
+        Args:
+            params: Groups so far; changed in place.
+            module: The module.
+            prefix: Its name in the model; empty for the whole.
+            **kwargs: What mmengine's method takes besides.
+        """
         super().add_params(params, module, prefix, **kwargs)
         if not prefix:
             defaults = {key: value for key, value in self.optimizer_cfg.items() if key != 'type'}
             params[:] = merge_param_groups(params, defaults)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimizer wrapper for a model, wrapped for several processes or not."""
+        """Build the optimizer wrapper of a model.
+
+        Args:
+            model: The model, wrapped for several processes or not.
+
+        Returns:
+            The optimizer wrapper.
+
+        Raises:
+            ConfigError: If there is no such optimizer.
+        """
         if not self.optimizer_cfg.keys() & {'fused', 'foreach'}:
             with OPTIMIZERS.switch_scope_and_registry(None) as registry:
                 kind = self.optimizer_cfg['type']

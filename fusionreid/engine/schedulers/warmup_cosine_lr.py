@@ -1,3 +1,5 @@
+"""The published recipe's learning rate over the epochs, as a formula and as a scheduler."""
+
 from __future__ import annotations
 
 import math
@@ -24,6 +26,14 @@ def warmup_cosine_factor(
         warmup_epochs: First epoch that is on the cosine.
         warmup_factor: Where the warm-up starts, as a share of the base rate.
         final_factor: Where the cosine ends, as a share of the base rate.
+
+    Returns:
+        Share of the base rate.
+
+    Example:
+        >>> epochs = (0, 5, 10, 180)
+        >>> [round(warmup_cosine_factor(epoch, 180, 10, 0.01, 0.002), 4) for epoch in epochs]
+        [0.01, 0.505, 0.9924, 0.002]
     """
     if epoch < warmup_epochs:
         return warmup_factor + (1 - warmup_factor) * epoch / warmup_epochs
@@ -46,6 +56,13 @@ class WarmupCosineLR(_ParamScheduler):
 
     Raises:
         ConfigError: If the warm-up is longer than the training.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        >>> scheduler = WarmupCosineLR(optimizer, end=180)
+        >>> round(optimizer.param_groups[0]['lr'], 4)  # of epoch 1
+        0.0109
     """
 
     def __init__(

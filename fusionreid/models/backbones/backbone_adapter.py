@@ -1,3 +1,5 @@
+"""Any network of mmpretrain or timm as a backbone: how it is built and how its output is read."""
+
 from __future__ import annotations
 
 import inspect
@@ -34,18 +36,25 @@ class BackboneAdapter(BaseModule):
     Raises:
         ValueError: If the network does not take images of this size, or its output cannot be read
             as a map, with a class token or without.
+
+    Example:
+        >>> network = dict(type='mmpretrain.MobileNetV2', widen_factor=0.25)
+        >>> backbone = BackboneAdapter(network, img_size=(128, 64))
+        >>> backbone.has_class_token, backbone.out_channels, backbone.grid
+        (False, 1280, (4, 2))
     """
 
     num_cameras = 0
 
     def __init__(
         self,
-        backbone: dict,
+        backbone: dict[str, Any],
         img_size: tuple[int, int] = (256, 128),
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.img_size = tuple(img_size)
+        height, width = img_size
+        self.img_size = (height, width)
         self.name = backbone.get('model_name', backbone['type'])
         from_timm = backbone['type'] == TIMM
         self._read = read_timm if from_timm else read_mmpretrain
@@ -53,7 +62,7 @@ class BackboneAdapter(BaseModule):
         token, feature_map = self._probe()
         self.has_class_token = token is not None
         self.out_channels: int = feature_map.shape[1]
-        self.grid: tuple[int, int] = tuple(feature_map.shape[2:])
+        self.grid: tuple[int, int] = (feature_map.shape[2], feature_map.shape[3])
 
     @torch.no_grad()
     def _probe(self) -> tuple[Tensor | None, Tensor]:
@@ -96,7 +105,7 @@ class BackboneAdapter(BaseModule):
             ) from error
 
 
-def build_timm(backbone: dict, img_size: tuple[int, int]) -> nn.Module:
+def build_timm(backbone: dict[str, Any], img_size: tuple[int, int]) -> nn.Module:
     """Build a timm network without its classifier.
 
     Args:
@@ -120,7 +129,8 @@ def build_timm(backbone: dict, img_size: tuple[int, int]) -> nn.Module:
     pretrained_cfg = timm.get_pretrained_cfg(settings['model_name'])
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
         settings.setdefault('img_size', img_size)
-    model = timm.create_model(num_classes=0, **settings)
+    # Any, since torch declares what it does not know of a module as a tensor or a module.
+    model: Any = timm.create_model(num_classes=0, **settings)
     # What lies behind the last map would get no gradient, for which distributed training waits.
     model.prune_intermediate_layers(indices=1, prune_norm=False, prune_head=True)
     # timm initializes in the constructor; some networks have an `init_weights` that MMEngine would
@@ -130,22 +140,33 @@ def build_timm(backbone: dict, img_size: tuple[int, int]) -> nn.Module:
 
 
 def read_timm(model: nn.Module, images: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Return the class token ``(B, C)`` or None, and the last map ``(B, C, H, W)``, of a timm
-    network.
+    """Encode images with a timm network.
+
+    Args:
+        model: Network from :func:`build_timm`.
+        images: Normalized images of shape ``(B, 3, H, W)``.
+
+    Returns:
+        The class token of shape ``(B, C)``, or None where the network has none, and the map of its
+        last stage, ``(B, C, H', W')``.
+
+    Raises:
+        ValueError: If the network gives no map.
     """
     settings: dict[str, Any] = dict(
         indices=1, norm=True, output_fmt='NCHW', intermediates_only=True
     )
-    has_class_token = getattr(model, 'cls_token', None) is not None
+    network: Any = model  # its methods are none that torch declares
+    has_class_token = getattr(network, 'cls_token', None) is not None
     # Some networks bring in their class token so late, or drop it so early, that it is no prefix.
-    if has_class_token and _takes(model.forward_intermediates, 'return_prefix_tokens'):
-        outputs = model.forward_intermediates(images, return_prefix_tokens=True, **settings)
+    if has_class_token and _takes(network.forward_intermediates, 'return_prefix_tokens'):
+        outputs = network.forward_intermediates(images, return_prefix_tokens=True, **settings)
         feature_map, prefix = outputs[-1]
         return prefix[:, 0], _as_map(feature_map)
-    return None, _as_map(model.forward_intermediates(images, **settings)[-1])
+    return None, _as_map(network.forward_intermediates(images, **settings)[-1])
 
 
-def build_mmpretrain(backbone: dict, img_size: tuple[int, int]) -> nn.Module:
+def build_mmpretrain(backbone: dict[str, Any], img_size: tuple[int, int]) -> nn.Module:
     """Build a backbone from the registry so that it keeps its class token and its grid.
 
     Args:
@@ -162,8 +183,18 @@ def build_mmpretrain(backbone: dict, img_size: tuple[int, int]) -> nn.Module:
 
 
 def read_mmpretrain(model: nn.Module, images: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Return the class token ``(B, C)`` or None, and the last map ``(B, C, H, W)``, of an
-    mmpretrain backbone.
+    """Encode images with an mmpretrain backbone.
+
+    Args:
+        model: Backbone from :func:`build_mmpretrain`.
+        images: Normalized images of shape ``(B, 3, H, W)``.
+
+    Returns:
+        The class token of shape ``(B, C)``, or None where the backbone has none, and the map of its
+        last stage, ``(B, C, H', W')``.
+
+    Raises:
+        ValueError: If the backbone gives no map, or its tokens do not lie on its grid.
     """
     output = model(images)
     while isinstance(output, (tuple, list)):
@@ -189,7 +220,7 @@ def _as_map(output: Tensor) -> Tensor:
     return output
 
 
-def _takes(function: Callable, name: str) -> bool:
+def _takes(function: Callable[..., Any], name: str) -> bool:
     return name in inspect.signature(function).parameters
 
 
@@ -199,7 +230,7 @@ def _constructor_settings(network: type) -> set[str]:
     for parent in network.__mro__:
         if '__init__' not in vars(parent):
             continue
-        parameters = inspect.signature(parent.__init__).parameters.values()
+        parameters = inspect.signature(vars(parent)['__init__']).parameters.values()
         names.update(parameter.name for parameter in parameters)
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
             break

@@ -1,3 +1,5 @@
+"""A branch without parameters: color histograms of stripes, the floor for trained models."""
+
 from __future__ import annotations
 
 import torch
@@ -9,8 +11,7 @@ from fusionreid.registry import MODELS
 
 
 def striped_color_histogram(images: Tensor, stripes: int, bins: int) -> Tensor:
-    """Describe images by the joint RGB histograms of horizontal stripes, the classic hand-made ReID
-    feature.
+    """Describe images by joint RGB histograms of horizontal stripes, a hand-made ReID feature.
 
     Args:
         images: Images of shape ``(B, 3, H, W)`` with values in [0, 255].
@@ -20,6 +21,10 @@ def striped_color_histogram(images: Tensor, stripes: int, bins: int) -> Tensor:
     Returns:
         Square-rooted shares of shape ``(B, stripes * bins ** 3)``, so that Euclidean distance is
         Hellinger's.
+
+    Example:
+        >>> striped_color_histogram(torch.zeros(2, 3, 16, 8), stripes=4, bins=2).shape
+        torch.Size([2, 32])
     """
     levels = (images * (bins / 256)).long().clamp(0, bins - 1)
     codes = (levels[:, 0] * bins + levels[:, 1]) * bins + levels[:, 2]
@@ -40,6 +45,11 @@ def balance_gray_world(images: Tensor) -> Tensor:
 
     Returns:
         Balanced images, clipped to [0, 255].
+
+    Example:
+        >>> reddish = torch.tensor([120.0, 60.0, 60.0]).view(1, 3, 1, 1)
+        >>> balance_gray_world(reddish).flatten()
+        tensor([80., 80., 80.])
     """
     means = images.mean((2, 3), keepdim=True).clamp(min=1e-6)
     return (images * means.mean(1, keepdim=True) / means).clamp(0, 255)
@@ -69,9 +79,15 @@ class ColorHistogram(BaseModule):
         self.out_channels = stripes * bins**3
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the histogram ``(B, out_channels)`` of images ``(B, 3, H, W)``.
+        """Compute the histograms.
 
-        As a map, the same comes on a 1x1 grid.
+        Args:
+            images: Normalized images of shape ``(B, 3, H, W)``.
+            camera_ids: Ignored: the histogram depends on the image alone.
+
+        Returns:
+            The histogram of shape ``(B, out_channels)``, and the same as a map on a 1x1 grid,
+            ``(B, out_channels, 1, 1)``.
         """
         pixels = (images * self.std + self.mean).round()
         width = pixels.shape[3]

@@ -1,3 +1,5 @@
+"""ResNet for ReID: the stride of its last stage, and the stem of ImageNet or released weights."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -27,6 +29,12 @@ class ReIDResNet(ResNet):
 
     Raises:
         ValueError: If the stem is unknown.
+
+    Example:
+        >>> import torch
+        >>> token, feature_map = ReIDResNet(depth=18)(torch.zeros(1, 3, 64, 32))
+        >>> token is None, feature_map.shape
+        (True, torch.Size([1, 512, 4, 2]))
     """
 
     num_cameras = 0
@@ -49,14 +57,21 @@ class ReIDResNet(ResNet):
         # mmpretrain is not told: its recomputation updates the running statistics twice.
         self.with_cp = with_cp
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> ReIDResNet:
         """Switch the mode and return self, which mmpretrain's backbones do not."""
         super().train(mode)
         return self
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[None, Tensor]:
-        """Return no class token and the last stage's map of shape ``(B, out_channels, H / 16, W /
-        16)``.
+        """Encode images.
+
+        Args:
+            images: Normalized images of shape ``(B, 3, H, W)``.
+            camera_ids: Ignored: a ResNet has no side information embedding.
+
+        Returns:
+            None in the place of a class token, and the last stage's map of shape ``(B,
+            out_channels, H / 16, W / 16)``.
         """
         if self.deep_stem:
             feature_map = self.stem(images)

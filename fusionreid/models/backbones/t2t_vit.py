@@ -1,11 +1,13 @@
+"""T2T-ViT for ReID: any image shape, side information embedding, the original attention scales."""
+
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
 from mmpretrain.models.backbones import T2T_ViT
-from mmpretrain.models.backbones.t2t_vit import get_sinusoid_encoding
-from torch import Tensor
+from mmpretrain.models.backbones.t2t_vit import T2TModule, get_sinusoid_encoding
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionreid.registry import MODELS
@@ -17,8 +19,9 @@ TOTAL_STRIDE = 16
 
 @MODELS.register_module()
 class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
-    """Tokens-to-Token ViT (arXiv 2101.11986) for images of any shape, with side information
-    embedding.
+    """Tokens-to-Token ViT (arXiv 2101.11986) for images of any shape, with SIE.
+
+    SIE is the side information embedding of the cameras.
 
     Args:
         img_size: Height and width of the images in pixels, multiples of 16.
@@ -34,7 +37,19 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
 
     Raises:
         ValueError: If the image sides are not multiples of 16.
+
+    Example:
+        >>> import torch
+        >>> backbone = ReIDT2TViT((32, 16), embed_dims=32, num_layers=1, num_heads=2, num_cameras=6)
+        >>> token, feature_map = backbone(torch.zeros(1, 3, 32, 16), torch.tensor([0]))
+        >>> token.shape, feature_map.shape
+        (torch.Size([1, 32]), torch.Size([1, 32, 2, 1]))
     """
+
+    tokens_to_token: T2TModule
+    drop_after_pos: nn.Module
+    encoder: nn.ModuleList
+    norm: nn.Module
 
     def __init__(
         self,

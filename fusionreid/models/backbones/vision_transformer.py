@@ -1,9 +1,11 @@
+"""ViT for ReID: overlapping patches and side information embedding."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from mmpretrain.models.backbones import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
 
@@ -12,10 +14,10 @@ from ..layers.token_embedding import TokenEmbeddingMixin
 
 @MODELS.register_module()
 class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
-    """Vision Transformer with overlapping patches and side information embedding (TransReID, arXiv
-    2102.04378).
+    """Vision Transformer with overlapping patches and side information embedding (SIE).
 
-    Patches are not padded: 256x128 at stride 12 gives a 21x10 grid, at stride 16 a 16x8 one.
+    It is the backbone of TransReID (arXiv 2102.04378). Patches are not padded: 256x128 at stride 12
+    gives a 21x10 grid, at stride 16 a 16x8 one.
 
     Args:
         arch: An mmpretrain architecture (``'base'``, ``'deit-base'``, ``'deit-small'``, ...) or a
@@ -32,11 +34,26 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
 
     Raises:
         ValueError: If no patch fits into the image.
+
+    Example:
+        >>> import torch
+        >>> sizes = dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=64)
+        >>> backbone = ReIDVisionTransformer(sizes, (64, 32), patch_stride=12, num_cameras=6)
+        >>> token, feature_map = backbone(torch.zeros(1, 3, 64, 32), torch.tensor([-1]))
+        >>> token.shape, feature_map.shape
+        (torch.Size([1, 32]), torch.Size([1, 32, 5, 2]))
     """
+
+    patch_embed: nn.Module
+    drop_after_pos: nn.Module
+    pre_norm: nn.Module
+    layers: nn.ModuleList
+    ln1: nn.Module
+    embed_dims: int
 
     def __init__(
         self,
-        arch: str | dict = 'base',
+        arch: str | dict[str, Any] = 'base',
         img_size: tuple[int, int] = (256, 128),
         patch_size: int = 16,
         patch_stride: int = 16,

@@ -1,6 +1,9 @@
+"""What happens to a batch on the device: stacking, normalization, random erasing."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,14 +11,16 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from fusionreid.registry import MODELS
+from fusionreid.structures import ReIDDataSample
 
 from .random_erasing import random_erase
 
 
 @MODELS.register_module()
 class ReIDDataPreprocessor(BaseDataPreprocessor):
-    """Stacks uint8 images, moves them to the device, normalizes them and, in training, erases
-    random rectangles.
+    """Stacks uint8 images, moves them to the device and normalizes them.
+
+    In training it also erases random rectangles.
 
     Args:
         mean: Mean per RGB channel, in [0, 255]. Defaults to 127.5, i.e. 0.5 after scaling to [0,
@@ -23,20 +28,27 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         std: Standard deviation per RGB channel. Defaults to 127.5.
         random_erasing: Arguments ``probability``, ``area`` and ``aspect`` of random erasing; None
             turns it off.
+
+    Example:
+        >>> preprocessor = ReIDDataPreprocessor()
+        >>> image = torch.full((3, 8, 4), 255, dtype=torch.uint8)
+        >>> batch = preprocessor(dict(inputs=[image, image]))
+        >>> batch['inputs'].shape, batch['inputs'].max()
+        (torch.Size([2, 3, 8, 4]), tensor(1.))
     """
 
     def __init__(
         self,
         mean: Sequence[float] = (127.5, 127.5, 127.5),
         std: Sequence[float] = (127.5, 127.5, 127.5),
-        random_erasing: dict | None = None,
+        random_erasing: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(non_blocking=True)
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), False)
         self.random_erasing = random_erasing
 
-    def forward(self, data: dict, training: bool = False) -> dict:
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Prepare a batch.
 
         Args:
@@ -57,7 +69,9 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             random_erase(images, self._seeds(len(images), samples), **self.random_erasing)
         return dict(inputs=images, data_samples=samples)
 
-    def _stack(self, inputs: Sequence[Tensor] | Tensor, samples: list | None) -> Tensor:
+    def _stack(
+        self, inputs: Sequence[Tensor] | Tensor, samples: list[ReIDDataSample] | None
+    ) -> Tensor:
         if not isinstance(inputs, Tensor):
             sizes = {tuple(image.shape) for image in inputs}
             if len(sizes) > 1:
@@ -71,11 +85,13 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         return inputs.to(self.device, non_blocking=self._non_blocking)
 
     @staticmethod
-    def _seeds(count: int, samples: list | None) -> list[int]:
+    def _seeds(count: int, samples: list[ReIDDataSample] | None) -> list[int]:
         # A sampler that gives no seeds (not ours) falls back on NumPy's global generator, which the
         # Runner seeds.
         drawn = np.random.randint(0, 2**31, size=count)
+        if not samples:
+            return drawn.tolist()
         return [
             int(sample.get('augment_seed', fallback))
-            for sample, fallback in zip(samples or [{}] * count, drawn, strict=True)
+            for sample, fallback in zip(samples, drawn, strict=True)
         ]

@@ -1,4 +1,8 @@
+"""BNNeck and classifier of one feature, and the losses that supervise it."""
+
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -10,11 +14,14 @@ from fusionreid.registry import MODELS
 
 
 class BNNeck(nn.BatchNorm1d):
-    """Batch normalization between the metric and the classification space ("Bag of Tricks", arXiv
-    1903.07071).
+    """Batch normalization between the metric and the classification space.
 
-    Its bias stays at 0, so that the classifier's hyperplanes pass through the origin. A training
-    batch of a single image has no statistics of its own and is normalized by the running ones.
+    From "Bag of Tricks" (arXiv 1903.07071). Its bias stays at 0, so that the classifier's
+    hyperplanes pass through the origin. A training batch of a single image has no statistics of its
+    own and is normalized by the running ones.
+
+    Args:
+        num_features: Width D of the feature.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -22,7 +29,14 @@ class BNNeck(nn.BatchNorm1d):
         self.bias.requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalize features of shape ``(B, D)``."""
+        """Normalize features.
+
+        Args:
+            features: Features of shape ``(B, D)``.
+
+        Returns:
+            Normalized features of shape ``(B, D)``.
+        """
         if self.training and features.shape[0] == 1:
             return F.batch_norm(
                 features,
@@ -39,8 +53,9 @@ class BNNeck(nn.BatchNorm1d):
 
 @MODELS.register_module()
 class BNNeckHead(BaseModule):
-    """Supervises one feature: triplet loss before a BNNeck, ID loss on a bias-free classifier after
-    it.
+    """Supervises one feature: triplet loss before a BNNeck, ID loss on a classifier after it.
+
+    The classifier has no bias.
 
     Args:
         in_channels: Width D of the feature.
@@ -49,14 +64,25 @@ class BNNeckHead(BaseModule):
             ``(B,)``.
         loss_triplet: Config of the triplet loss; called with features ``(B, D)`` and identities
             ``(B,)``.
+
+    Raises:
+        ConfigError: If ``num_classes`` is not set or not positive.
+
+    Example:
+        >>> head = BNNeckHead(in_channels=8, num_classes=3)
+        >>> features, ids = torch.rand(4, 8), torch.tensor([0, 0, 2, 2])
+        >>> head(features).shape
+        torch.Size([4, 8])
+        >>> sorted(head.loss(features, ids))
+        ['loss_id', 'loss_triplet']
     """
 
     def __init__(
         self,
         in_channels: int,
         num_classes: int,
-        loss_id: dict | None = None,
-        loss_triplet: dict | None = None,
+        loss_id: dict[str, Any] | None = None,
+        loss_triplet: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if num_classes is None or num_classes < 1:
@@ -75,7 +101,14 @@ class BNNeckHead(BaseModule):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return features ``(B, D)`` after the BNNeck."""
+        """Pass features through the BNNeck.
+
+        Args:
+            features: Features of shape ``(B, D)``.
+
+        Returns:
+            Features after the BNNeck, of shape ``(B, D)``.
+        """
         return self.bnneck(features)
 
     def loss(self, features: Tensor, ids: Tensor) -> dict[str, Tensor]:

@@ -1,3 +1,5 @@
+"""Attention of the fusion neck: self-attention, cross-attention, and few queries at low cost."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,7 +10,20 @@ from torch.nn import functional as F
 
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
-    """Reshape ``(B, N, d)`` to ``(B, num_heads, N, d / num_heads)``."""
+    """Give each attention head its share of the width.
+
+    Args:
+        tokens: Tokens of shape ``(B, N, d)``.
+        num_heads: Heads; they divide d.
+
+    Returns:
+        Tokens of shape ``(B, num_heads, N, d / num_heads)``.
+
+    Example:
+        >>> heads = split_heads(torch.rand(2, 5, 12), num_heads=3)
+        >>> heads.shape, merge_heads(heads).shape
+        (torch.Size([2, 3, 5, 4]), torch.Size([2, 5, 12]))
+    """
     return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
@@ -42,6 +57,11 @@ def folded_attention(
 
     Returns:
         Attended values of shape ``(B, M, d)``, heads side by side.
+
+    Example:
+        >>> queries, tokens, weight = torch.rand(2, 1, 12), torch.rand(2, 5, 12), torch.rand(12, 12)
+        >>> folded_attention(queries, tokens, tokens, weight, weight, num_heads=3).shape
+        torch.Size([2, 1, 12])
     """
     num_queries = queries.shape[1]
     queries = queries.unflatten(-1, (num_heads, -1))
@@ -98,8 +118,14 @@ class SelfAttention(nn.Module):
         return merge_heads(self.scaled_dot_product_attention(query, key, value))
 
     def attend_first(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Compute :meth:`forward` for the first token of each sequence alone; returns ``(B,
-        len(lengths), d)``.
+        """Compute :meth:`forward` for the first token of each sequence alone.
+
+        Args:
+            tokens: One or several sequences one after the other, of shape ``(B, N, d)``.
+            lengths: Lengths of the sequences, which sum up to N.
+
+        Returns:
+            Attended first tokens of shape ``(B, len(lengths), d)``.
         """
         query_weight, key_weight, value_weight = self.qkv.weight.chunk(3)
         attended = [
@@ -139,8 +165,14 @@ class CrossAttention(nn.Module):
         self.scaled_dot_product_attention = F.scaled_dot_product_attention
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Let ``queries`` of shape ``(B, M, d)`` attend to ``tokens`` of shape ``(B, N, d)``;
-        returns ``(B, M, d)``.
+        """Attend from few tokens to many.
+
+        Args:
+            queries: Summary tokens of shape ``(B, M, d)``.
+            tokens: Tokens of another branch, of shape ``(B, N, d)``.
+
+        Returns:
+            Attended summary tokens of shape ``(B, M, d)``.
         """
         if self.plain:
             attended = self.scaled_dot_product_attention(
@@ -174,8 +206,12 @@ class MLP(nn.Sequential):
 
 
 def init_transformer_weights(module: nn.Module) -> None:
-    """Initialize linear layers as transformers usually are: weights N(0, 0.02^2) truncated at two
-    units, biases 0.
+    """Initialize a linear layer as transformers usually are; other modules stay as they are.
+
+    Weights are drawn from N(0, 0.02^2), truncated at two units; biases are 0.
+
+    Args:
+        module: Any module, as ``nn.Module.apply`` passes them.
     """
     if isinstance(module, nn.Linear):
         torch.nn.init.trunc_normal_(module.weight, std=0.02)

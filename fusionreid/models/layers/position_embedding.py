@@ -1,3 +1,5 @@
+"""Which grid a position embedding belongs to, and how it is resized to another one."""
+
 from __future__ import annotations
 
 import math
@@ -15,12 +17,16 @@ def guess_grid(num_patches: int, like: tuple[int, int]) -> tuple[int, int]:
     Args:
         num_patches: Number of patches, without extra tokens.
         like: A grid (rows, columns) that it probably has; else its aspect ratio settles which
-            factorisation is meant.
+            factorization is meant.
 
     Returns:
         ``like`` if the lengths agree, else a square grid if the length is a square (ImageNet
-        checkpoints are), else that of a published input size, else the factorisation whose
+        checkpoints are), else that of a published input size, else the factorization whose
         aspect ratio is nearest to that of ``like``.
+
+    Example:
+        >>> guess_grid(196, like=(16, 8)), guess_grid(210, like=(16, 8))
+        ((14, 14), (21, 10))
     """
     if num_patches == like[0] * like[1]:
         return like
@@ -40,8 +46,9 @@ def guess_grid(num_patches: int, like: tuple[int, int]) -> tuple[int, int]:
 def fit_position_embedding(
     embedding: Tensor, grid: tuple[int, int], like: tuple[int, int]
 ) -> Tensor:
-    """Resize a position embedding with one extra token to a grid, bilinearly as the published
-    recipe does.
+    """Resize a position embedding with one extra token to a grid.
+
+    It is interpolated bilinearly, as in the published recipe.
 
     Args:
         embedding: Position embedding of shape ``(1, 1 + N, D)``, class token first.
@@ -51,6 +58,11 @@ def fit_position_embedding(
     Returns:
         Position embedding of shape ``(1, 1 + rows * columns, D)``; the same tensor where nothing
         changes.
+
+    Example:
+        >>> import torch
+        >>> fit_position_embedding(torch.rand(1, 1 + 196, 8), (16, 8), like=(14, 14)).shape
+        torch.Size([1, 129, 8])
     """
     source = guess_grid(embedding.shape[1] - 1, like)
     return resize_pos_embed(embedding, source, grid, mode='bilinear', num_extra_tokens=1)

@@ -1,3 +1,5 @@
+"""Side information embedding: what each camera adds to every token."""
+
 from __future__ import annotations
 
 import torch
@@ -7,13 +9,22 @@ UNKNOWN_CAMERA = -1
 
 
 class SideInformationEmbedding(nn.Module):
-    """Side information embedding (SIE): a learned vector per camera for every token (TransReID,
-    arXiv 2102.04378).
+    """Side information embedding (SIE): a learned vector per camera for every token.
+
+    From TransReID (arXiv 2102.04378).
 
     Args:
         num_cameras: Cameras of the training set.
         embed_dims: Token width D.
         coefficient: Factor of the embedding; 3.0 in the published recipe.
+
+    Raises:
+        ValueError: If there is no camera.
+
+    Example:
+        >>> embedding = SideInformationEmbedding(num_cameras=6, embed_dims=8)
+        >>> embedding(torch.tensor([0, 5, -1])).shape, embedding(None).shape
+        (torch.Size([3, 1, 8]), torch.Size([1, 1, 8]))
     """
 
     def __init__(self, num_cameras: int, embed_dims: int, coefficient: float = 3.0) -> None:

@@ -1,3 +1,5 @@
+"""What ReID adds around the blocks of a transformer: cameras, any grid, and a map as output."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,17 +15,28 @@ from .position_embedding import fit_position_embedding
 from .side_information import SideInformationEmbedding
 
 
-class TokenEmbeddingMixin:
-    """What ReID adds to an mmpretrain transformer: camera embedding, free patch grids, class token
-    plus map as output.
+class TokenEmbeddingMixin(nn.Module):
+    """What ReID adds to an mmpretrain transformer.
 
-    The class it is mixed into provides ``cls_token``, ``pos_embed`` (class token first),
+    That is the camera embedding, patch grids of any shape, and class token and map as output. The
+    class it is mixed into provides ``cls_token``, ``pos_embed`` (class token first),
     ``patch_resolution`` and ``with_cp``, and calls :meth:`finish_init` at the end of its
     constructor.
     """
 
+    cls_token: Tensor
+    pos_embed: Tensor
+    patch_resolution: tuple[int, int]
+    with_cp: bool
+    sie: SideInformationEmbedding | None
+
     def finish_init(self, embed_dims: int, num_cameras: int | None, sie_coefficient: float) -> None:
-        """Add the camera embedding (none for 0 cameras) and tidy what mmpretrain leaves behind.
+        """Add the camera embedding and tidy what mmpretrain leaves behind.
+
+        Args:
+            embed_dims: Token width D.
+            num_cameras: Cameras of the training set; 0 leaves the embedding out.
+            sie_coefficient: Factor of the embedding.
 
         Raises:
             ConfigError: If ``num_cameras`` is None, as in configs for a data set yet unknown.
@@ -47,12 +60,14 @@ class TokenEmbeddingMixin:
                 # torch.compile breaks its graph at the NumPy scalars that mmpretrain passes.
                 module.drop_prob = float(module.drop_prob)
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> TokenEmbeddingMixin:
         """Switch the mode and return self, which mmpretrain's backbones do not."""
         super().train(mode)
         return self
 
-    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
+    def _prepare_pos_embed(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         # Called by torch before loading: a checkpoint made for another grid is resized to ours.
         name = f'{prefix}pos_embed'
         if name in state_dict:
@@ -75,18 +90,37 @@ class TokenEmbeddingMixin:
             Tokens of shape ``(B, 1 + N, D)``.
         """
         tokens = torch.cat((self.cls_token.expand(len(patches), -1, -1), patches), 1)
-        tokens = tokens + fit_position_embedding(self.pos_embed, tuple(grid), self.patch_resolution)
+        tokens = tokens + fit_position_embedding(self.pos_embed, grid, self.patch_resolution)
         return tokens if self.sie is None else tokens + self.sie(camera_ids)
 
     def run_block(self, block: nn.Module, inputs: Tensor) -> Any:
-        """Run a block, in training without keeping its activations if ``with_cp``."""
+        """Run a block, in training without keeping its activations if ``with_cp``.
+
+        Args:
+            block: The block.
+            inputs: Its input, images or tokens.
+
+        Returns:
+            Its output.
+        """
         if self.with_cp and self.training:
             return run_checkpointed(block, inputs)
         return block(inputs)
 
     @staticmethod
     def split_tokens(tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Split ``(B, 1 + N, D)`` into the class token ``(B, D)`` and the map ``(B, D, rows,
-        columns)``.
+        """Separate the class token from the patch tokens.
+
+        Args:
+            tokens: Tokens of shape ``(B, 1 + rows * columns, D)``, class token first.
+            grid: Grid (rows, columns) of the patch tokens.
+
+        Returns:
+            The class token of shape ``(B, D)`` and the map of shape ``(B, D, rows, columns)``.
+
+        Example:
+            >>> token, feature_map = TokenEmbeddingMixin.split_tokens(torch.rand(2, 7, 8), (3, 2))
+            >>> token.shape, feature_map.shape
+            (torch.Size([2, 8]), torch.Size([2, 8, 3, 2]))
         """
-        return tokens[:, 0], tokens[:, 1:].transpose(1, 2).unflatten(2, tuple(grid))
+        return tokens[:, 0], tokens[:, 1:].transpose(1, 2).unflatten(2, grid)

@@ -1,3 +1,5 @@
+"""Joining the batches of all processes for one loss, and what gradient each of them gets."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -52,6 +54,11 @@ def gather_batches(features: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Features ``(B_all, D)`` and identities ``(B_all,)`` in the order of the ranks; the arguments
         where there is one process.
+
+    Example:
+        >>> features, ids = gather_batches(torch.rand(4, 8), torch.tensor([0, 0, 1, 1]))
+        >>> features.shape, ids  # one process has the whole batch already
+        (torch.Size([4, 8]), tensor([0, 0, 1, 1]))
     """
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         return features, ids

@@ -1,3 +1,5 @@
+"""The ID loss: cross-entropy over the training identities."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -16,6 +18,11 @@ class IDLoss(nn.Module):
 
     Raises:
         ValueError: If ``label_smoothing`` is outside [0, 1).
+
+    Example:
+        >>> import torch
+        >>> IDLoss()(torch.zeros(2, 4), torch.tensor([0, 3]))  # log(4), of a blind guess
+        tensor(1.3863)
     """
 
     def __init__(self, label_smoothing: float = 0.1, loss_weight: float = 1.0) -> None:
@@ -26,5 +33,13 @@ class IDLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, scores: Tensor, ids: Tensor) -> Tensor:
-        """Return the weighted mean loss of scores ``(B, num_classes)`` and identities ``(B,)``."""
+        """Compute the loss.
+
+        Args:
+            scores: Scores of shape ``(B, num_classes)``.
+            ids: Identities of shape ``(B,)``, in ``[0, num_classes)``.
+
+        Returns:
+            The weighted mean loss, a scalar.
+        """
         return self.loss_weight * F.cross_entropy(scores, ids, label_smoothing=self.label_smoothing)

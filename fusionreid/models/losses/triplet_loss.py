@@ -22,6 +22,10 @@ def pairwise_euclidean(features: Tensor) -> Tensor:
 
     Returns:
         Distances of shape ``(B, B)``, at least 1e-6 so that the square root has a finite gradient.
+
+    Example:
+        >>> pairwise_euclidean(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))[0, 1]
+        tensor(5.)
     """
     squares = features.square().sum(1)
     squared = squares[:, None] + squares[None, :] - 2 * features @ features.t()
@@ -29,11 +33,10 @@ def pairwise_euclidean(features: Tensor) -> Tensor:
 
 
 def batch_hard_distances(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the farthest positive and the nearest negative of every anchor ("In Defense of the
-    Triplet Loss", arXiv 1703.07737).
+    """Find the farthest positive and the nearest negative of every anchor.
 
-    An anchor counts among its own positives, so an identity with a single image has a positive
-    distance of about 0.
+    From "In Defense of the Triplet Loss" (arXiv 1703.07737). An anchor counts among its own
+    positives, so an identity with a single image has a positive distance of about 0.
 
     Args:
         distances: Distances of shape ``(B, B)``.
@@ -42,6 +45,11 @@ def batch_hard_distances(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor
     Returns:
         Farthest positive distance, nearest negative distance (infinite where there is none) and
         whether the anchor has a negative; each of shape ``(B,)``.
+
+    Example:
+        >>> distances = torch.tensor([[0.0, 2.0, 3.0], [2.0, 0.0, 1.0], [3.0, 1.0, 0.0]])
+        >>> batch_hard_distances(distances, torch.tensor([7, 7, 8]))
+        (tensor([2., 2., 0.]), tensor([3., 1., 1.]), tensor([True, True, True]))
     """
     same = ids[:, None] == ids[None, :]
     positive = distances.masked_fill(~same, float('-inf')).amax(1)
@@ -60,6 +68,11 @@ def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None 
 
     Returns:
         Scalar mean over the anchors that have a negative; 0 when none has.
+
+    Example:
+        >>> features = torch.tensor([[0.0], [1.0], [5.0], [6.0]])
+        >>> batch_hard_triplet_loss(features, torch.tensor([0, 0, 1, 1]), margin=4.0)
+        tensor(0.5000)
     """
     with torch.autocast(features.device.type, enabled=False):
         wide = features.to(torch.promote_types(features.dtype, torch.float32))
@@ -101,7 +114,15 @@ class BatchHardTripletLoss(nn.Module):
         self.mining = mining
 
     def forward(self, features: Tensor, ids: Tensor) -> Tensor:
-        """Return the weighted loss of features ``(B, D)`` with identities ``(B,)``."""
+        """Compute the loss.
+
+        Args:
+            features: Features of this process, of shape ``(B, D)``.
+            ids: Identities of shape ``(B,)``.
+
+        Returns:
+            The weighted loss, a scalar.
+        """
         if self.mining == 'global':
             features, ids = gather_batches(features, ids)
         return self.loss_weight * batch_hard_triplet_loss(features, ids, self.margin)

@@ -1,3 +1,5 @@
+"""The fusion neck: how the LRUs and the stack of HTMs are put together."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -36,6 +38,15 @@ class DualAttentionMutualFusion(BaseModule):
 
     Raises:
         ValueError: If the branches, units or widths do not fit together.
+
+    Example:
+        >>> import torch
+        >>> neck = DualAttentionMutualFusion(dict(cnn=8, transformer=6), embed_dims=12, num_heads=3)
+        >>> features = neck(dict(cnn=torch.rand(2, 8, 4, 2), transformer=torch.rand(2, 6, 5, 3)))
+        >>> list(features)
+        ['cnn_refined', 'transformer_refined', 'cnn_fused', 'transformer_fused']
+        >>> features['cnn_fused'].shape
+        torch.Size([2, 12])
     """
 
     def __init__(

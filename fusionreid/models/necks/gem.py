@@ -1,3 +1,5 @@
+"""GeM pooling, as a function of a tensor and as a module with a learnable exponent."""
+
 from __future__ import annotations
 
 import torch
@@ -22,6 +24,11 @@ def generalized_mean(feature_map: Tensor, exponent: Tensor | float, eps: float =
 
     Returns:
         Pooled features of shape ``(B, C)``, in the type of ``feature_map``.
+
+    Example:
+        >>> feature_map = torch.tensor([1.0, 7.0]).view(1, 1, 2, 1)
+        >>> generalized_mean(feature_map, 1), generalized_mean(feature_map, 3)
+        (tensor([[4.]]), tensor([[5.5613]]))
     """
     wide = feature_map.to(torch.promote_types(feature_map.dtype, torch.float32))
     powered = wide.clamp(min=eps).pow(exponent)
@@ -30,12 +37,15 @@ def generalized_mean(feature_map: Tensor, exponent: Tensor | float, eps: float =
 
 @MODELS.register_module()
 class GeMPooling(BaseModule):
-    """Generalised-mean (GeM) pooling with a learnable exponent.
+    """Generalized-mean (GeM) pooling with a learnable exponent.
 
     Args:
         exponent: Initial exponent p. Defaults to 3.
         eps: Smallest activation that is kept. Defaults to 1e-6.
         learnable: Whether p is trained. Defaults to True.
+
+    Raises:
+        ValueError: If the exponent is below 1.
     """
 
     def __init__(self, exponent: float = 3.0, eps: float = 1e-6, learnable: bool = True) -> None:
@@ -46,5 +56,12 @@ class GeMPooling(BaseModule):
         self.eps = eps
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """Pool ``(B, C, H, W)`` to ``(B, C)``."""
+        """Pool maps.
+
+        Args:
+            feature_map: Map of shape ``(B, C, H, W)``.
+
+        Returns:
+            Features of shape ``(B, C)``.
+        """
         return generalized_mean(feature_map, self.p, self.eps)

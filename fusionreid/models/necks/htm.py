@@ -1,6 +1,9 @@
+"""The Heterogenous Transmission Module and its two units, SEU and MFU."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -61,8 +64,7 @@ class SharedEncodingUnit(nn.Module):
 
 
 class MutualFusionUnit(nn.Module):
-    """Mutual Fusion Unit (MFU): the summary token of one branch reads the other branch's patch
-    tokens.
+    """Mutual Fusion Unit (MFU): one branch's summary token reads another's patch tokens.
 
     Args:
         embed_dims: Token width d.
@@ -78,7 +80,15 @@ class MutualFusionUnit(nn.Module):
         self.mlp = MLP(embed_dims, mlp_ratio)
 
     def forward(self, summary: Tensor, patches: Tensor) -> Tensor:
-        """Update ``summary`` of shape ``(B, 1, d)`` from ``patches`` of shape ``(B, N, d)``."""
+        """Update a summary token.
+
+        Args:
+            summary: Summary token of shape ``(B, 1, d)``.
+            patches: Patch tokens of the other branches, of shape ``(B, N, d)``.
+
+        Returns:
+            The new summary token of shape ``(B, 1, d)``.
+        """
         summary = summary + self.attn(self.norm1(summary), patches)
         return summary + self.mlp(self.norm2(summary))
 
@@ -108,6 +118,15 @@ class HeterogenousTransmissionModule(BaseModule):
 
     Raises:
         ValueError: If units, sharing, branches or widths do not fit together.
+
+    Example:
+        >>> htm = HeterogenousTransmissionModule(['cnn', 'transformer'], embed_dims=12, num_heads=3)
+        >>> summaries = dict(cnn=torch.rand(2, 1, 12), transformer=torch.rand(2, 1, 12))
+        >>> patches = dict(cnn=torch.rand(2, 8, 12), transformer=torch.rand(2, 15, 12))
+        >>> {name: tuple(token.shape) for name, token in htm(summaries, patches).items()}
+        {'cnn': (2, 1, 12), 'transformer': (2, 1, 12)}
+        >>> list(htm.seu), list(htm.mfu)  # whose weights each unit has
+        (['shared'], ['cnn', 'transformer'])
     """
 
     def __init__(
@@ -179,9 +198,9 @@ class HeterogenousTransmissionModule(BaseModule):
         """Run the SEU, once for all branches that share it."""
         names = list(summaries)
         together = [names] if SHARED in self.seu and not self.plain else [[name] for name in names]
-        encoded = {}
+        encoded: dict[str, Tensor] = {}
         for group in together:
-            unit = self._unit('seu', group[0])
+            unit: Any = self._unit('seu', group[0])  # a SharedEncodingUnit
             lengths = [1 + patches[name].shape[1] for name in group]
             tokens = torch.cat(
                 [part for name in group for part in (summaries[name], patches[name])], 1

@@ -1,4 +1,8 @@
+"""The Local Refinement Unit, which brings a map to the mixing width."""
+
 from __future__ import annotations
+
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -18,6 +22,11 @@ class LocalRefinementUnit(BaseModule):
         out_channels: The mixing width d.
         depthwise: Whether the depth-wise half is built; without it only the projection to d is
             left. Defaults to True.
+
+    Example:
+        >>> import torch
+        >>> LocalRefinementUnit(8, 12)(torch.rand(2, 8, 4, 2)).shape
+        torch.Size([2, 12, 4, 2])
     """
 
     def __init__(self, in_channels: int, out_channels: int, depthwise: bool = True) -> None:
@@ -37,7 +46,14 @@ class LocalRefinementUnit(BaseModule):
         )
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """Refine ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``."""
+        """Refine a map.
+
+        Args:
+            feature_map: Map of shape ``(B, in_channels, H, W)``.
+
+        Returns:
+            Refined map of shape ``(B, out_channels, H, W)``.
+        """
         return self.pointwise(self._depthwise(feature_map))
 
     def _depthwise(self, feature_map: Tensor) -> Tensor:
@@ -45,6 +61,7 @@ class LocalRefinementUnit(BaseModule):
             return self.depthwise(feature_map)
         # A depth-wise convolution of kernel 1 scales and shifts each channel; as a convolution, it
         # takes several times as long.
+        convolution: Any  # an nn.Conv2d with bias
         convolution, *rest = self.depthwise
         weight, bias = (
             parameter.view(-1, 1, 1).to(feature_map.dtype)

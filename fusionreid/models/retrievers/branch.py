@@ -1,4 +1,8 @@
+"""One branch of the model: from images to a feature and a map."""
+
 from __future__ import annotations
+
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -15,9 +19,17 @@ class Branch(BaseModule):
             side information embedding).
         pooling: Config of the pooling that makes the feature from the map, or None to take the
             class token.
+
+    Example:
+        >>> import torch
+        >>> backbone = dict(type='fusionreid.ReIDResNet', depth=18)
+        >>> branch = Branch(backbone, pooling=dict(type='fusionreid.GeMPooling'))
+        >>> feature, feature_map = branch(torch.zeros(1, 3, 64, 32))
+        >>> feature.shape, feature_map.shape
+        (torch.Size([1, 512]), torch.Size([1, 512, 4, 2]))
     """
 
-    def __init__(self, backbone: dict, pooling: dict | None = None) -> None:
+    def __init__(self, backbone: dict[str, Any], pooling: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.backbone = MODELS.build(backbone)
         self.pooling = MODELS.build(pooling) if pooling else None
@@ -33,8 +45,14 @@ class Branch(BaseModule):
         return self.backbone.num_cameras
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the feature ``(B, C)`` and the map ``(B, C, H, W)`` of normalized images ``(B, 3,
-        H, W)``.
+        """Encode images.
+
+        Args:
+            images: Normalized images of shape ``(B, 3, H, W)``.
+            camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
+
+        Returns:
+            The feature of shape ``(B, C)`` and the map of shape ``(B, C, H', W')``.
 
         Raises:
             ValueError: If there is neither a class token nor a pooling.

@@ -1,4 +1,8 @@
+"""The model: branches side by side, the neck that fuses them, a head per feature."""
+
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel, ModuleDict
@@ -15,8 +19,9 @@ FeatureDict = dict[str, Tensor]
 
 @MODELS.register_module()
 class FusionReID(BaseModel):
-    """Person ReID by one branch or several side by side, with a neck that fuses them (arXiv
-    2412.17239).
+    """Person ReID by one branch or several side by side, with a neck that fuses them.
+
+    The method of arXiv 2412.17239.
 
     The feature of each branch comes first, in the order of ``branches``, then those that the neck
     adds. With the published branches and neck they are ``cnn``, ``transformer``, ``cnn_refined``,
@@ -49,24 +54,37 @@ class FusionReID(BaseModel):
     Raises:
         ValueError: If there is no branch, ``bnneck`` is unknown, or features after a BNNeck are
             asked for without a head.
+
+    Example:
+        >>> cnn = dict(
+        ...     backbone=dict(type='fusionreid.ReIDResNet', depth=18),
+        ...     pooling=dict(type='fusionreid.GeMPooling'),
+        ... )
+        >>> head = dict(type='fusionreid.BNNeckHead', num_classes=751)
+        >>> model = FusionReID(branches=dict(cnn=cnn), head=head).eval()
+        >>> features = model(torch.zeros(1, 3, 64, 32), mode='tensor')
+        >>> {name: tuple(feature.shape) for name, feature in features.items()}
+        {'cnn': (1, 512)}
+        >>> model.protocol
+        'features before BNNeck, no SIE'
     """
 
     def __init__(
         self,
-        branches: dict[str, dict | None],
-        head: dict | None = None,
-        neck: dict | None = None,
+        branches: dict[str, dict[str, Any] | None],
+        head: dict[str, Any] | None = None,
+        neck: dict[str, Any] | None = None,
         bnneck: str = 'before',
         use_cameras: bool = True,
         flip_test: bool = False,
         channels_last: bool = False,
-        compile: bool | dict = False,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
+        compile: bool | dict[str, Any] = False,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        branches = {name: cfg for name, cfg in branches.items() if cfg is not None}
-        if not branches:
+        used = {name: cfg for name, cfg in branches.items() if cfg is not None}
+        if not used:
             raise ValueError('a model needs at least one branch')
         if bnneck not in ('before', 'after'):
             raise ValueError(f"bnneck must be 'before' or 'after', got {bnneck!r}")
@@ -76,7 +94,7 @@ class FusionReID(BaseModel):
         self.use_cameras = use_cameras
         self.flip_test = flip_test
         # MMEngine's, since init_weights() does not look into torch's.
-        self.branches = ModuleDict({name: Branch(**cfg) for name, cfg in branches.items()})
+        self.branches = ModuleDict({name: Branch(**cfg) for name, cfg in used.items()})
         widths = {name: branch.out_channels for name, branch in self.branches.items()}
         self.neck = MODELS.build({'in_channels': dict(widths), **neck}) if neck else None
         self.feature_widths: dict[str, int] = dict(widths)
@@ -94,14 +112,15 @@ class FusionReID(BaseModel):
         self.compiled = compile is not False
         if self.compiled:
             # Not bound methods: a copy of the model, as for EMA, must run with its own weights.
-            options = {} if compile is True else compile
+            options = compile if isinstance(compile, dict) else {}
             self._compiled_features = torch.compile(compute_features, **options)
             self._compiled_losses = torch.compile(compute_losses, **options)
 
     @property
     def channels_last(self) -> bool:
-        """Whether convolutions keep the channels of a pixel side by side; setting it reorders the
-        weights in memory.
+        """Whether convolutions keep the channels of a pixel side by side in memory.
+
+        Setting it reorders the weights.
         """
         return self._channels_last
 
@@ -114,7 +133,8 @@ class FusionReID(BaseModel):
     @property
     def num_classes(self) -> int | None:
         """Identities that the heads classify; None without heads."""
-        return next((head.num_classes for head in self.heads.values()), None)
+        head: Any = next(iter(self.heads.values()), None)
+        return None if head is None else head.num_classes
 
     @property
     def num_cameras(self) -> int:
@@ -175,8 +195,20 @@ class FusionReID(BaseModel):
         # What CUDA graphs return is overwritten by their next run.
         return {name: feature.clone() for name, feature in features.items()}
 
-    def loss(self, inputs: Tensor, data_samples: list[ReIDDataSample]) -> FeatureDict:
-        """Return the two losses of every feature; the total is their plain sum."""
+    def loss(self, inputs: Tensor, data_samples: list[ReIDDataSample] | None) -> FeatureDict:
+        """Compute the two losses of every feature; the total is their unweighted sum.
+
+        Args:
+            inputs: Normalized images of shape ``(B, 3, H, W)``.
+            data_samples: The images' data samples, with ``person_id`` and ``camera_id``.
+
+        Returns:
+            ``<feature>.loss_id`` and ``<feature>.loss_triplet`` of every feature, scalars.
+
+        Raises:
+            ValueError: If the model has no head, there are no data samples, or an identity or
+                camera is out of range.
+        """
         if not self.heads:
             raise ValueError('this model has no head, so nothing can be trained')
         ids = self._person_ids(data_samples, inputs.device)
@@ -186,7 +218,15 @@ class FusionReID(BaseModel):
     def predict(
         self, inputs: Tensor, data_samples: list[ReIDDataSample] | None
     ) -> list[ReIDDataSample]:
-        """Fill ``features`` of the data samples (new ones if there are none)."""
+        """Fill ``features`` of the data samples.
+
+        Args:
+            inputs: Normalized images of shape ``(B, 3, H, W)``.
+            data_samples: The images' data samples; None for new ones.
+
+        Returns:
+            The data samples, each with its features of shape ``(D,)``, float32, by name.
+        """
         if data_samples is None:
             data_samples = [ReIDDataSample() for _ in inputs]
         camera_ids = self._camera_ids(data_samples, inputs.device)
@@ -246,7 +286,16 @@ class FusionReID(BaseModel):
 
 
 def compute_features(model: FusionReID, images: Tensor, camera_ids: Tensor | None) -> FeatureDict:
-    """Compute all named features; see :meth:`FusionReID.extract`."""
+    """Compute all named features; see :meth:`FusionReID.extract`.
+
+    Args:
+        model: The model.
+        images: Normalized images of shape ``(B, 3, H, W)``.
+        camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
+
+    Returns:
+        Features of shape ``(B, D)`` by name.
+    """
     if model.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     outputs = {name: branch(images, camera_ids) for name, branch in model.branches.items()}
@@ -259,16 +308,34 @@ def compute_features(model: FusionReID, images: Tensor, camera_ids: Tensor | Non
 def compute_losses(
     model: FusionReID, images: Tensor, ids: Tensor, camera_ids: Tensor | None
 ) -> FeatureDict:
-    """Compute the losses of all features; see :meth:`FusionReID.loss`."""
-    return {
-        f'{name}.{key}': value
-        for name, feature in compute_features(model, images, camera_ids).items()
-        for key, value in model.heads[name].loss(feature, ids).items()
-    }
+    """Compute the losses of all features; see :meth:`FusionReID.loss`.
+
+    Args:
+        model: The model, with heads.
+        images: Normalized images of shape ``(B, 3, H, W)``.
+        ids: Training identities of shape ``(B,)``.
+        camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
+
+    Returns:
+        Losses by name, scalars.
+    """
+    losses: FeatureDict = {}
+    for name, feature in compute_features(model, images, camera_ids).items():
+        head: Any = model.heads[name]
+        losses.update({f'{name}.{key}': value for key, value in head.loss(feature, ids).items()})
+    return losses
 
 
 def to_device(values: list[int], device: torch.device) -> Tensor:
-    """Copy whole numbers to a device without waiting for what it is computing."""
+    """Copy whole numbers to a device without waiting for what it is computing.
+
+    Args:
+        values: B whole numbers.
+        device: The device.
+
+    Returns:
+        int64 tensor of shape ``(B,)`` on the device.
+    """
     tensor = torch.tensor(values)
     if device.type == 'cuda':
         tensor = tensor.pin_memory()

@@ -212,7 +212,8 @@ def test_a_unit_that_is_not_used_is_set_aside(unit):
     alone = convert_original(
         {name: value for name, value in state.items() if name not in conversion.unused}
     )
-    assert conversion.model == alone.model and conversion.model['neck']['units'] == (unit,)
+    assert conversion.model == alone.model
+    assert conversion.model['neck']['units'] == (unit,)
     assert conversion.state_dict.keys() == alone.state_dict.keys()
     assert_same(export_original_state(conversion.state_dict, conversion.unused), state)
 

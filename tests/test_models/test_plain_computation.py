@@ -208,15 +208,22 @@ def test_the_plain_form_returns_everything_to_what_it_was():
     model = build_random(fusion_model() | dict(channels_last=True, compile=dict(backend='eager')))
     state, modules = model.state_dict(), list(model.modules())
     settings = [dict(vars(module)) for module in modules]
-    with pytest.raises(RuntimeError, match='inside'), plain_computation(model):
-        assert not model.compiled and not model.channels_last
+
+    def look_and_fail():
+        assert not model.compiled
+        assert not model.channels_last
         assert all(value.is_contiguous() for value in model.state_dict().values())
         raise RuntimeError('inside')
-    assert model.compiled and model.channels_last
+
+    with pytest.raises(RuntimeError, match='inside'), plain_computation(model):
+        look_and_fail()
+    assert model.compiled
+    assert model.channels_last
     for module, before in zip(modules, settings, strict=True):
         assert vars(module) == before
     for name, value in model.state_dict().items():
-        assert value.stride() == state[name].stride() and torch.equal(value, state[name])
+        assert value.stride() == state[name].stride()
+        assert torch.equal(value, state[name])
 
 
 def test_channels_last_changes_the_layout_alone():
@@ -287,7 +294,8 @@ def test_checkpointed_batch_norms_count_once(convert, momentum):
     for _ in range(2):
         run_checkpointed(block, images).square().sum().backward()
         usual(images).square().sum().backward()
-    assert block[1].num_batches_tracked == 2 and block[1].momentum == momentum
+    assert block[1].num_batches_tracked == 2
+    assert block[1].momentum == momentum
     for name, value in usual.state_dict().items():
         assert torch.equal(block.state_dict()[name], value), name
     for weight, expected in zip(block.parameters(), usual.parameters(), strict=True):
@@ -313,10 +321,12 @@ def test_losses_and_pooling_are_in_single_precision_under_autocast(dtype):
             lambda tensor: squares.append(tensor.dtype) or tensor, lambda tensor: tensor
         ):
             pooled = model.branches.cnn.pooling(map_.requires_grad_())
-    assert len(seen) == 12 and set(seen.values()) == {torch.float32}
+    assert len(seen) == 12
+    assert set(seen.values()) == {torch.float32}
     assert {value.dtype for value in losses.values()} == {torch.float32}
     assert all(value.isfinite() for value in losses.values())
-    assert pooled.dtype == dtype and set(squares) == {torch.float32}
+    assert pooled.dtype == dtype
+    assert set(squares) == {torch.float32}
     sum(losses.values()).backward()
     assert all(
         weight.grad.isfinite().all() for weight in model.parameters() if weight.requires_grad

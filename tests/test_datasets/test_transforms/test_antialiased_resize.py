@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_runs import render_tiny
+from tiny_runs import ROOT, render_tiny
 
 from fusionreid.datasets.transforms import (
     AntialiasedResize,
@@ -91,7 +91,7 @@ def test_without_vector_instructions(tmp_path: Path) -> None:
     program = (
         'import sys\n'
         f'sys.path.insert(0, {str(Path(__file__).parent)!r})\n'
-        f'sys.path.insert(0, {str(Path(__file__).parents[1] / "helpers")!r})\n'
+        f'sys.path.insert(0, {str(ROOT / "tests" / "helpers")!r})\n'
         'import numpy as np, torch\n'
         'from test_antialiased_resize import FILTERS, assert_equals_pillow, noise\n'
         'assert torch.backends.cpu.get_cpu_capability() == "DEFAULT"\n'
@@ -121,8 +121,10 @@ def test_transform_sets_shape_and_keeps_the_rest() -> None:
     image = np.zeros((20, 12, 3), np.uint8)
     resize = TRANSFORMS.build(dict(type='AntialiasedResize', scale=(8, 16)))
     results = resize(dict(img=image, ori_shape=(20, 12), img_shape=(20, 12)))
-    assert results['img'].shape == (16, 8, 3) and results['img'].flags.c_contiguous
-    assert results['img_shape'] == (16, 8) and results['ori_shape'] == (20, 12)
+    assert results['img'].shape == (16, 8, 3)
+    assert results['img'].flags.c_contiguous
+    assert results['img_shape'] == (16, 8)
+    assert results['ori_shape'] == (20, 12)
     assert "scale=(8, 16), interpolation='bilinear'" in repr(resize)
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import runpy
 from collections import defaultdict
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -11,7 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tiny_runs import refused
 
+from fusionreid.cli.main import run_command
 from fusionreid.datasets import MSMT17, DukeMTMCReID, Market1501
 from fusionreid.datasets.synthetic import (
     MAX_CAMERAS,
@@ -28,7 +29,6 @@ from fusionreid.datasets.synthetic.raster import render_parts
 from fusionreid.datasets.synthetic.texture import bake_atlas
 
 SMALL = SyntheticConfig(ids_train=4, ids_test=3, images_per_camera=2, cameras=3, seed=3)
-TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'render_synthetic.py'
 MARKET_NAME = re.compile(r'(-1|\d{4})_c([1-6])s([1-6])_(\d{6})_(\d{2})\.jpg')
 
 
@@ -364,7 +364,6 @@ def test_progress_runs_from_nothing_to_everything(tmp_path: Path):
 
 
 def test_command_line(tmp_path: Path, market: Path, capsys: pytest.CaptureFixture):
-    main = runpy.run_path(str(TOOL))['main']
     arguments = [
         '--ids-train',
         '4',
@@ -380,14 +379,13 @@ def test_command_line(tmp_path: Path, market: Path, capsys: pytest.CaptureFixtur
         '2',
     ]
     out = str(tmp_path / 'out')
-    assert main([out, *arguments]) == 0
+    assert run_command('render', [out, *arguments]) == 0
     assert '100%' in capsys.readouterr().err
     assert digests(tmp_path / 'out') == digests(market)
-    assert main([out, *arguments]) == 0
+    assert run_command('render', [out, *arguments]) == 0
     assert 'already holds this data set' in capsys.readouterr().out
-    assert main([out, '--seed', '4']) == 2
-    assert capsys.readouterr().err.startswith(f'error: {out} holds a data set')
-    assert main([str(tmp_path / 'new'), '--cameras', '9']) == 2
-    assert capsys.readouterr().err.startswith('error: cameras must be from 2 to 6')
+    assert refused('render', [out, '--seed', '4']).startswith(f'error: {out} holds a data set')
+    message = refused('render', [str(tmp_path / 'new'), '--cameras', '9'])
+    assert message.startswith('error: cameras must be from 2 to 6')
     with pytest.raises(SystemExit):
-        main([str(tmp_path / 'new'), '--layout', 'cuhk03'])
+        run_command('render', [str(tmp_path / 'new'), '--layout', 'cuhk03'])

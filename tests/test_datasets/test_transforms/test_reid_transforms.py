@@ -41,7 +41,8 @@ def test_every_kind_of_image_becomes_rgb(
         image = Image.new('RGB', (8, 16), 'white')
     image.convert(mode).save(tmp_path / name)
     array = read_image(str(tmp_path / name))
-    assert array.shape == (16, 8, 3) and array.dtype == np.uint8
+    assert array.shape == (16, 8, 3)
+    assert array.dtype == np.uint8
     assert np.abs(array.astype(int) - expected).max() <= 6  # lossy formats
     array[:] = 0  # writable
 
@@ -171,7 +172,8 @@ def test_pack() -> None:
         'flip': True,
     }
     packed = PackReIDInputs()(results)
-    assert packed['inputs'].is_contiguous() and packed['inputs'].dtype == torch.uint8
+    assert packed['inputs'].is_contiguous()
+    assert packed['inputs'].dtype == torch.uint8
     assert np.array_equal(packed['inputs'].permute(1, 2, 0).numpy(), image[:, ::-1])
     assert packed['data_samples'].metainfo == {
         'img_path': 'a.jpg',

@@ -108,7 +108,8 @@ def test_single_branch(name):
 def test_three_branches():
     model = build(branches=dict(cnn=CNN, transformer=VIT, other=CNN))
     features = model(torch.randn(2, 3, 64, 32), mode='tensor')
-    assert list(features)[:3] == ['cnn', 'transformer', 'other'] and len(features) == 9
+    assert list(features)[:3] == ['cnn', 'transformer', 'other']
+    assert len(features) == 9
 
 
 def test_predict_without_samples_uses_the_unknown_camera():

@@ -43,7 +43,8 @@ def test_without_a_negative_the_loss_is_zero_with_zero_gradient(ids):
     loss = batch_hard_triplet_loss(features, torch.tensor(ids))
     loss.backward()
     assert loss.item() == 0
-    assert features.grad.isfinite().all() and not features.grad.any()
+    assert features.grad.isfinite().all()
+    assert not features.grad.any()
 
 
 def test_does_not_depend_on_the_order():

@@ -106,9 +106,11 @@ def test_guess_grid():
     assert guess_grid(310, (21, 10)) == (31, 10)
     # The published sizes, whatever they are resized to.
     assert guess_grid(210, (24, 8)) == guess_grid(210, (14, 14)) == (21, 10)
-    assert guess_grid(128, (8, 4)) == (16, 8) and guess_grid(192, (16, 8)) == (24, 8)
+    assert guess_grid(128, (8, 4)) == (16, 8)
+    assert guess_grid(192, (16, 8)) == (24, 8)
     # Other sizes: the same shape, larger or smaller.
-    assert guess_grid(32, (16, 8)) == (8, 4) and guess_grid(512, (16, 8)) == (32, 16)
+    assert guess_grid(32, (16, 8)) == (8, 4)
+    assert guess_grid(512, (16, 8)) == (32, 16)
     assert guess_grid(96, (24, 8)) in ((16, 6), (24, 4))
 
 
@@ -173,7 +175,8 @@ def test_t2t_scales_token_attention_by_the_input_width():
 
 def test_t2t_14_and_24_at_other_sizes():
     token, feature_map = ReIDT2TViT((96, 64), 512, 1, 8).eval()(torch.randn(1, 3, 96, 64))
-    assert token.shape == (1, 512) and feature_map.shape == (1, 512, 6, 4)
+    assert token.shape == (1, 512)
+    assert feature_map.shape == (1, 512, 6, 4)
     with pytest.raises(ValueError, match='divisible by 16'):
         ReIDT2TViT((100, 64))
 

@@ -75,7 +75,8 @@ def test_width_grid_and_token_are_those_of_the_network(backbone, channels, grid,
     token, feature_map = adapter(torch.randn(2, 3, 128, 64), torch.tensor([0, -1]))
     assert feature_map.shape == (2, channels, *grid)
     assert token.shape == (2, channels) if has_token else token is None
-    assert adapter.train().training and adapter.model.training
+    assert adapter.train().training
+    assert adapter.model.training
 
 
 @pytest.mark.parametrize(('cnn', 'transformer'), [(CONVNEXT, SWIN), (TIMM_CONVNEXT, TIMM_VIT)])

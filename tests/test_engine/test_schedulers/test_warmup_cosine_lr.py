@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from tiny_runs import ROOT
 
 from fusionreid.engine.schedulers import WarmupCosineLR
 from fusionreid.registry import PARAM_SCHEDULERS
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / 'tests' / 'data' / 'golden' / 'lr_schedule.csv'
 
 

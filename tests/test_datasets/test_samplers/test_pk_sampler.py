@@ -40,7 +40,8 @@ def as_processes(monkeypatch, world, **kwargs) -> list[PKSampler]:
 def test_every_batch_of_every_process_is_p_times_k(monkeypatch, world, p, k):
     samplers = as_processes(monkeypatch, world, ids_per_batch=p, instances_per_id=k, seed=5)
     batches = [np.array([int(i) for i in sampler]).reshape(-1, p, k) for sampler in samplers]
-    assert len({len(of_rank) for of_rank in batches}) == 1 and len(batches[0]) > 0
+    assert len({len(of_rank) for of_rank in batches}) == 1
+    assert len(batches[0]) > 0
     persons = np.array(PERSONS)
     for step in range(len(batches[0])):
         ids = [set(persons[group]) for of_rank in batches for group in of_rank[step]]
@@ -73,7 +74,8 @@ def test_goes_on_while_enough_identities_have_groups_left():
     groups = {0: range(8), 1: range(8, 12), 2: range(12, 16)}
     batches = plan_pk_batches(groups, 2, 4, np.random.default_rng(0))
     # Four groups of which two are of identity 0: between one batch (1 and 2 first) and two.
-    assert batches.shape[1:] == (2, 4) and 1 <= len(batches) <= 2
+    assert batches.shape[1:] == (2, 4)
+    assert 1 <= len(batches) <= 2
     many = [len(plan_pk_batches(groups, 2, 4, np.random.default_rng(seed))) for seed in range(50)]
     assert set(many) == {1, 2}
 
@@ -93,10 +95,13 @@ def test_p_and_k_must_be_positive(p, k):
 
 def test_other_projects_name_their_identity_key():
     sampler = PKSampler(ListDataset(PERSONS, 'gt_label'), 2, 2, seed=0, id_key='gt_label')
-    assert sampler.batch_size == 4 and len(sampler) % 4 == 0
+    assert sampler.batch_size == 4
+    assert len(sampler) % 4 == 0
 
 
 def test_sample_index_is_an_int_that_survives_pickling():
     index = pickle.loads(pickle.dumps(SampleIndex(7, 123)))
-    assert index == 7 and isinstance(index, int) and index.augment_seed == 123
+    assert index == 7
+    assert isinstance(index, int)
+    assert index.augment_seed == 123
     assert [10, 20][SampleIndex(1)] == 20

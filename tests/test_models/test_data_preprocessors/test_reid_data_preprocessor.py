@@ -52,10 +52,12 @@ def test_share_and_area_of_erased_images():
     shares = (images != 0).flatten(1).float().mean(1)
     assert 0.42 < (shares > 0).float().mean() < 0.58
     erased = shares[shares > 0]
-    assert erased.min() >= 0.01 and erased.max() <= 1 / 3 + 0.03
+    assert erased.min() >= 0.01
+    assert erased.max() <= 1 / 3 + 0.03
     assert 0.12 < erased.mean() < 0.22  # uniform between 0.02 and 1/3 has mean 0.177
     pixels = images[images != 0]
-    assert abs(pixels.mean()) < 0.04 and abs(pixels.std() - 1) < 0.04
+    assert abs(pixels.mean()) < 0.04
+    assert abs(pixels.std() - 1) < 0.04
 
 
 def test_boxes_lie_inside_and_keep_the_aspect():
@@ -64,7 +66,10 @@ def test_boxes_lie_inside_and_keep_the_aspect():
         top, left, height, width = sample_erasing_box(
             generator, 64, 32, (0.02, 1 / 3), (0.3, 1 / 0.3)
         )
-        assert top >= 0 and top + height <= 64 and left >= 0 and left + width <= 32
+        assert top >= 0
+        assert top + height <= 64
+        assert left >= 0
+        assert left + width <= 32
         assert 0.2 < height / width < 4.5
     assert sample_erasing_box(generator, 2, 2, (0.9, 0.9), (1.0, 1.0)) is None
 
@@ -73,7 +78,8 @@ def test_seeded_normal_is_normal_and_independent():
     positions = torch.arange(100_000)
     first, second = (seeded_normal(torch.tensor([seed]), positions) for seed in (1, 2))
     for values in (first, second):
-        assert abs(values.mean()) < 0.02 and abs(values.std() - 1) < 0.02
+        assert abs(values.mean()) < 0.02
+        assert abs(values.std() - 1) < 0.02
         assert abs((values**4).mean() - 3) < 0.15
     assert abs(torch.corrcoef(torch.stack((first, second)))[0, 1]) < 0.02
     assert abs(torch.corrcoef(torch.stack((first[1:], first[:-1])))[0, 1]) < 0.02

@@ -1,0 +1,111 @@
+"""Which backbones a state dict holds, under the names of any known project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from fusionreid.errors import WeightsError
+
+from .key_rules import T2T_RULES, VIT_RULES, Rules, rename, reverse
+from .release.architecture import (
+    count_blocks,
+    count_cameras,
+    count_patches,
+    describe_grid,
+    infer_resnet,
+    select,
+    shape_of,
+)
+
+Facts = list[tuple[str, str]]
+
+# A weight that only this naming has, what it is called, and how it becomes the canonical one.
+_NAMINGS: tuple[tuple[str, str, Rules | None], ...] = (
+    ('tokens_to_token.attention1.ln1.weight', 'T2T-ViT, mmpretrain names', reverse(T2T_RULES)),
+    ('tokens_to_token.attention1.norm1.weight', 'T2T-ViT, names of its project', None),
+    ('patch_embed.projection.weight', 'ViT, mmpretrain names', reverse(VIT_RULES)),
+    ('patch_embed.proj.weight', 'ViT, timm names', None),
+    ('layer1.0.conv1.weight', 'ResNet, torchvision names', None),
+)
+
+
+def describe_backbones(state: dict[str, Tensor]) -> Facts:
+    """Describe all backbones in a state dict, below whatever prefixes.
+
+    Args:
+        state: State dict.
+
+    Returns:
+        One pair for each: ``backbone`` or ``backbone below <prefix>``, and a text.
+
+    Example:
+        >>> import torch
+        >>> from torchvision.models import resnet18
+        >>> with torch.device('meta'):
+        ...     state = resnet18().state_dict()
+        >>> describe_backbones(state)
+        [('backbone', 'ResNet, torchvision names: ResNet-18, classifier of 1000 classes')]
+    """
+    facts = []
+    for anchor, kind, rules in _NAMINGS:
+        for name in state:
+            if name != anchor and not name.endswith(f'.{anchor}'):
+                continue
+            prefix = name.removesuffix(anchor)
+            inside = select(state, prefix)
+            if rules:
+                inside = {
+                    rename(ours, rules) or ours: value.unsqueeze(1)
+                    if ours == 'sie.weight'
+                    else value
+                    for ours, value in inside.items()
+                }
+            title = f'backbone below {prefix!r}' if prefix else 'backbone'
+            facts.append((title, f'{kind}: {describe_or_complain(_backbone_text, inside, kind)}'))
+    return facts
+
+
+def describe_or_complain(describe: Callable[..., str], *args: Any) -> str:
+    """Describe a part of a state dict, or say why it is none that can be used.
+
+    Args:
+        describe: Function that makes the text, or raises a WeightsError.
+        *args: Its arguments.
+
+    Returns:
+        The text.
+    """
+    try:
+        return describe(*args)
+    except WeightsError as error:
+        return f'not one that can be used here ({error})'
+
+
+def _backbone_text(state: dict[str, Tensor], kind: str) -> str:
+    words = []
+    if kind.startswith('ResNet'):
+        found = infer_resnet(state)
+        words.append(f'ResNet-{found.pop("depth")}')
+        words += [f'{name} {value}' for name, value in found.items()]
+    else:
+        width, layers = shape_of(state, 'cls_token', 3)[2], count_blocks(state, 'blocks.')
+        if kind.startswith('T2T'):
+            words.append(f'T2T-ViT-{layers}')
+        else:
+            patch_size = shape_of(state, 'patch_embed.proj.weight', 4)[2]
+            words.append(f'ViT of {layers} layers, patches of {patch_size} pixels')
+        words.append(f'width {width}')
+        distilled = 'dist_token' in state
+        if distilled:
+            words.append('distillation token')
+        if 'pos_embed' in state:
+            words.append(describe_grid(count_patches(state) - distilled + ('cls_pos' in state)))
+        cameras = count_cameras(state)
+        words.append(f'{cameras} cameras' if cameras else 'no camera embedding')
+    for name in ('fc.weight', 'head.weight'):
+        if name in state:
+            words.append(f'classifier of {state[name].shape[0]} classes')
+    return ', '.join(words)
