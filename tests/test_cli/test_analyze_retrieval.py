@@ -1,10 +1,9 @@
 import json
-import re
 
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import ROOT, refused
+from tiny_runs import refused
 from torch.nn.functional import normalize
 
 from fusionreid.cli.main import run_command

@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 import timm
 import torch
-from mmengine.config import Config
 from mmpretrain.models.backbones import ConvNeXt
-from tiny_runs import ROOT
 
-from fusionreid.config import packaged_configs
 from fusionreid.models import BackboneAdapter, FusionReID, build_on_meta
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
