@@ -73,21 +73,22 @@ def _literal(node: ast.expr) -> Any:
         is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict'
         if not is_dict or any(keyword.arg is None for keyword in node.keywords):
             raise ValueError(f'line {node.lineno} calls something')
-        items = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+        keywords = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
         # MMEngine writes dict({...}) where a key is no identifier.
         match node.args:
             case []:
-                return items
+                return keywords
             case [ast.Dict() as first]:
-                return {**_literal(first), **items}
+                return {**_literal(first), **keywords}
         raise ValueError(f'line {node.lineno} calls something')
     if isinstance(node, (ast.List, ast.Tuple)):
         values = [_literal(item) for item in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)
     if isinstance(node, ast.Dict):
-        keys = [key for key in node.keys if key is not None]
-        if len(keys) < len(node.keys):
-            raise ValueError(f'line {node.lineno} unpacks a dict')
-        items = zip(keys, node.values, strict=True)
-        return {ast.literal_eval(key): _literal(value) for key, value in items}
+        items = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:
+                raise ValueError(f'line {node.lineno} unpacks something')
+            items[ast.literal_eval(key)] = _literal(value)
+        return items
     return ast.literal_eval(node)

@@ -10,17 +10,16 @@ from mmengine.config import Config
 from tiny_runs import ROOT, parse_command, shrink_model
 from torch import nn
 
-from fusionreid.cli.main import run_command
-from fusionreid.models import build_on_meta, plain_computation
-from fusionreid.models.complexity import count_parameters, measure_complexity
-from fusionreid.registry import MODELS
-
-CONFIGS = ROOT / 'configs'
 from fusionreid.cli import complexity as tool
+from fusionreid.cli.main import run_command
+from fusionreid.config import read_config
+from fusionreid.models import build_on_meta, plain_computation
+from fusionreid.models.complexity import count_layer_parameters, measure_complexity
+from fusionreid.registry import MODELS
 
 
 def tiny_config(name: str = 'fusionreid_vitb_r50_msmt17') -> Config:
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg = read_config(name)
     shrink_model(cfg.model)
     return cfg
 
@@ -33,7 +32,8 @@ def paper() -> tuple[str, bool]:
 def test_all_fifteen_published_rows_agree(paper):
     table, all_agree = paper
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()[2:]]
-    assert all_agree and len(rows) == 15
+    assert all_agree
+    assert len(rows) == 15
     for name, params, paper_params, macs, paper_macs, _, remark in rows:
         # Half a unit of the one printed decimal is already 1.2% of ResNet-50's 4.1 G.
         rounding = 0.05 if float(paper_macs) < 5 else 0
@@ -61,7 +61,7 @@ def test_docs_show_what_the_tool_prints(paper):
 
 
 def test_a_vision_transformer_by_hand():
-    cfg = Config.fromfile(CONFIGS / 'vitb_msmt17.py')
+    cfg = read_config('vitb_msmt17')
     parts = measure_complexity(build_on_meta(cfg.model), (256, 128))
     patches, width = 21 * 10, 768
     tokens = 1 + patches
@@ -120,7 +120,9 @@ def test_parameters_leave_out_classifiers_and_embeddings():
     everything = {name: weight.numel() for name, weight in model.named_parameters()}
     left_out = ('classifier.weight', 'cls_token', 'pos_embed', 'sie.weight')
     expected = sum(count for name, count in everything.items() if not name.endswith(left_out))
-    assert count_parameters(model, without='classifier') == expected < sum(everything.values())
+    assert (
+        count_layer_parameters(model, without='classifier') == expected < sum(everything.values())
+    )
 
 
 def test_building_on_meta_leaves_torch_as_it_was():
@@ -146,11 +148,11 @@ def test_a_network_that_computes_while_it_is_built(capsys):
 
 
 def test_command_line(capsys):
-    path = str(CONFIGS / 'fusionreid_vittiny_r18_synthetic.py')
-    assert run_command('complexity', [path]) == 0
+    name = 'fusionreid_vittiny_r18_synthetic'
+    assert run_command('complexity', [name]) == 0
     *table, line = capsys.readouterr().out.splitlines()
     figures = json.loads(line)
-    assert figures['config'] == 'fusionreid_vittiny_r18_synthetic'
+    assert figures['config'] == name
     assert figures['input_size'] == [128, 64]
     assert 0 < 2 * figures['macs_g'] < figures['flops_g']
     rows = {line.split('|')[1].strip(): line for line in table}
@@ -159,7 +161,7 @@ def test_command_line(capsys):
         f'{figures[key]:.3f}' for key in ('params_m', 'macs_g', 'flops_g')
     ]
 
-    assert run_command('complexity', [path, '--input-size', '256', '128']) == 0
+    assert run_command('complexity', [name, '--input-size', '256', '128']) == 0
     larger = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert larger['params_m'] == figures['params_m']
     assert larger['macs_g'] > 3.5 * figures['macs_g']
@@ -168,23 +170,43 @@ def test_command_line(capsys):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([str(CONFIGS / 'missing.py')], 'missing.py'),
-        ([str(CONFIGS / 'fusionreid_vitb_r50_custom_csv.py')], 'num_cameras of the transformer'),
+        (['missing.py'], 'missing.py'),
+        (['fusionreid_vitb_r50_custom_csv'], 'num_cameras of the transformer'),
         (
-            [str(CONFIGS / 't2t14_msmt17.py'), '--input-size', '100', '64'],
+            ['t2t14_msmt17', '--input-size', '100', '64'],
             'sides divisible by 16, got (100, 64)',
         ),
     ],
 )
 def test_bad_input_ends_in_one_line(arguments, message, capsys):
-    assert run_command('complexity', arguments) == 1
-    captured = capsys.readouterr()
-    assert captured.out == '' and message in captured.err
-    assert captured.err.startswith('error: ') and len(captured.err.splitlines()) == 1
+    with pytest.raises(SystemExit) as stop:
+        run_command('complexity', arguments)
+    line = str(stop.value)
+    assert line.startswith('error: ')
+    assert message in line
+    assert '\n' not in line
+    assert capsys.readouterr().out == ''
 
 
-def test_a_config_or_the_paper(capsys):
-    for arguments in ([], ['--paper', 'config.py'], ['config.py', '--input-size', '0', '128']):
-        with pytest.raises(SystemExit):
-            parse_command('complexity', arguments)
-    assert 'either a config or --paper' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'either a config or --paper'),
+        (['--paper', 'config.py'], 'either a config or --paper'),
+        (['--paper', '--input-size', '384', '128'], 'do not go with --paper'),
+        (['--paper', '--cfg-options', 'model.neck=None'], 'do not go with --paper'),
+        (['config.py', '--input-size', '0', '128'], 'must be positive'),
+    ],
+)
+def test_wrong_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_command('complexity', arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_that_compares_with_the_paper(paper, monkeypatch, capsys):
+    monkeypatch.setattr(tool, 'compare_with_paper', lambda: paper)
+    assert run_command('complexity', ['--paper']) == 0
+    assert capsys.readouterr().out == f'{paper[0]}\n'
+    monkeypatch.setattr(tool, 'compare_with_paper', lambda: (paper[0], False))
+    assert run_command('complexity', ['--paper']) == 1

@@ -38,7 +38,7 @@ def test_what_can_be_built_is_built():
 @pytest.mark.parametrize(
     ('cfg', 'message'),
     [
-        (dict(type='Part', eror=1), r"type='Part': .*unexpected keyword argument 'eror'"),
+        (dict(type='Part', wide=1), r"type='Part': .*unexpected keyword argument 'wide'"),
         (dict(type='Prat'), "type='Prat': Prat is not in the"),
         (dict(type=Part, error=ValueError('a\n b')), "type='Part': .*a b$"),
         (dict(type='Part', error=KeyError('width')), "type='Part': .*width"),

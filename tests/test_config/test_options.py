@@ -29,7 +29,7 @@ def test_what_the_runner_reads_may_be_missing_from_the_config():
 @pytest.mark.parametrize(
     ('key', 'message'),
     [
-        ('modle.neck', r"--cfg-options modle\.neck: .* 'modle', did you mean 'model'\?"),
+        ('mode1.neck', r"--cfg-options mode1\.neck: .* 'mode1', did you mean 'model'\?"),
         ('quux', r"nothing is called 'quux'$"),
         ('model.neck.num_layers.a', r'--cfg-options model\.neck\.num_layers\.a do not fit'),
         ('steps.2.scale', r'steps\.2\.scale do not fit the config'),
