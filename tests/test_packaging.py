@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Names under which distributions are imported, where they differ from the distribution's.
 IMPORT_NAMES = {
+    'markdown-it-py': 'markdown_it',
     'mmcv-lite': 'mmcv',
     'opencv-python': 'cv2',
     'pillow': 'PIL',
