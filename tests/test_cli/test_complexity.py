@@ -29,6 +29,7 @@ def paper() -> tuple[str, bool]:
     return tool.compare_with_paper()
 
 
+@pytest.mark.slow
 def test_all_fifteen_published_rows_agree(paper):
     table, all_agree = paper
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()[2:]]

@@ -20,6 +20,8 @@ from tiny_runs import ROOT, render_tiny, write_tiny_config
 from fusionreid.cli.main import run_command
 from fusionreid.cli.processes import print_once
 
+pytestmark = pytest.mark.slow  # several processes
+
 # A head without batch statistics and without mining inside a batch: its loss is a mean over images,
 # so that two processes with half a batch each must take the very step of one process with the
 # whole.

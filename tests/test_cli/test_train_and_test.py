@@ -18,6 +18,8 @@ from tiny_runs import ROOT, parse_command, refused, render_tiny, write_tiny_conf
 from fusionreid.cli import test, train
 from fusionreid.cli.main import run_command
 
+pytestmark = pytest.mark.slow  # trains
+
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory) -> Path:
