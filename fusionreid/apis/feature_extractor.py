@@ -58,11 +58,11 @@ class FeatureExtractor:
 
     The config is taken from ``config``, else from the checkpoint itself, else from the only
     ``.py`` file beside it. Only ``config``, which the caller names, is run as Python; from
-    the other two nothing but plain values is read. Weights must fit exactly.
+    the other two nothing but literals is read. Weights must fit exactly.
 
     Args:
         checkpoint: Weights; may be missing only for a model that has none.
-        config: Config file, or text of plain values as :attr:`FeatureSpec.config` holds it.
+        config: Config file, or text of literals as :attr:`FeatureSpec.config` holds it.
         feature: Name of the feature, or ``'all'`` for all of them side by side.
         use_cameras: Whether the side information embedding (SIE) is told the cameras. False takes
             its mean for every image, for cameras that the model was not trained with. None leaves
@@ -86,7 +86,7 @@ class FeatureExtractor:
         device: str | torch.device = 'cpu',
         batch_size: int = 64,
     ) -> None:
-        if as_integer(batch_size, 'batch_size') < 1:
+        if as_integer(batch_size, 'batch_size', GalleryError) < 1:
             raise GalleryError(f'batch_size must be at least 1, got {batch_size}')
         self.device = find_device(device)
         self.batch_size = batch_size
@@ -207,7 +207,7 @@ class FeatureExtractor:
                 )
         if camera_ids is None:
             return [UNKNOWN] * len(images)
-        cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids'))
+        cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids', GalleryError))
         if len(cameras) != len(images):
             raise GalleryError(f'got {len(images)} images but {len(cameras)} camera_ids')
         known = self.known_cameras
