@@ -175,12 +175,18 @@ class FeatureExtractor:
         camera_ids: Sequence[int] | None = None,
         channel_order: str = 'rgb',
     ) -> Tensor:
-        """Compute the features of all images; see :meth:`batches`.
+        """Compute the features of all images.
+
+        Args:
+            images: Paths of image files, or uint8 arrays of shape (H, W, 3).
+            camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
+            channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
 
         Returns:
-            Features of shape (N, D), float32, L2-normalized.
+            Features of shape (N, D), float32, L2-normalized, on the model's device.
 
         Raises:
+            GalleryError: As for :meth:`batches`.
             ImageDecodeError: If an image cannot be decoded.
         """
         parts = [torch.empty(0, self.spec.width, device=self.device)]
