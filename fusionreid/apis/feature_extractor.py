@@ -62,7 +62,8 @@ class FeatureExtractor:
 
     Args:
         checkpoint: Weights; may be missing only for a model that has none.
-        config: Config file, or text of literals as :attr:`FeatureSpec.config` holds it.
+        config: Config file, name of a packaged config, or text of literals as
+            :attr:`FeatureSpec.config` holds it.
         feature: Name of the feature, or ``'all'`` for all of them side by side.
         use_cameras: Whether the side information embedding (SIE) is told the cameras. False takes
             its mean for every image, for cameras that the model was not trained with. None leaves
@@ -293,8 +294,6 @@ def _check_lengths(features: Tensor, images: dict[int, Image]) -> None:
 def _find_config(checkpoint: Any, content: Any, config: str | Path | None) -> dict[str, Any]:
     """Model and loaders of the config, wherever it is."""
     if config is not None and not (isinstance(config, str) and '\n' in config):
-        if not Path(config).is_file():
-            raise GalleryError(f'there is no config file {str(config)!r}')
         full = read_config(str(config)).to_dict()
         return {name: full[name] for name in SETTINGS if full.get(name)}
     if config is not None:

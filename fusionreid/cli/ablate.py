@@ -27,7 +27,7 @@ from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_comparison import compare_features, headline_scores
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.models import build_on_meta
-from fusionreid.models.complexity import count_parameters
+from fusionreid.models.complexity import count_layer_parameters
 from fusionreid.utils.tables import markdown_table
 
 from .command_runner import CommandRunner, TrainingProgress, say, show_all
@@ -253,7 +253,8 @@ def _summarize(
     metrics = list(_of_all(next(iter(results.values()))[0]))
     rows = [['model', 'parameters (M)', *metrics]]
     for variant, runs in results.items():
-        parameters = count_parameters(build_on_meta(configs[variant].model), without='classifier')
+        model = build_on_meta(configs[variant].model)
+        parameters = count_layer_parameters(model, without='classifier')
         scores = [_spread([_of_all(run)[metric] for run in runs]) for metric in metrics]
         rows.append([VARIANTS[variant][0], f'{parameters / 1e6:.2f}', *scores])
     told += ['All features of a model together, normalized once:', markdown_table(rows)]

@@ -121,6 +121,7 @@ def test_round_trips_are_exact(model):
 
 
 @pytest.mark.parametrize('variant', ['r50_only', 't2t14_r50_d2_shared_seu'])
+@pytest.mark.slow
 def test_release_to_us_and_back_is_exact(variant):
     original = reference_state(variant)
     conversion = convert_original(original)
