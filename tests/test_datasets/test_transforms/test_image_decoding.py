@@ -1,4 +1,4 @@
-"""Plain JPEGs take a short way past Pillow; what comes out must not tell."""
+"""Most JPEGs are decoded without Pillow; the pixels must be those that Pillow gives."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_may_be_turned_gray_or_huge_is_for_pillow(
         with pytest.raises(ImageDecodeError, match='Pillow was asked'):
             without_pillow(tmp_path / name, monkeypatch)
     assert read_image(str(tmp_path / 'turned.jpg')).shape == (30, 61, 3)
-    monkeypatch.setattr(loading, '_MAX_PLAIN_PIXELS', 61 * 30 - 1)
+    monkeypatch.setattr(loading, '_MAX_DIRECT_PIXELS', 61 * 30 - 1)
     with pytest.raises(ImageDecodeError, match='Pillow was asked'):
         without_pillow(tmp_path / 'huge.jpg', monkeypatch)
 
