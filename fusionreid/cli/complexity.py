@@ -73,7 +73,7 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
     for branch in cfg.model.branches.values():
         if input_size and branch and 'img_size' in branch.backbone:
             branch.backbone.img_size = input_size
-    size = find_size(cfg, input_size)
+    size = _find_size(cfg, input_size)
     try:
         return measure_complexity(build_on_meta(cfg.model), size)
     except RuntimeError:
@@ -81,7 +81,7 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
         return measure_complexity(MODELS.build(cfg.model), size)
 
 
-def find_size(cfg: Config, input_size: tuple[int, int] | None) -> tuple[int, int]:
+def _find_size(cfg: Config, input_size: tuple[int, int] | None) -> tuple[int, int]:
     """Return the size that is asked for, else the config's own."""
     if not input_size and not cfg.get('input_size'):
         raise ConfigError(f'{cfg.filename} has no input_size: give --input-size H W')
@@ -106,7 +106,7 @@ def published_figures() -> dict[str, dict]:
     }
 
 
-def agrees(ours: float, published: float) -> bool:
+def _agrees(ours: float, published: float) -> bool:
     """Whether a figure is the published one to half a per cent, or to its one decimal."""
     return abs(ours - published) <= 0.005 * published or round(ours, 1) == published
 
@@ -123,7 +123,7 @@ def compare_with_paper() -> tuple[str, bool]:
         ours = as_figures(measure_config(read_config(name))['total'])
         params, macs = metadata['Parameters'] / 1e6, metadata['FLOPs'] / 1e9
         misprint = metadata.get('Misprint') == 'Parameters'
-        agreed = agrees(ours['macs_g'], macs) and (misprint or agrees(ours['params_m'], params))
+        agreed = _agrees(ours['macs_g'], macs) and (misprint or _agrees(ours['params_m'], params))
         all_agree &= agreed
         rows.append(
             [
@@ -155,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
     rows += [[part, *(f'{value:.3f}' for value in row.values())] for part, row in figures.items()]
     print(markdown_table(rows))
     total = figures.pop('total')
-    size = list(find_size(cfg, args.input_size))
+    size = list(_find_size(cfg, args.input_size))
     name = Path(cfg.filename).stem
     print(json.dumps(dict(config=name, input_size=size, **total, parts=figures)))
     return 0
