@@ -186,7 +186,7 @@ def test_mistakes_are_told_in_one_line(config: str, tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         assert 'torch sees 0 GPUs here' in error('train', config, '--device', 'cuda')
     for name in ('gpu', 'meta', 'cuda:x'):
-        assert f'--device {name} is unknown: expected cpu, cuda' in error(
+        assert f"device '{name}' is unknown: expected cpu, cuda" in error(
             'extract', config, '--device', name
         )
     assert 'no multiple of the 2 images per identity' in error(
