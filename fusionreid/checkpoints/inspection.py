@@ -11,7 +11,7 @@ from fusionreid.errors import WeightsError
 
 from .backbone_inspection import Facts, describe_backbones
 from .release.inspection import describe_model
-from .release.part_table import count_parameters
+from .release.part_table import count_values
 from .weight_file import SkippedObject, find_state_dict, first_not_finite, read_weight_file
 
 
@@ -39,7 +39,7 @@ def inspect_weights(path: str | Path) -> Facts:
         facts.append(('beside it', ', '.join(others) or 'nothing'))
     types = sorted({str(value.dtype).removeprefix('torch.') for value in state.values()})
     facts.append(('tensors', f'{len(state)} of {", ".join(types)}'))
-    facts.append(('parameters', f'{count_parameters(state):,}'))
+    facts.append(('parameters', f'{count_values(state):,}'))
     bad = first_not_finite(state)
     if bad is not None:
         facts.append(('damaged', f'{bad} holds a NaN or infinite value'))

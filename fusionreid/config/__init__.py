@@ -2,13 +2,14 @@
 
 from .building import build_errors
 from .counts import fill_in_counts, open_counts
-from .files import config_folder, find_config, packaged_configs, read_config
+from .files import config_folder, config_metadata, find_config, packaged_configs, read_config
 from .literals import read_literals
 from .options import merge_options
 
 __all__ = [
     'build_errors',
     'config_folder',
+    'config_metadata',
     'fill_in_counts',
     'find_config',
     'merge_options',

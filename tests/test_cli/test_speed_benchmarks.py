@@ -69,6 +69,7 @@ def test_training_beside_its_plain_form(config: str, capsys: pytest.CaptureFixtu
     assert result['peak_gib'] > 0.05
 
 
+@pytest.mark.slow
 def test_extraction_of_a_data_set(config: str, capsys: pytest.CaptureFixture) -> None:
     made_up = run('extract', capsys, config, *TINY)
     assert made_up.keys() >= COMMON
@@ -221,6 +222,7 @@ def test_data_loader_beside_torchvision(
     assert cached['images_per_s'] > 0
 
 
+@pytest.mark.slow
 def test_data_loader_renders_people_where_there_are_none(capsys: pytest.CaptureFixture) -> None:
     result = run(
         *['dataloader', capsys, '--batch-size', '4', '--batches', '2', '--rounds', '1'],
