@@ -234,7 +234,7 @@ def test_short_trainings_do_not_run_at_the_final_rate(end, warmup_epochs, expect
 
 def test_rates_of_the_synthetic_config():
     model = Line()
-    name = 'fusionreid_vittiny_r18_synthetic'
+    name = 'synthetic/fusionreid_vittiny_r18_synthetic'
     shares = {
         6: [0.93368257, 0.7525, 0.505, 0.2575, 0.07631743, 0.01],
         1: [1.0],
