@@ -174,7 +174,7 @@ def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(call, st
     run = [str(killing), '--work-dir', str(tmp_path / 'run')]
     # Sums depend on the number of threads, so both processes must have the same.
     threads = str(torch.get_num_threads())
-    environment = dict(os.environ, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS=threads)
+    environment = dict(os.environ, PYTHONPATH=f'{tmp_path}:{ROOT}', OMP_NUM_THREADS=threads)
     environment['MKL_NUM_THREADS'] = threads
     killed = subprocess.run(
         [sys.executable, 'tools/train.py', *run],
