@@ -5,7 +5,11 @@ class UserError(Exception):
     """Base of all of them; the message names the offending value and what to do.
 
     A data loader raises what happened in a worker once more, with the worker's traceback as its
-    message; of that only the message is kept.
+    message; of that only the original message is kept.
+
+    Args:
+        message: What is wrong, in one line.
+        *args: Further arguments, kept in ``args`` as every exception keeps them.
 
     Example:
         >>> try:

@@ -1,20 +1,26 @@
-"""Every config is built, as it is and small enough to train a step."""
+"""Every config is built, as it is and small enough to train a step, and described in its folder."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
+import mmengine
 import pytest
 import torch
 from mmengine.config import Config
 from tiny_runs import ROOT, find_resize, shrink_model
 
+from fusionreid.cli.commands import COMMANDS
+from fusionreid.config import config_metadata
 from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
-CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*.py'))
+FOLDER = ROOT / 'configs'
+CONFIGS = sorted(path for path in FOLDER.rglob('*.py') if '_base_' not in path.parts)
+METAFILES = sorted(FOLDER.rglob('metafile.yml'))
 # Those for rendered people are small as they are.
 FULL_SIZE = [path for path in CONFIGS if not path.stem.endswith('_synthetic')]
 PUBLISHED = {'msmt17': (1041, 15), 'market1501': (751, 6), 'dukemtmc': (702, 8)}
@@ -123,24 +129,145 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
         assert find_resize(pipeline).scale == size[::-1]
 
 
-def test_the_published_rows_and_the_ablations_exist():
-    names = {path.stem for path in CONFIGS}
-    for data in PUBLISHED:
-        for suffix in ('', '_s16', '_384x128', '_s16_384x128'):
-            assert f'fusionreid_vitb_r50_{data}{suffix}' in names
-        assert {f'r50_{data}', f'vitb_{data}'} <= names
-    for transformer in ('vitb', 'deitb', 't2t14', 't2t24'):
-        assert f'{transformer}_msmt17' in names
-        for cnn in ('r50', 'r101', 'r152'):
-            assert f'{cnn}_msmt17' in names
-            assert f'fusionreid_{transformer}_{cnn}_msmt17' in names
-    for suffix in ABLATIONS:
-        assert f'fusionreid_vitb_r50_msmt17_{suffix}' in names
+def names_in(folder: str) -> set[str]:
+    return {path.stem for path in (FOLDER / folder).glob('*.py')}
+
+
+def test_the_published_rows_and_they_alone_lie_at_the_top():
+    expected = {
+        f'fusionreid_vitb_r50_{data}{suffix}'
+        for data in PUBLISHED
+        for suffix in ('', '_s16', '_384x128', '_s16_384x128')
+    }
+    expected |= {
+        f'fusionreid_{transformer}_{cnn}_msmt17'
+        for transformer in ('vitb', 'deitb', 't2t14')
+        for cnn in ('r50', 'r101', 'r152')
+    }
+    assert names_in('.') == expected
+
+
+def test_what_the_folders_hold():
+    assert names_in('ablations') == {f'fusionreid_vitb_r50_msmt17_{word}' for word in ABLATIONS}
+    branches = ('r50', 'r101', 'r152', 'vitb', 'deitb', 't2t14', 't2t24')
+    assert names_in('baselines') == {
+        *(f'{branch}_msmt17' for branch in branches),
+        *(f'{branch}_{data}' for branch in ('r50', 'vitb') for data in PUBLISHED),
+    }
+    rendered = {path.stem for path in CONFIGS if load(path).get('data_root') == 'data/synthetic'}
+    assert names_in('synthetic') == rendered
+    assert all('_custom_' in name for name in names_in('custom'))
+    for cnn in ('r50', 'r101', 'r152'):
+        assert f'fusionreid_t2t24_{cnn}_msmt17' in names_in('other_backbones')
+
+
+def test_every_config_is_in_the_one_metafile_of_its_folder():
+    listed = Counter()
+    for file in METAFILES:
+        meta = mmengine.load(file)
+        (collection,) = meta['Collections']
+        assert ROOT / collection['README'] == file.parent / 'README.md'
+        for model in meta['Models']:
+            assert ROOT / model['Config'] == file.parent / f'{model["Name"]}.py'
+            assert model['In Collection'] == collection['Name']
+            listed[ROOT / model['Config']] += 1
+    assert listed == dict.fromkeys(CONFIGS, 1)
+    assert {file.parent for file in METAFILES} == {path.parent for path in CONFIGS}
+    imported = mmengine.load(ROOT / 'model-index.yml')['Import']
+    assert sorted(ROOT / file for file in imported) == METAFILES
+    names = [mmengine.load(file)['Collections'][0]['Name'] for file in METAFILES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_the_metadata_are_those_of_the_config(path: Path):
+    cfg, entry = load(path), config_metadata()[path.stem]
+    metadata = entry['Metadata']
+    assert metadata['Input Size'] == '{}x{}'.format(*cfg.input_size)
+    transformer = cfg.model.branches.get('transformer')
+    stride = transformer.backbone.get('patch_stride') if transformer else None
+    assert metadata.get('Patch Stride') == stride
+    data = {
+        'MSMT17': f'MSMT17 ({cfg.get("train_split", "").replace("+", " + ")})',
+        'Market1501': 'Market-1501',
+        'DukeMTMCReID': 'DukeMTMC-reID',
+        'MarketStyleDataset': 'custom data' if 'custom' in path.stem else 'rendered people',
+        'CsvDataset': 'custom data',
+    }[cfg.dataset_type]
+    assert metadata.get('Training Data') == (data if cfg.train_dataloader else None)
+    # All numbers are the authors', and there are no weights of ours that have them.
+    assert (metadata.get('Numbers') == 'published') == ('Results' in entry)
+    assert 'Weights' not in entry
+    for result in entry.get('Results', ()):
+        assert result['Dataset'] == data.partition(' (')[0]
+        assert 0 < result['Metrics']['mAP'] < result['Metrics']['Rank-1'] < 100
+
+
+def test_which_configs_have_published_numbers():
+    published = {name for name, entry in config_metadata().items() if 'Results' in entry}
+    branches = ('r50', 'r101', 'r152', 'vitb', 'deitb', 't2t14')
+    assert published == names_in('.') | {f'{branch}_msmt17' for branch in branches}
+    # The fifteen rows of the paper's table of sizes.
+    sizes = {name for name, entry in config_metadata().items() if 'FLOPs' in entry['Metadata']}
+    assert len(sizes) == 15
+    for name, entry in config_metadata().items():
+        per_feature = {
+            key for key in entry.get('Results', [{}])[0].get('Metrics', ()) if ' of ' in key
+        }
+        assert bool(per_feature) == (name in sizes and name in names_in('.'))
+
+
+def figures_of(entry: dict) -> set[tuple[float, float]]:
+    """The pairs of published figures of a config: mAP and Rank-1, parameters and multiply-adds."""
+    pairs = set()
+    for result in entry.get('Results', ()):
+        metrics = result['Metrics']
+        for key in metrics:
+            if key.startswith('mAP'):
+                pairs.add((metrics[key], metrics[key.replace('mAP', 'Rank-1')]))
+    if 'FLOPs' in entry['Metadata']:
+        pairs.add((entry['Metadata']['Parameters'] / 1e6, entry['Metadata']['FLOPs'] / 1e9))
+    return pairs
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_the_readme_of_the_folder_lists_the_config(path: Path):
+    lines = (path.parent / 'README.md').read_text().splitlines()
+    rows = [line for line in lines if line.startswith(f'| [{path.stem}]({path.name})')]
+    assert rows
+    figures = set()
+    for row in rows:
+        (command, name) = re.findall(r'`fusionreid ([\w-]+) ([\w-]+)', row)[0]
+        assert (command, name) == (
+            'train' if load(path).train_dataloader else 'test',
+            path.stem,
+        )
+        figures |= {
+            (float(first), float(second))
+            for first, second in re.findall(r'(\d+\.\d)(?: \([^)]*\))? / (\d+\.\d)', row)
+        }
+    assert figures == figures_of(config_metadata()[path.stem])
+
+
+@pytest.mark.parametrize('path', METAFILES, ids=lambda path: path.parent.name)
+def test_readmes_name_what_exists(path: Path):
+    text = (path.parent / 'README.md').read_text()
+    links = re.findall(r'\]\((?!https?:|#)([^)#]+)', text)
+    assert links
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    for command in re.findall(r'fusionreid ([a-z][a-z-]+) ', text):
+        assert command in COMMANDS, command
+    names = {config.stem for config in CONFIGS}
+    for name in re.findall(r'fusionreid (?:train|test|complexity) ([a-z]\S*\w)', text):
+        assert name in names
+    # Where there are figures, it says whose they are.
+    published = any('Results' in entry for entry in mmengine.load(path)['Models'])
+    assert published == ("**the authors'**" in text)
 
 
 @pytest.mark.parametrize('name', ['custom_market', 'custom_csv'])
 def test_configs_for_own_data_ask_for_the_two_counts(name):
-    path = ROOT / 'configs' / f'fusionreid_vitb_r50_{name}.py'
+    path = FOLDER / 'custom' / f'fusionreid_vitb_r50_{name}.py'
     cfg = Config.fromfile(path)
     shrink_model(cfg.model)
     with pytest.raises(ValueError, match=r'model\.branches\.transformer\.backbone\.num_cameras=6'):

@@ -1,53 +1,548 @@
-"""What the documents tell people to type exists."""
+"""What the documents show is true: code runs, commands and links exist, outputs are printed."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import importlib
+import inspect
+import io
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tiny_runs import ROOT
+import torch
+from documents import (
+    PAGES,
+    Block,
+    anchors,
+    blocks,
+    command_lines,
+    inline_code,
+    links,
+    options,
+    read_command,
+)
+from image_trees import write_image
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from small_models import build_random, fusion_model
+from tiny_runs import NUM_IDS, ROOT, parse_command, render_tiny, write_tiny_config
 
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
-OWN_FILE = re.compile(r'(?:configs|tools|tests|requirements)/[\w./-]+\.(?:py|sh|txt)')
-LINK = re.compile(r'\]\((?!https?:|#)([^)#]+)')
-COMMAND = re.compile(r'(?:python|bash) (tools/[\w/]+\.(?:py|sh))((?:.*\\\n)*.*)')
-# Passed on to tools/train.py and tools/test.py.
-LAUNCHERS = {'dist_train.sh': 'train.py', 'dist_test.sh': 'test.py', 'slurm_train.sh': 'train.py'}
+from fusionreid.checkpoints.release import export_original_state
+from fusionreid.checkpoints.weight_file import WRAPPERS
+from fusionreid.cli import ablate
+from fusionreid.cli.commands import COMMANDS
+from fusionreid.config import find_config, merge_options, packaged_configs, read_config
+from fusionreid.datasets import MSMT17, DukeMTMCReID, Market1501
+from fusionreid.models import build_on_meta
+from fusionreid.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    WEIGHT_INITIALIZERS,
+)
+
+DOCS = ROOT / 'docs'
+LANGUAGES = {'bash', 'bibtex', 'csv', 'python', 'text'}
+# Words that stand for something of the reader's, as CONFIG.
+PLACEHOLDER = re.compile(r'[A-Z][A-Z_]+')
+# Programs in shell blocks that are not ours; those blocks run without them.
+OTHER_PROGRAMS = frozenset(
+    ('bash', 'git', 'ln', 'mkdir', 'pip', 'pre-commit', 'python', 'source', 'tensorboard')
+)
+# Options in inline code that are another program's.
+OTHER_OPTIONS = {'--fast', '--ipc', '--shm-size'}
+# Makes a training of the docs one of seconds.
+SHORT_TRAINING = {
+    'train_cfg.max_epochs': 1,
+    'param_scheduler.warmup_epochs': 0,
+    'model.head.num_classes': NUM_IDS,
+    'train_dataloader.batch_size': 8,
+    'train_dataloader.sampler.ids_per_batch': 4,
+    'train_dataloader.sampler.instances_per_id': 2,
+}
+REGISTRIES = (DATASETS, DATA_SAMPLERS, HOOKS, MODELS)
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+CHECKPOINT = Path('work_dirs/quickstart/fusionreid/epoch_6.pth')
+SAVED_FEATURES = Path('work_dirs/quickstart/fusionreid/test')
+CONFIG_NAME = re.compile(
+    r'(?:fusionreid_)?[a-z0-9]+(?:_[a-z0-9]+)?_(?:market1501|msmt17|dukemtmc|custom_\w+|synthetic)'
+    r'(?:_[\w-]+)?'
+)
+OWN_FILE = re.compile(r'(?:configs|docs|requirements|tests|tools)/[\w./-]+\.(?:md|py|sh|txt|yml)')
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
-def test_files_and_links_exist(page: Path):
-    text = page.read_text()
-    missing = [name for name in OWN_FILE.findall(text) if not (ROOT / name).exists()]
-    missing += [link for link in LINK.findall(text) if not (page.parent / link).exists()]
-    assert missing == []
+def page_id(page: Path) -> str:
+    return page.stem if page.parent in (ROOT, DOCS) else f'{page.parent.name}-{page.stem}'
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
-def test_options_exist(page: Path):
-    for script, rest in COMMAND.findall(page.read_text()):
-        path = ROOT / script
-        sources = path.read_text()
-        if path.name in LAUNCHERS:
-            sources += (ROOT / 'tools' / LAUNCHERS[path.name]).read_text()
-        if path.name == 'quickstart.sh':
-            sources += (ROOT / 'tools' / 'quickstart.py').read_text()
-        for shared in ('engine.launch', 'analysis.speed_runs'):
-            if f'fusionreid.{shared} ' in sources:  # where a script's shared options are
-                sources += (ROOT / 'fusionreid' / f'{shared.replace(".", "/")}.py').read_text()
-        for option in re.findall(r'(?<=\s)--[a-z][\w-]*', rest.split('#')[0]):
-            assert f"'{option}'" in sources, f'{script} has no {option}'
+each_page = pytest.mark.parametrize('page', PAGES, ids=page_id)
 
 
-def test_the_readme_leaves_nothing_open():
-    assert not re.search(
-        r'\b(?:TODO|TBD|QUICKSTART_\w+|SEEDS_TABLE)\b', (ROOT / 'README.md').read_text()
+# ---- code blocks
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _plain_config_texts() -> Iterator[None]:
+    """Leave the texts of configs as they are: laying them out takes half of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.config.FormatCode', lambda text, **_: (text, False))
+        yield
+
+
+@pytest.fixture(scope='module')
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the quickstart leaves it, with few people and a small untrained model."""
+    folder = tmp_path_factory.mktemp('workshop')
+    data = render_tiny(folder / 'data' / 'synthetic')
+    query = min((data / 'query').glob('*.jpg'))
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r'(?:query|test)/(0\d+_c\w+\.jpg)', page.read_text())
+    }
+    for name in named:
+        for split in ('query', 'bounding_box_test'):
+            shutil.copy(query, data / split / name)
+    config = write_tiny_config(folder, data)
+    cfg = Config.fromfile(config)
+    init_default_scope('fusionreid')
+    model = MODELS.build(cfg.model)
+    checkpoint = dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict())
+    (folder / CHECKPOINT).parent.mkdir(parents=True)
+    torch.save(checkpoint, folder / CHECKPOINT)
+    with contextlib.chdir(folder):
+        run('test', [str(config), str(CHECKPOINT), '--out', str(SAVED_FEATURES)])
+    return folder
+
+
+@pytest.fixture
+def folder(page: Path, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the workshop, with what a page needs beside it."""
+    shutil.copytree(workshop, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path / 'my'))
+    if prepare := PREPARED.get(page.stem):
+        prepare(tmp_path)
+    return tmp_path
+
+
+def prepare_weights(folder: Path) -> None:
+    """Weights of the authors' code, and a run of ours."""
+    model = fusion_model()
+    original = export_original_state(build_random(model).state_dict())
+    torch.save(original, folder / 'FusionReID_180.pth')
+    run = folder / 'work_dirs' / 'my_run' / 'epoch_180.pth'
+    run.parent.mkdir(parents=True)
+    state = build_random(model).state_dict()
+    torch.save(dict(state_dict=state, meta=dict(cfg=f'model = {model!r}')), run)
+
+
+def prepare_extending(folder: Path) -> None:
+    """The rendered people in the layout of the data set that the page reads."""
+    sources = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
+    for role, source in sources.items():
+        for path in (folder / 'data' / 'synthetic' / source).glob('0*_c*.jpg'):
+            person, camera = path.name.split('_')[:2]
+            target = (
+                folder / 'data' / 'people' / role / person / f'{int(camera[1]) - 1}_{path.name}'
+            )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+
+
+PREPARED: dict[str, Callable[[Path], None]] = {
+    'extending': prepare_extending,
+    'weights': prepare_weights,
+}
+# What the blocks of a page make.
+PRODUCED = {
+    'analysis': ['verification.png', 'camera_pairs.png', f'{SAVED_FEATURES}/analysis.json'],
+    'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
+    'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
+    'models': ['model.svg'],
+    'quickstart': ['cnn_fused.png'],
+    'synthetic': ['contact_sheet.png'],
+    'weights': ['weights/msmt17.pth', 'weights/msmt17.py'],
+}
+
+
+@pytest.mark.slow
+@each_page
+def test_code(page: Path, folder: Path) -> None:
+    names: dict[str, Any] = {'__name__': 'docs'}
+    printed = ''
+    registered = {registry: dict(registry.module_dict) for registry in (DATASETS, METRICS, MODELS)}
+    try:
+        for block in blocks(page):
+            try:
+                printed += check_block(block, names)
+            except (Exception, SystemExit) as error:
+                error.add_note(f'{page.relative_to(ROOT)}, block at line {block.line}')
+                raise
+        for block in blocks(page):
+            if block.kind == 'output':
+                assert block.text.strip() in printed, f'{block.text} is not printed'
+        for name in PRODUCED.get(page.stem, ()):
+            assert (folder / name).stat().st_size > 0
+    finally:
+        for registry, modules in registered.items():
+            registry.module_dict.clear()
+            registry.module_dict.update(modules)
+        for module in {path.stem for path in folder.glob('my/*.py')}:
+            sys.modules.pop(module, None)
+
+
+def check_block(block: Block, names: dict[str, Any]) -> str:
+    """Run or check a block.
+
+    Args:
+        block: The block.
+        names: Names that the Python blocks of the page have in common.
+
+    Returns:
+        What it prints.
+    """
+    assert block.language in LANGUAGES
+    if block.kind == 'file':
+        write_file(Path(block.value), block.text)
+    elif block.language == 'bash':
+        return check_commands(block)
+    elif block.language == 'python':
+        code = compile('\n' * (block.line - 1) + block.text, 'docs', 'exec')
+        if block.kind == 'onto' or '_base_ =' in block.text:
+            check_config(block)
+        elif block.kind != 'not run':
+            return run_python(code, block, names)
+    else:
+        assert block.kind in ('', 'output'), f'a block of {block.language!r} is not {block.kind!r}'
+    return ''
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file that a page shows, and the images that it lists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(resolve_base(text))
+    if path.suffix == '.csv':
+        for seed, row in enumerate(text.splitlines()[1:]):
+            write_image(path.parent / row.split(',')[0], seed)
+    elif '_base_ =' in text:
+        base = re.search(r"_base_ = '(.*)'", text)[1]
+        assert (ROOT / path.parent / base).resolve() == find_config(Path(base).stem).resolve()
+        build_config(Config.fromfile(path))
+
+
+def resolve_base(text: str) -> str:
+    """Let a config that is shown inherit from the packaged one, wherever it lies."""
+    return re.sub(
+        r"(?m)^(_base_ = )'[\w./]*?([\w-]+)\.py'$",
+        lambda match: f'{match[1]}{str(find_config(match[2]))!r}',
+        text,
     )
 
 
-def test_python_of_the_reuse_page_runs():
-    blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'reuse.md').read_text(), re.S)
-    names: dict = {}
-    exec(blocks[-1], names)
-    assert names['loss'].item() > 0
+def check_config(block: Block) -> None:
+    """Parse a config and build its model; a part of one is merged onto its base."""
+    path = Path('shown_config.py')
+    base = f'_base_ = {str(find_config(block.value))!r}\n' if block.kind == 'onto' else ''
+    path.write_text(base + resolve_base(block.text))
+    build_config(Config.fromfile(path))
+
+
+def build_config(cfg: Config) -> None:
+    """Build the model of a config without memory for its weights."""
+    init_default_scope(cfg.default_scope)
+    counts = {'num_classes': 3, 'num_cameras': 2}  # counted from the training set
+    model = copy.deepcopy(cfg.model)
+    for part in (model.head, *(branch.backbone for branch in model.branches.values() if branch)):
+        part.update({name: n for name, n in counts.items() if part.get(name, n) is None})
+    assert build_on_meta(model).feature_widths
+
+
+def run_python(code: Any, block: Block, names: dict[str, Any]) -> str:
+    """Run code; what a comment after a ``print`` says is what it prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, names)
+    printed = out.getvalue()
+    expected = re.findall(r'(?m)^ *print\(.*\)  # (.*)$', block.text)
+    rest = printed
+    for line in expected:
+        assert line in rest.splitlines(), f'{line!r} is not in what is printed: {printed!r}'
+        rest = rest.split(f'{line}\n', 1)[1]
+    return printed
+
+
+def check_commands(block: Block) -> str:
+    """Parse all command lines, and run those of ours unless the block says why not."""
+    subprocess.run(['bash', '-n'], input=block.text, text=True, check=True)
+    printed = ''
+    for words in command_lines(block.text):
+        command = read_command(list(words))
+        if command is None:
+            check_other_program(words)
+            continue
+        name, arguments = command
+        args = parse_command(name, arguments)
+        check_config_options(args)
+        if block.kind == 'not run':
+            assert block.value, 'a block that is not run says why'
+        else:
+            printed += run(name, arguments)
+    return printed
+
+
+def check_other_program(words: list[str]) -> None:
+    """Check a command line that is none of ours: the program is known, a script of ours exists."""
+    words = [word for word in words if not re.fullmatch(r'[A-Z_]+=.*', word)]
+    assert Path(words[0]).name in OTHER_PROGRAMS
+    scripts = [word for word in words if OWN_FILE.fullmatch(word)]
+    assert all((ROOT / script).is_file() for script in scripts)
+    if words[0] == 'bash':
+        assert scripts
+
+
+def check_config_options(args: Namespace) -> None:
+    """Find the config that a command names, and merge its ``--cfg-options``."""
+    name = getattr(args, 'config', None)
+    if name is None:
+        return
+    if PLACEHOLDER.fullmatch(name):
+        name = 'fusionreid_vitb_r50_msmt17'
+    elif not Path(name).exists() and Path(name).parts[0] in ('work_dirs', 'weights'):
+        return  # made by a command before
+    cfg = read_config(name)
+    changes = getattr(args, 'cfg_options', None) or {}
+    for key in changes:
+        check_key(cfg, key)
+    merge_options(cfg, changes)
+
+
+def check_key(cfg: Config, key: str) -> None:
+    """Check that a dotted key is one of the config, or an argument of the class that it is for."""
+    part: Any = cfg
+    for name in key.split('.'):
+        if part is not cfg and name not in part:
+            assert 'type' in part, key
+            kind = next(found for each in REGISTRIES if (found := each.get(part['type'])))
+            makers = [base.__init__ for base in kind.__mro__]
+            assert any(name in inspect.signature(maker).parameters for maker in makers), key
+        part = part.get(name)
+        if part is None:
+            return
+
+
+def run(name: str, arguments: list[str]) -> str:
+    """Run a command of ours in this process; a training is made a short one."""
+    args = parse_command(name, arguments)
+    if name in ('train', 'test') and args.config:
+        args.cfg_options = dict(args.cfg_options or {}, **quick_options(name, args.config))
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert not COMMANDS[name].load().run(args)
+    return out.getvalue()
+
+
+def quick_options(name: str, config: str) -> dict[str, Any]:
+    """Options for a quick run in one process."""
+    cfg = read_config(config)
+    quick = dict(SHORT_TRAINING) if name == 'train' else {}
+    for loader in LOADERS:
+        if cfg.get(loader):
+            quick |= {f'{loader}.num_workers': 0, f'{loader}.persistent_workers': False}
+    return quick
+
+
+# ---- what pages name
+
+
+@each_page
+def test_links(page: Path) -> None:
+    for link in links(page):
+        if re.match(r'https?:', link):
+            continue
+        target, _, anchor = link.partition('#')
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), f'{page.name}: {link}'
+        # A page of docs/ is a page of the site, which has nothing else.
+        assert page.parent != DOCS or path.is_relative_to(DOCS), f'{page.name}: {link}'
+        if anchor:
+            assert anchor in anchors(path), f'{page.name}: {link}'
+
+
+@each_page
+def test_files_exist(page: Path) -> None:
+    if page.name == 'CHANGELOG.md':  # names what has gone
+        return
+    missing = [name for name in OWN_FILE.findall(page.read_text()) if not (ROOT / name).exists()]
+    assert missing == []
+
+
+@each_page
+def test_inline_commands(page: Path) -> None:
+    known = {option for name in COMMANDS for option in options(name)} | OTHER_OPTIONS
+    for code in inline_code(page):
+        if re.match(r'fusionreid [a-z]', code):
+            # Choices are written as a|b or {a,b}, what can be left out as [...].
+            words = re.sub(r'[\[\]{}]', '', code).split()
+            name, arguments = read_command(words)
+            asked = {word.partition('=')[0] for word in arguments if word.startswith('--')}
+            assert asked <= options(name), code
+        elif re.match(r'--[a-z]', code):
+            assert re.match(r'--[\w-]+', code)[0] in known, code
+
+
+@each_page
+def test_inline_names(page: Path) -> None:
+    """Dotted names of the package can be imported, names of configs are known."""
+    codes = inline_code(page)
+    if page.name == 'CHANGELOG.md':
+        # The new names, not those that have gone.
+        rows = re.findall(r'(?m)^\|.*\| (.+) \|$', page.read_text())
+        codes = [code for row in rows for code in re.findall('`(.+?)`', row)]
+    for code in codes:
+        if re.fullmatch(r'fusionreid(\.\w+)+', code):
+            assert find_object(code) is not None, code
+        if CONFIG_NAME.fullmatch(code):
+            assert code in packaged_configs(), code
+
+
+def find_object(dotted: str) -> Any:
+    """Import a dotted name: a module, or something in one."""
+    parts = dotted.split('.')
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module('.'.join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            found = getattr(found, part)
+        return found
+    return None
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / 'mkdocs.yml').read_text()
+    listed = re.findall(r'([\w-]+\.md)', text.partition('\nnav:')[2])
+    assert sorted(listed) == sorted(page.name for page in DOCS.glob('*.md'))
+
+
+@pytest.mark.parametrize(
+    ('argument', 'status', 'shown'), [('--help', 0, 'site/'), ('no', 2, "'no'")]
+)
+def test_the_script_that_builds_the_site_reads_its_argument(argument, status, shown) -> None:
+    script = ROOT / 'tools' / 'build_docs.sh'
+    finished = subprocess.run(['bash', script, argument], capture_output=True, text=True)
+    assert finished.returncode == status
+    assert shown in finished.stdout + finished.stderr
+
+
+# ---- facts that are written down
+
+
+def text_of(name: str) -> str:
+    return (DOCS / f'{name}.md').read_text()
+
+
+def test_the_readme_leaves_nothing_open() -> None:
+    text = (ROOT / 'README.md').read_text()
+    assert not re.search(r'\b(?:TODO|TBD|QUICKSTART_\w+|SEEDS_TABLE)\b', text)
+    assert len(text.splitlines()) <= 150
+    assert (DOCS / 'images' / 'three_rank_lists.jpg').stat().st_size < 150_000
+
+
+def test_weights_names_all_wrappers() -> None:
+    for wrapper in WRAPPERS:
+        assert f'`{wrapper}`' in text_of('weights')
+    assert 'Pretrained' in text_of('weights')
+    assert WEIGHT_INITIALIZERS.get('Pretrained').__module__.startswith('fusionreid.')
+
+
+@pytest.mark.parametrize('dataset', [Market1501, DukeMTMCReID, MSMT17])
+def test_datasets_names_all_folders(dataset: type) -> None:
+    assert ', '.join(f'`{name}`' for name in dataset.FOLDER_NAMES) in text_of('datasets')
+
+
+def test_models_names_all_ablations() -> None:
+    table = text_of('models').partition('## Ablations')[2].partition('They are')[0]
+    suffixes = re.findall(r'`([a-z][\w-]*)`', table.partition('|---')[2])
+    assert len(suffixes) == 16
+    assert {f'fusionreid_vitb_r50_msmt17_{suffix}' for suffix in suffixes} <= set(
+        packaged_configs()
+    )
+
+
+def test_the_adapted_backbone_of_models_reads_its_sizes(tmp_path) -> None:
+    (block,) = (each for each in blocks(DOCS / 'models.md') if '_base_ =' in each.text)
+    path = tmp_path / 'config.py'
+    path.write_text(resolve_base(block.text))
+    init_default_scope('fusionreid')
+    model = build_on_meta(Config.fromfile(path).model)
+    assert model.branches['transformer'].backbone.grid == (16, 8)
+    assert model.feature_widths['transformer'] == 384
+
+
+def test_fusion_describes_every_model_and_option() -> None:
+    for variant in ablate.VARIANTS:
+        assert f'`{variant}`' in text_of('fusion')
+    for option in vars(parse_command('ablate', [])):
+        assert f'--{option.replace("_", "-")}' in text_of('fusion')
+
+
+def test_the_config_of_fusion_can_be_ablated_and_rendered(tmp_path, monkeypatch) -> None:
+    (block,) = (each for each in blocks(DOCS / 'fusion.md') if '_base_ =' in each.text)
+    path = tmp_path / 'config.py'
+    path.write_text(resolve_base(block.text))
+    monkeypatch.chdir(tmp_path)
+    cfg = ablate.build_config(
+        'fusion_l2_unshared', parse_command('ablate', ['--config', str(path)])
+    )
+    for name in ablate.LOADERS:
+        assert cfg[name].dataset.data_root == 'data/synthetic_256x128'
+    assert cfg.train_dataloader.dataset.split == 'train'
+    commands = []
+
+    class Runner:
+        def run(self, title, command, log, progress):
+            commands.append(' '.join(map(str, command)))
+
+    ablate.render(cfg, tmp_path, Runner())
+    (command,) = commands
+    assert command.endswith('synthetic_256x128 --ids-train 1000 --height 256 --width 128')
+
+
+def test_the_glossary_has_every_abbreviation_once() -> None:
+    terms = re.findall(r'(?m)^## (.+)$', text_of('glossary'))
+    assert len(terms) == len(set(terms))
+    assert terms == sorted(terms, key=str.lower)
+    for term in ('BNNeck', 'CMC', 'GeM', 'HTM', 'LRU', 'mAP', 'MFU', 'mINP', 'SEU', 'SIE'):
+        assert any(term in each for each in terms)
+
+
+def test_the_ranking_benchmark_prints_one_json_line(capsys) -> None:
+    run_alone = [sys.executable, '-m', 'fusionreid.cli', 'benchmark', 'ranking']
+    finished = subprocess.run(
+        [*run_alone, '--scale', 'tiny', '--repeats', '1'],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    (line,) = finished.stdout.splitlines()
+    record = json.loads(line)
+    assert record['queries'] == 200
+    assert record['gallery'] == 1000
+    assert record['seconds'] > 0
+    assert record['product_seconds'] > 0
+    assert 0 < record['mAP'] < 1
+    assert record['rank1'] >= record['mAP'] / 2

@@ -1,10 +1,14 @@
-"""Docstrings name the parameters that the code has, all of them and in their order."""
+"""Docstrings name the parameters that the code has, all of them and in their order.
+
+The functions that every command has are described once, by the class ``Command``.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from types import ModuleType
@@ -14,6 +18,7 @@ import docstring_parser
 import pytest
 
 import fusionreid
+from fusionreid.cli.commands import COMMANDS, Command
 
 MODULES = sorted(
     name
@@ -22,6 +27,12 @@ MODULES = sorted(
 )
 # From how many parameters on a docstring must describe each of them.
 LEAST = 2
+# Functions of a command and their parameters, as the list in the docstring of its class has them.
+CONTRACT = {
+    name: parameters.split(', ')
+    for name, parameters in re.findall(r'^ *- ``(\w+)\((.*?)\)``', Command.__doc__, re.MULTILINE)
+}
+COMMAND_MODULES = {command.load().__name__ for command in COMMANDS.values()}
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -82,6 +93,12 @@ def method_problems(cls: type) -> Iterator[tuple[str, str | None]]:
         yield f'{cls.__qualname__}.{name}', problem(function.__doc__, signature, least)
 
 
+def contract_problem(name: str, signature: inspect.Signature) -> str | None:
+    """Say how a function of a command differs from what the class of commands describes."""
+    has = list(signature.parameters)
+    return None if has == CONTRACT[name] else f'has {has}, a command {CONTRACT[name]}'
+
+
 def problems(module: ModuleType) -> dict[str, str]:
     """Problems of everything public that a module itself defines, by name."""
     found: dict[str, str | None] = {}
@@ -92,13 +109,39 @@ def problems(module: ModuleType) -> dict[str, str]:
             found[name] = class_problem(thing)
             found.update(method_problems(thing))
         elif inspect.isfunction(inspect.unwrap(thing)):
-            found[name] = problem(thing.__doc__, inspect.signature(thing))
+            signature = inspect.signature(thing)
+            if module.__name__ in COMMAND_MODULES and name in CONTRACT:
+                found[name] = contract_problem(name, signature)
+            else:
+                found[name] = problem(thing.__doc__, signature)
     return {name: text for name, text in found.items() if text}
 
 
 @pytest.mark.parametrize('name', MODULES)
 def test_docstrings_name_the_parameters(name):
     assert problems(importlib.import_module(name)) == {}
+
+
+def test_the_class_of_commands_describes_their_functions():
+    assert set(CONTRACT) == {'add_arguments', 'check_arguments', 'run'}
+    for command in COMMANDS.values():
+        module = command.load()
+        assert module.__doc__
+        for name in CONTRACT:
+            # Checks are optional.
+            assert getattr(module, name, None) or name == 'check_arguments', command
+
+
+def test_a_function_of_a_command_has_the_described_parameters():
+    def run(args, parser): ...
+
+    def check_arguments(args, parser): ...
+
+    assert contract_problem('check_arguments', inspect.signature(check_arguments)) is None
+    assert (
+        contract_problem('run', inspect.signature(run))
+        == "has ['args', 'parser'], a command ['args']"
+    )
 
 
 def one(first: int) -> None:

@@ -1,9 +1,16 @@
+from __future__ import annotations
+
 import ast
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import mmengine
@@ -12,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Names under which distributions are imported, where they differ from the distribution's.
 IMPORT_NAMES = {
+    'markdown-it-py': 'markdown_it',
     'mmcv-lite': 'mmcv',
     'opencv-python': 'cv2',
     'pillow': 'PIL',
@@ -45,7 +53,7 @@ def third_party_imports(folder: Path) -> dict[str, str]:
     for path in folder.rglob('*.py'):
         # A script may import its neighbors.
         own = {'fusionreid'} | {other.stem for other in path.parent.glob('*.py')}
-        own |= {path.stem for path in (ROOT / 'tests').iterdir()}
+        own |= {helper.stem for helper in (ROOT / 'tests' / 'helpers').glob('*.py')}
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -61,7 +69,7 @@ def third_party_imports(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory) -> zipfile.ZipFile:
+def wheel_file(tmp_path_factory) -> Path:
     """A wheel built from a copy of the sources that holds leftovers of an earlier build."""
     source = tmp_path_factory.mktemp('source') / 'tree'
     out = tmp_path_factory.mktemp('wheel')
@@ -81,8 +89,28 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     assert built.returncode == 0, built.stderr
     assert not (source / 'fusionreid' / '.mim').exists()
     (file,) = out.glob('fusionreid-*.whl')
-    with zipfile.ZipFile(file) as archive:
+    return file
+
+
+@pytest.fixture(scope='module')
+def wheel(wheel_file) -> Iterator[zipfile.ZipFile]:
+    with zipfile.ZipFile(wheel_file) as archive:
         yield archive
+
+
+@pytest.fixture(scope='module')
+def installed(wheel_file, tmp_path_factory) -> Path:
+    """A fresh environment with the wheel; what it requires comes from that of the tests."""
+    folder = tmp_path_factory.mktemp('installed') / 'venv'
+    venv.create(folder, symlinks=True)
+    python = folder / 'bin' / 'python'
+    pip = [sys.executable, '-m', 'pip', '--python', python, 'install', '--quiet']
+    subprocess.run([*pip, '--no-deps', '--no-index', wheel_file], check=True, timeout=120)
+    (packages,) = folder.glob('lib/python*/site-packages')
+    # Read after the environment's own packages, so that no fusionreid of the tests comes first.
+    required_from = {sysconfig.get_path('purelib'), sysconfig.get_path('platlib')}
+    (packages / 'requirements.pth').write_text('\n'.join(required_from))
+    return folder
 
 
 def files_of(folder: str) -> set[str]:
@@ -98,6 +126,7 @@ def test_wheel_holds_package_configs_and_tools(wheel):
     modules = {name for name in files_of('fusionreid') if name.endswith('.py')}
     assert 'fusionreid/registry.py' in modules
     assert modules <= names
+    assert 'fusionreid/py.typed' in names
 
     mim = {f'fusionreid/.mim/{name}' for name in files_of('configs') | files_of('tools')}
     mim.add('fusionreid/.mim/model-index.yml')
@@ -121,9 +150,55 @@ def test_wheel_metadata_states_version_licence_and_requirements(wheel):
     assert {IMPORT_NAMES.get(name, name) for name in distributions} == set(required('runtime'))
     assert set(re.findall(r'^Provides-Extra: (.+)$', metadata, re.MULTILINE)) == {
         'all',
+        'checks',
+        'docs',
         'optional',
         'tests',
     }
+
+
+def test_wheel_has_one_command(wheel):
+    (file,) = (name for name in wheel.namelist() if name.endswith('.dist-info/entry_points.txt'))
+    lines = wheel.read(file).decode().split('\n')
+    assert [line for line in lines if line] == [
+        '[console_scripts]',
+        'fusionreid = fusionreid.cli.main:main',
+    ]
+
+
+def test_the_installed_command_works_outside_of_a_checkout(installed, tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    # At once, since most of the time goes into importing torch.
+    running = [
+        subprocess.Popen(
+            [installed / 'bin' / 'fusionreid', *arguments],
+            cwd=tmp_path,
+            env=environment | {'OMP_NUM_THREADS': '1'},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for arguments in (
+            ['--help'],
+            ['configs', 'synthetic'],
+            ['complexity', 'fusionreid_vittiny_r18_synthetic'],
+        )
+    ]
+    results = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], results
+    usage, configs, complexity = (output for output, _ in results)
+    assert usage.startswith('usage: fusionreid COMMAND')
+    *names, folder = configs.splitlines()
+    assert names[0] == 'synthetic/'
+    assert sorted(name.strip() for name in names[1:]) == sorted(
+        path.stem for path in (ROOT / 'configs' / 'synthetic').glob('*.py')
+    )
+    (packages,) = installed.glob('lib/python*/site-packages')
+    assert folder == f'in {packages / "fusionreid" / ".mim" / "configs"}'
+    figures = json.loads(complexity.splitlines()[-1])
+    assert figures['config'] == 'fusionreid_vittiny_r18_synthetic'
+    assert figures['params_m'] > 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_runtime_import_is_required_and_used():
@@ -145,26 +220,7 @@ def test_every_test_import_is_required():
 def test_requirements_name_no_host():
     for path in [ROOT / 'requirements.txt', *(ROOT / 'requirements').glob('*.txt')]:
         text = path.read_text()
-        assert '://' not in text and '--index' not in text and '--find-links' not in text
-
-
-def test_model_index_lists_the_published_configs():
-    (metafile,) = mmengine.load(ROOT / 'model-index.yml')['Import']
-    meta = mmengine.load(ROOT / metafile)
-    collections = {collection['Name'] for collection in meta['Collections']}
-    listed = {model['Config'] for model in meta['Models']}
-    assert listed <= {path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('*.py')}
-    # Four rows on each of three data sets, fifteen combinations on MSMT17; one is both.
-    assert len(listed) == len(meta['Models']) == 4 * 3 + 15 - 1
-    for data in ('msmt17', 'market1501', 'dukemtmc'):
-        for suffix in ('', '_s16', '_384x128', '_s16_384x128'):
-            assert f'configs/fusionreid_vitb_r50_{data}{suffix}.py' in listed
-    for model in meta['Models']:
-        assert model['Config'] == f'configs/{model["Name"]}.py'
-        assert model['In Collection'] in collections
-        assert model['Metadata']['Numbers'] == 'published' and 'Weights' not in model
-        for result in model['Results']:
-            assert 0 < result['Metrics']['mAP'] < result['Metrics']['Rank-1'] < 100
+        assert not re.search('://|--index|--find-links', text)
 
 
 def test_citation_states_the_version_of_the_package():

@@ -51,6 +51,7 @@ def run(code: str, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_parts_are_built_under_another_default_scope(tmp_path):
     config = tmp_path / 'other.py'
     config.write_text(OTHER_PROJECT)
@@ -59,6 +60,7 @@ def test_parts_are_built_under_another_default_scope(tmp_path):
 
 
 @pytest.mark.parametrize('scope', ['fusionreid', 'mmpretrain'])
+@pytest.mark.slow
 def test_default_scope_alone_finds_our_parts(scope):
     prefix = '' if scope == 'fusionreid' else 'fusionreid.'
     code = (

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from torch.utils import backend_registration
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),
-    reason='this PyTorch cannot register a device that is written in Python',
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not hasattr(backend_registration, '_setup_privateuseone_for_python_backend'),
+        reason='this PyTorch cannot register a device that is written in Python',
+    ),
+]
 SCRIPT = Path(__file__).parent / 'helpers' / 'simulated_device_checks.py'
 CHECKS = (
     'the_device_complains',

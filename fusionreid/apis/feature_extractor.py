@@ -62,12 +62,18 @@ class FeatureExtractor:
 
     The config is taken from ``config``, else from the checkpoint itself, else from the only
     ``.py`` file beside it. Only ``config``, which the caller names, is run as Python; from
-    the other two nothing but plain values is read. Weights must fit exactly.
+    the other two nothing but literals is read. Weights must fit exactly.
 
     Args:
+<<<<<<< HEAD
         checkpoint: Weights, as a path or an ``http(s)://`` address; may be missing only for a model
             that has none.
         config: Config file, or text of plain values as :attr:`FeatureSpec.config` holds it.
+=======
+        checkpoint: Weights; may be missing only for a model that has none.
+        config: Config file, name of a packaged config, or text of literals as
+            :attr:`FeatureSpec.config` holds it.
+>>>>>>> main
         feature: Name of the feature, or ``'all'`` for all of them side by side.
         use_cameras: Whether the side information embedding (SIE) is told the cameras. False takes
             its mean for every image, for cameras that the model was not trained with. None leaves
@@ -91,7 +97,7 @@ class FeatureExtractor:
         device: str | torch.device = 'cpu',
         batch_size: int = 64,
     ) -> None:
-        if as_integer(batch_size, 'batch_size') < 1:
+        if as_integer(batch_size, 'batch_size', GalleryError) < 1:
             raise GalleryError(f'batch_size must be at least 1, got {batch_size}')
         self.device = find_device(device)
         self.batch_size = batch_size
@@ -181,12 +187,18 @@ class FeatureExtractor:
         camera_ids: Sequence[int] | None = None,
         channel_order: str = 'rgb',
     ) -> Tensor:
-        """Compute the features of all images; see :meth:`batches`.
+        """Compute the features of all images.
+
+        Args:
+            images: Paths of image files, or uint8 arrays of shape (H, W, 3).
+            camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
+            channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
 
         Returns:
-            Features of shape (N, D), float32, L2-normalized.
+            Features of shape (N, D), float32, L2-normalized, on the model's device.
 
         Raises:
+            GalleryError: As for :meth:`batches`.
             ImageDecodeError: If an image cannot be decoded.
         """
         parts = [torch.empty(0, self.spec.width, device=self.device)]
@@ -213,7 +225,7 @@ class FeatureExtractor:
                 )
         if camera_ids is None:
             return [UNKNOWN] * len(images)
-        cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids'))
+        cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids', GalleryError))
         if len(cameras) != len(images):
             raise GalleryError(f'got {len(images)} images but {len(cameras)} camera_ids')
         known = self.known_cameras
@@ -303,8 +315,6 @@ def _find_config(
 ) -> tuple[dict[str, Any], str | None]:
     """Model and loaders of the config, wherever it is; with its source if that is not trusted."""
     if config is not None and not (isinstance(config, str) and '\n' in config):
-        if not Path(config).is_file():
-            raise GalleryError(f'there is no config file {str(config)!r}')
         full = read_config(str(config)).to_dict()
         return {name: full[name] for name in SETTINGS if full.get(name)}, None
     if config is not None:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from fusionreid.errors import WeightsError
 
-from .key_rules import T2T_RULES, VIT_RULES, Rules, rename, reverse
-from .release.architecture import (
+from .backbone_architecture import (
     count_blocks,
     count_cameras,
     count_patches,
@@ -19,6 +18,7 @@ from .release.architecture import (
     select,
     shape_of,
 )
+from .key_rules import T2T_RULES, VIT_RULES, Rules, rename, reverse
 
 Facts = list[tuple[str, str]]
 

@@ -11,9 +11,14 @@ from fusionreid.errors import WeightsError
 
 from .backbone_inspection import Facts, describe_backbones
 from .release.inspection import describe_model
+<<<<<<< HEAD
 from .release.part_table import count_parameters
 from .torch_file import SkippedObject
 from .weight_file import find_state_dict, first_not_finite, read_weight_file
+=======
+from .release.part_table import count_values
+from .weight_file import SkippedObject, find_state_dict, first_not_finite, read_weight_file
+>>>>>>> main
 
 
 def inspect_weights(path: str | Path) -> Facts:
@@ -40,7 +45,7 @@ def inspect_weights(path: str | Path) -> Facts:
         facts.append(('beside it', ', '.join(others) or 'nothing'))
     types = sorted({str(value.dtype).removeprefix('torch.') for value in state.values()})
     facts.append(('tensors', f'{len(state)} of {", ".join(types)}'))
-    facts.append(('parameters', f'{count_parameters(state):,}'))
+    facts.append(('parameters', f'{count_values(state):,}'))
     bad = first_not_finite(state)
     if bad is not None:
         facts.append(('damaged', f'{bad} holds a NaN or infinite value'))

@@ -27,7 +27,7 @@ from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_comparison import compare_features, headline_scores
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.models import build_on_meta
-from fusionreid.models.complexity import count_parameters
+from fusionreid.models.complexity import count_layer_parameters
 from fusionreid.utils.tables import markdown_table
 
 from .command_runner import CommandRunner, TrainingProgress, say, show_all
@@ -99,7 +99,15 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 
 def build_config(variant: str, args: argparse.Namespace) -> Config:
-    """The whole config of a model.
+    """Build the config that one of the compared models is trained with.
+
+    Args:
+        variant: Name of the model, a key of ``VARIANTS``.
+        args: Arguments of the command; ``config``, ``cfg_options``, ``data_root`` and ``epochs``
+            are read.
+
+    Returns:
+        The config, complete but for the seed and the folder of the run.
 
     Raises:
         ConfigError: If the config does not fuse a CNN and a transformer, or trains without epochs.
@@ -120,7 +128,7 @@ def build_config(variant: str, args: argparse.Namespace) -> Config:
     return cfg
 
 
-def write_configs(configs: dict[str, Config], out: Path) -> None:
+def _write_configs(configs: dict[str, Config], out: Path) -> None:
     """Write each model's config into its folder.
 
     Raises:
@@ -141,7 +149,16 @@ def write_configs(configs: dict[str, Config], out: Path) -> None:
 
 
 def render(cfg: Config, out: Path, runner: CommandRunner) -> None:
-    """Render the people that the config asks for, if it reads rendered ones that are missing."""
+    """Render the people that a config asks for, if it reads rendered ones that are missing.
+
+    Args:
+        cfg: Config of a model.
+        out: Folder for the log.
+        runner: Runs ``fusionreid render``.
+
+    Raises:
+        CommandError: If rendering fails.
+    """
     dataset = cfg.train_dataloader.dataset
     if dataset.get('dataset_name') != 'Synthetic' or Path(dataset.data_root).exists():
         return
@@ -152,11 +169,26 @@ def render(cfg: Config, out: Path, runner: CommandRunner) -> None:
 
 
 def result_file(out: Path, variant: str, seed: int) -> Path:
-    """Where the scores of one run are kept."""
+    """Name the file that the scores of one run are kept in.
+
+    Args:
+        out: Folder of the ablation.
+        variant: Name of the model, a key of ``VARIANTS``.
+        seed: Seed of the run.
+
+    Returns:
+        The file, which exists once the run is finished.
+
+    Example:
+        >>> result_file(Path('work_dirs/fusion_ablation'), 'fusion_l2', 0).as_posix()
+        'work_dirs/fusion_ablation/fusion_l2/seed0/result.json'
+    """
     return out / variant / f'seed{seed}' / 'result.json'
 
 
-def train_and_score(variant: str, seed: int, epochs: int, out: Path, runner: CommandRunner) -> None:
+def _train_and_score(
+    variant: str, seed: int, epochs: int, out: Path, runner: CommandRunner
+) -> None:
     """Do one run and keep its scores, unless they are there."""
     file = result_file(out, variant, seed)
     if file.exists():
@@ -183,22 +215,22 @@ def train_and_score(variant: str, seed: int, epochs: int, out: Path, runner: Com
         json.dumps(dict(variant=variant, seed=seed, scores=scores), indent=2) + '\n'
     )
     os.replace(partial_file, file)
-    headline = ', '.join(f'{key} {value:.1f}' for key, value in of_all(scores).items())
+    headline = ', '.join(f'{key} {value:.1f}' for key, value in _of_all(scores).items())
     say(f'  {name}: {headline}')
 
 
-def of_all(scores: Result) -> dict[str, float]:
+def _of_all(scores: Result) -> dict[str, float]:
     """The scores of all features together, or of the only one."""
     return scores.get(ALL) or next(iter(scores.values()))
 
 
-def spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float]) -> str:
     """Mean and sample standard deviation; the mean alone of a single value."""
     mean = f'{statistics.fmean(values):.1f}'
     return f'{mean} ± {statistics.stdev(values):.1f}' if len(values) > 1 else mean
 
 
-def summarize(
+def _summarize(
     configs: dict[str, Config], results: dict[str, list[Result]], seeds: list[int]
 ) -> str:
     """Lay out all results.
@@ -218,11 +250,12 @@ def summarize(
         f'last checkpoint is scored; seeds: {", ".join(map(str, seeds))}. Percent, mean over the '
         'seeds' + (' ± sample standard deviation.' if len(seeds) > 1 else '.')
     ]
-    metrics = list(of_all(next(iter(results.values()))[0]))
+    metrics = list(_of_all(next(iter(results.values()))[0]))
     rows = [['model', 'parameters (M)', *metrics]]
     for variant, runs in results.items():
-        parameters = count_parameters(build_on_meta(configs[variant].model), without='classifier')
-        scores = [spread([of_all(run)[metric] for run in runs]) for metric in metrics]
+        model = build_on_meta(configs[variant].model)
+        parameters = count_layer_parameters(model, without='classifier')
+        scores = [_spread([_of_all(run)[metric] for run in runs]) for metric in metrics]
         rows.append([VARIANTS[variant][0], f'{parameters / 1e6:.2f}', *scores])
     told += ['All features of a model together, normalized once:', markdown_table(rows)]
     # The model with most features has them in the order of all models.
@@ -231,7 +264,7 @@ def summarize(
     rows = [['model', *features]]
     for variant, runs in results.items():
         cells = [
-            spread([run[name]['mAP'] for run in runs]) if name in runs[0] else ''
+            _spread([run[name]['mAP'] for run in runs]) if name in runs[0] else ''
             for name in features
         ]
         rows.append([VARIANTS[variant][0], *cells])
@@ -248,7 +281,7 @@ def run(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configs = {variant: build_config(variant, args) for variant in args.variants}
     init_default_scope('fusionreid')
-    write_configs(configs, args.out)
+    _write_configs(configs, args.out)
     runner = CommandRunner(args.jobs)
     # Seed by seed, so that the models can be compared before the last seed.
     runs = [(variant, seed) for seed in args.seeds for variant in args.variants]
@@ -258,7 +291,7 @@ def run(args: argparse.Namespace) -> None:
     if left:
         render(first, args.out, runner)
     epochs = first.train_cfg.max_epochs
-    runner.run_all(partial(train_and_score, *run, epochs, args.out, runner) for run in left)
+    runner.run_all(partial(_train_and_score, *run, epochs, args.out, runner) for run in left)
     results = {
         variant: [
             json.loads(result_file(args.out, variant, seed).read_text())['scores']
@@ -266,6 +299,6 @@ def run(args: argparse.Namespace) -> None:
         ]
         for variant in args.variants
     }
-    text = summarize(configs, results, args.seeds)
+    text = _summarize(configs, results, args.seeds)
     (args.out / 'ablation.md').write_text(text)
     print(f'\n{text}\n{args.out / "ablation.md"}')

@@ -36,6 +36,7 @@ from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.tables import markdown_table
 from fusionreid.visualization import draw_camera_pairs, draw_verification
 from fusionreid.visualization.saving import save_picture
+from fusionreid.visualization.style import camera_name
 
 from .runner_config import make_folder
 
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
         verification = evaluate_verification(*arguments, fprs=args.fpr, **options)
 
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
-    subject = describe_feature(feature_set, args.feature)
+    subject = _describe_feature(feature_set, args.feature)
     make_folder(args.out, '--out')
     text = f'{subject}; {protocol}'
     save_picture(draw_verification(verification, args.title, text), args.out / 'verification.png')
@@ -121,8 +122,8 @@ def run(args: argparse.Namespace) -> None:
     record = {
         'feature': args.feature,
         'protocol': protocol,
-        'verification': verification_record(verification),
-        'camera_pairs': camera_pair_record(pairs),
+        'verification': _verification_record(verification),
+        'camera_pairs': _camera_pair_record(pairs),
         'bootstrap': {
             **draws,
             'queries': {name: asdict(spread) for name, spread in by_query.items()},
@@ -133,22 +134,22 @@ def run(args: argparse.Namespace) -> None:
     (args.out / 'analysis.json').write_text(content + '\n')
     for part in (
         text,
-        verification_text(verification),
-        camera_pair_text(pairs),
-        bootstrap_text(by_query, by_identity, args.samples),
+        _verification_text(verification),
+        _camera_pair_text(pairs),
+        _bootstrap_text(by_query, by_identity, args.samples),
     ):
         print(f'{part}\n')
     print(f'{args.out}: verification.png, camera_pairs.png, analysis.json')
 
 
-def describe_feature(feature_set: FeatureSet, name: str) -> str:
+def _describe_feature(feature_set: FeatureSet, name: str) -> str:
     """Say in a few words what is compared."""
     if name == ALL and len(feature_set.names) > 1:
         return f'all {len(feature_set.names)} features side by side'
     return f'feature {feature_set.names[0] if name == ALL else name}'
 
 
-def verification_text(result: VerificationResult) -> str:
+def _verification_text(result: VerificationResult) -> str:
     """Lay out which share of pairs is accepted at which distance."""
     rows = [['wrongly accepted, at most', 'accept nearer than', 'wrongly accepted', 'found']]
     for point in result.operating_points:
@@ -171,28 +172,25 @@ def verification_text(result: VerificationResult) -> str:
     )
 
 
-def camera_pair_text(result: CameraPairResult) -> str:
+def _camera_pair_text(result: CameraPairResult) -> str:
     """Lay out how well the cameras find each other."""
     rank1, mean_ap = 100 * result.cmc[..., 0], 100 * result.mAP
-    rows = [['query \\ gallery', *(camera_name(c) for c in result.gallery_cameras.tolist())]]
+    rows = [
+        ['query \\ gallery', *(f'cam {camera_name(c)}' for c in result.gallery_cameras.tolist())]
+    ]
     for row, camera in enumerate(result.query_cameras.tolist()):
         cells = [
             f'{rank1[row, column]:.1f} / {mean_ap[row, column]:.1f}' if count else '-'
             for column, count in enumerate(result.num_valid_queries[row].tolist())
         ]
-        rows.append([camera_name(camera), *cells])
+        rows.append([f'cam {camera_name(camera)}', *cells])
     return (
         'Which cameras find each other? Rank-1 / mAP in percent, each camera of the gallery alone'
         f'\n\n{markdown_table(rows)}'
     )
 
 
-def camera_name(camera: int) -> str:
-    """Name a 0-based camera for a reader, counted from 1."""
-    return 'cam ?' if camera < 0 else f'cam {camera + 1}'
-
-
-def bootstrap_text(
+def _bootstrap_text(
     by_query: dict[str, ScoreSpread], by_identity: dict[str, ScoreSpread], samples: int
 ) -> str:
     """Lay out how certain the scores are."""
@@ -212,14 +210,14 @@ def bootstrap_text(
     )
 
 
-def verification_record(result: VerificationResult) -> dict[str, Any]:
+def _verification_record(result: VerificationResult) -> dict[str, Any]:
     """The result as JSON can hold it; the histogram in few bins."""
     edges, same, different = result.histogram(HISTOGRAM_BINS)
     return {
         'num_same': result.num_same,
         'num_different': result.num_different,
         'operating_points': [
-            {name: finite(value) for name, value in asdict(point).items()}
+            {name: _finite(value) for name, value in asdict(point).items()}
             for point in result.operating_points
         ],
         'eer': result.eer,
@@ -234,11 +232,11 @@ def verification_record(result: VerificationResult) -> dict[str, Any]:
     }
 
 
-def camera_pair_record(result: CameraPairResult) -> dict[str, Any]:
+def _camera_pair_record(result: CameraPairResult) -> dict[str, Any]:
     """The result as JSON can hold it; null where no query has a match."""
 
     def table(scores: Tensor) -> list[list[float | None]]:
-        return [[finite(score) for score in row] for row in scores.tolist()]
+        return [[_finite(score) for score in row] for row in scores.tolist()]
 
     return {
         'query_cameras': result.query_cameras.tolist(),
@@ -251,6 +249,6 @@ def camera_pair_record(result: CameraPairResult) -> dict[str, Any]:
     }
 
 
-def finite(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     """Return the value, None if JSON cannot hold it."""
     return value if math.isfinite(value) else None

@@ -14,7 +14,9 @@ def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = T
         parser: Parser to add them to.
         needs_config: Whether there is nothing to do without a config file.
     """
-    parser.add_argument('config', nargs=None if needs_config else '?', help='config file')
+    parser.add_argument(
+        'config', nargs=None if needs_config else '?', help='name or path of a config'
+    )
     parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     parser.add_argument(

@@ -11,16 +11,24 @@ from types import ModuleType
 class Command:
     """A command of the command line.
 
-    Its module is imported when it is called, so that the help needs no torch. The module has a
-    docstring (shown as its help), ``add_arguments(parser)``, where needed
-    ``check_arguments(args, parser)`` for what argparse cannot check, and ``run(args)``, which
-    returns None or an exit status and raises a :class:`~fusionreid.errors.UserError` for what a
-    person can mend.
+    Its module is imported when the command is called, so that the help needs no torch. The
+    docstring of the module is shown as the help of the command. The module has these functions:
+
+    - ``add_arguments(parser)`` adds the arguments to the :class:`argparse.ArgumentParser`.
+    - ``check_arguments(args, parser)``, where there is one, checks what argparse cannot, calls
+      ``parser.error`` if arguments do not go together, and fills in what follows from others.
+    - ``run(args)`` does the work. It returns None or an exit status, and raises a
+      :class:`~fusionreid.errors.UserError` for what a person can mend.
 
     Args:
-        name: What is typed.
-        module: Where it is, below ``fusionreid.cli``.
-        summary: What it does, in one line of the help.
+        name: What is typed after ``fusionreid``: one word, or two.
+        module: Name of the module, below ``fusionreid.cli``.
+        summary: What the command does, in one line of the help.
+
+    Example:
+        >>> command = COMMANDS['benchmark gallery']
+        >>> command.module, command.summary
+        ('benchmarks.gallery', 'engines of a gallery')
     """
 
     name: str

@@ -81,7 +81,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
         args.title = args.title or source.stem
 
 
-def save_features(args: argparse.Namespace) -> None:
+def _save_features(args: argparse.Namespace) -> None:
     """Save the features of a checkpoint in the output folder."""
     arguments = [args.source, args.checkpoint, '--work-dir', args.out, '--out', args.out]
     if args.data_root:
@@ -94,7 +94,7 @@ def save_features(args: argparse.Namespace) -> None:
     run_command('test', [str(argument) for argument in arguments])
 
 
-def as_rows(feature_set: FeatureSet, results: dict[str, RankingResult]) -> list[list[str]]:
+def _as_rows(feature_set: FeatureSet, results: dict[str, RankingResult]) -> list[list[str]]:
     """Lay out the results as rows, the head first."""
     weights = weigh_features(feature_set)
     total = sum(feature_set.widths.values())
@@ -109,13 +109,13 @@ def as_rows(feature_set: FeatureSet, results: dict[str, RankingResult]) -> list[
 def run(args: argparse.Namespace) -> None:
     """Write table and chart, and show the table."""
     if args.checkpoint:
-        save_features(args)
+        _save_features(args)
     features_dir = args.source if Path(args.source).is_dir() else args.out
     feature_set = FeatureSet.load(features_dir)
     with scoring_errors():
         results = compare_features(feature_set, not args.keep_same_camera)
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
-    table = markdown_table(as_rows(feature_set, results))
+    table = markdown_table(_as_rows(feature_set, results))
     text = f'Scores in percent. {protocol}\n\n{table}\n'
     if len(results) > 1:
         text += f'\n{LEGEND}\n'

@@ -15,26 +15,22 @@ import argparse
 import json
 from pathlib import Path
 
-import mmengine
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from fusionreid.cli.option_actions import OptionAction
-from fusionreid.config.building import build_errors
-from fusionreid.config.files import read_config
-from fusionreid.config.options import merge_options
+from fusionreid.config import build_errors, config_metadata, merge_options, read_config
 from fusionreid.errors import ConfigError
 from fusionreid.models import build_on_meta
 from fusionreid.models.complexity import Complexity, measure_complexity
 from fusionreid.registry import MODELS
 from fusionreid.utils.tables import markdown_table
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+from .option_actions import OptionAction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('config', nargs='?', help='config file')
+    parser.add_argument('config', nargs='?', help='name or path of a config')
     parser.add_argument(
         '--input-size',
         type=int,
@@ -49,9 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Refuse arguments that do not go together, and fill in what follows from others."""
+    """Refuse arguments that do not go together."""
     if (args.config is None) == (not args.paper):
         parser.error('give either a config or --paper')
+    if args.paper and (args.input_size or args.cfg_options):
+        parser.error('--input-size and --cfg-options do not go with --paper')
     if args.input_size and min(args.input_size) < 1:
         parser.error(f'--input-size must be positive, got {args.input_size}')
 
@@ -75,7 +73,7 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
     for branch in cfg.model.branches.values():
         if input_size and branch and 'img_size' in branch.backbone:
             branch.backbone.img_size = input_size
-    size = find_size(cfg, input_size)
+    size = _find_size(cfg, input_size)
     try:
         return measure_complexity(build_on_meta(cfg.model), size)
     except RuntimeError:
@@ -83,7 +81,7 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
         return measure_complexity(MODELS.build(cfg.model), size)
 
 
-def find_size(cfg: Config, input_size: tuple[int, int] | None) -> tuple[int, int]:
+def _find_size(cfg: Config, input_size: tuple[int, int] | None) -> tuple[int, int]:
     """Return the size that is asked for, else the config's own."""
     if not input_size and not cfg.get('input_size'):
         raise ConfigError(f'{cfg.filename} has no input_size: give --input-size H W')
@@ -100,14 +98,15 @@ def as_figures(complexity: Complexity) -> dict[str, float]:
 
 
 def published_figures() -> dict[str, dict]:
-    """Read the metadata of the models whose sizes the paper gives, by name of the config."""
-    models = mmengine.load(CONFIGS / 'metafile.yml')['Models']
+    """Find the metadata of the models whose sizes the paper gives, by name of the config."""
     return {
-        model['Name']: model['Metadata'] for model in models if 'Parameters' in model['Metadata']
+        name: model['Metadata']
+        for name, model in config_metadata().items()
+        if 'Parameters' in model['Metadata']
     }
 
 
-def agrees(ours: float, published: float) -> bool:
+def _agrees(ours: float, published: float) -> bool:
     """Whether a figure is the published one to half a per cent, or to its one decimal."""
     return abs(ours - published) <= 0.005 * published or round(ours, 1) == published
 
@@ -121,10 +120,10 @@ def compare_with_paper() -> tuple[str, bool]:
     rows = [['config', 'params (M)', 'paper', 'MACs (G)', 'paper', 'FLOPs (G)', '']]
     all_agree = True
     for name, metadata in published_figures().items():
-        ours = as_figures(measure_config(Config.fromfile(CONFIGS / f'{name}.py'))['total'])
+        ours = as_figures(measure_config(read_config(name))['total'])
         params, macs = metadata['Parameters'] / 1e6, metadata['FLOPs'] / 1e9
         misprint = metadata.get('Misprint') == 'Parameters'
-        agreed = agrees(ours['macs_g'], macs) and (misprint or agrees(ours['params_m'], params))
+        agreed = _agrees(ours['macs_g'], macs) and (misprint or _agrees(ours['params_m'], params))
         all_agree &= agreed
         rows.append(
             [
@@ -156,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
     rows += [[part, *(f'{value:.3f}' for value in row.values())] for part, row in figures.items()]
     print(markdown_table(rows))
     total = figures.pop('total')
-    size = list(find_size(cfg, args.input_size))
+    size = list(_find_size(cfg, args.input_size))
     name = Path(cfg.filename).stem
     print(json.dumps(dict(config=name, input_size=size, **total, parts=figures)))
     return 0

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
         raise WeightsError(f'{args.src}: {error}') from error
     write_weight_file(conversion.checkpoint, args.dst)
     if args.config:
-        write_config(conversion, args)
+        _write_config(conversion, args)
     print(part_table(conversion.state_dict))
     if conversion.unused:
         names = list(conversion.unused)
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     print(f'wrote {" and ".join(filter(None, (args.dst, args.config)))}')
 
 
-def write_config(conversion: Conversion, args: argparse.Namespace) -> None:
+def _write_config(conversion: Conversion, args: argparse.Namespace) -> None:
     """Write the config of a converted model."""
     title = f'# The model of {Path(args.src).name}, whose weights are in {Path(args.dst).name}.\n'
     try:

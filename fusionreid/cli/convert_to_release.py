@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def model_config(content: dict[str, Any], path: str | None) -> dict[str, Any] | None:
+def _model_config(content: dict[str, Any], path: str | None) -> dict[str, Any] | None:
     """Find the config of the model: from a file, else from the checkpoint, else None."""
     if path:
         model = read_config(path).to_dict().get('model')
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     content = read_weight_file(args.src)
     try:
         state, _ = find_state_dict(content)
-        model = model_config(content, args.config)
+        model = _model_config(content, args.config)
         if model:
             check_exportable(model)
             if args.config:

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gallery:
+def _open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gallery:
     """Load the index if it is there, else begin one."""
     options = args.engine_options or {}
     if not (Path(args.out) / MANIFEST).exists():
@@ -53,7 +53,7 @@ def open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Galle
 def run(args: argparse.Namespace) -> None:
     """Add what is new and save."""
     paths = find_image_files(args.images_dir)
-    gallery = open_gallery(args, build_extractor(args))
+    gallery = _open_gallery(args, build_extractor(args))
     # Before hours of work, not after them.
     check_target(args.out)
     known = gallery.known(paths)

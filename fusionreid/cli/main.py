@@ -25,6 +25,11 @@ def main(argv: list[str] | None = None) -> int:
 
     Raises:
         SystemExit: If arguments are wrong (2), or something that a person can mend is (1).
+
+    Example:
+        >>> main(['--version'])  # doctest: +ELLIPSIS
+        fusionreid ...
+        0
     """
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ('-h', '--help', 'help'):
@@ -60,6 +65,11 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
 
     Raises:
         SystemExit: As for :func:`main`.
+
+    Example:
+        >>> run_command('render', ['people', '--cameras', '9'])
+        Traceback (most recent call last):
+        SystemExit: error: cameras must be from 2 to 6 (the market1501 layout has no more), got 9
     """
     module = COMMANDS[name].load()
     parser = argparse.ArgumentParser(

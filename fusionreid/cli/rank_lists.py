@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         if not len(part):
             raise ScoringError(f'{args.features_dir} holds no {role} image')
     with scoring_errors():
-        chosen, scores, found = rank(query, gallery, args)
+        chosen, scores, found = _rank(query, gallery, args)
     picture = draw_rank_lists(
         query_paths=[query.img_paths[index] for index in chosen],
         query_ids=query.person_ids[chosen].tolist(),
@@ -57,14 +57,14 @@ def run(args: argparse.Namespace) -> None:
         indices=found.indices.cpu().numpy(),
         distances=found.distances.cpu().numpy(),
         title=args.title,
-        protocol=describe(feature_set, args.features),
+        protocol=_describe(feature_set, args.features),
         average_precision=scores,
     )
     save_picture(picture, args.out)
     print(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
 
 
-def rank(
+def _rank(
     query: FeatureSet, gallery: FeatureSet, args: argparse.Namespace
 ) -> tuple[list[int], list[float], SearchResult]:
     """Choose queries, and find their nearest gallery images.
@@ -105,7 +105,7 @@ def rank(
     return chosen, average_precision[chosen].tolist(), found
 
 
-def describe(feature_set: FeatureSet, names: list[str]) -> str:
+def _describe(feature_set: FeatureSet, names: list[str]) -> str:
     """State in one line what was ranked and how."""
     known = feature_set.protocol
     data = [str(known[key]) for key in ('dataset_name', 'release') if known.get(key)]

@@ -6,10 +6,9 @@ fusionreid render OUT --ids-train 300 --ids-test 60
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 
 from fusionreid.datasets.synthetic import LAYOUTS, SyntheticConfig, render_data_set
+from fusionreid.evaluation.functional.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,26 +53,12 @@ def run(args: argparse.Namespace) -> None:
         layout=args.layout,
         distractors=not args.no_distractors,
     )
-    rendered = render_data_set(args.out, config, args.workers, RenderProgress())
+    # The renderer says how many images there are.
+    meter = Progress('rendering images', total=0)
+
+    def show(done: int, total: int) -> None:
+        meter.total = total
+        meter.update(done)
+
+    rendered = render_data_set(args.out, config, args.workers, show)
     print(f'{args.out}: {"rendered" if rendered else "already holds this data set"}')
-
-
-class RenderProgress:
-    """A line with a percentage and the time left; rewritten on a terminal, rare in a log."""
-
-    def __init__(self) -> None:
-        self.start = time.monotonic()
-        self.live = sys.stderr.isatty()
-        self.shown = -1.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` images are rendered."""
-        now = time.monotonic()
-        if done < total and now - self.shown < (0.2 if self.live else 5.0):
-            return
-        self.shown = now
-        speed = done / max(now - self.start, 1e-6)
-        left = f'{(total - done) / speed:.0f} s left, {speed:.0f} images/s' if done else 'starting'
-        line = f'rendering {done}/{total} images ({100 * done // total}%), {left}'
-        end = '\n' if done == total or not self.live else ''
-        print(f'\r{line:<72}' if self.live else line, end=end, file=sys.stderr, flush=True)

@@ -16,12 +16,18 @@ from fusionreid.gallery.image_folder import find_image_files, read_name
 from fusionreid.utils.tables import format_table
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
+from fusionreid.visualization.style import camera_name
 
 DEFAULT_K = 10
 
 
 def camera_number(text: str) -> int:
-    """Read a camera that is counted from 1; returns it counted from 0."""
+    """Read a camera that is counted from 1; returns it counted from 0.
+
+    Example:
+        >>> camera_number('1')
+        0
+    """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'cameras are counted from 1, got {text}')
     return int(text) - 1
@@ -64,8 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Answer every query, and draw the answers where that is asked for."""
     gallery = Gallery.load(args.index, device=args.device)
-    paths = find_queries(args.queries)
-    people, cameras = read_labels(paths, args.query_camera)
+    paths = _find_queries(args.queries)
+    people, cameras = _read_labels(paths, args.query_camera)
     if args.other_cameras and any(camera < 0 for camera in cameras):
         raise GalleryError(
             '--other-cameras: the camera of a query is unknown, give it by --query-camera'
@@ -87,13 +93,13 @@ def run(args: argparse.Namespace) -> None:
             for path, camera in zip(paths, cameras, strict=True)
         ],
     )
-    answers = as_answers(paths, people, cameras, found)
-    print_answers(answers)
+    answers = _as_answers(paths, people, cameras, found)
+    _print_answers(answers)
     if args.out:
-        draw(gallery, answers, args.out)
+        _draw(gallery, answers, args.out)
 
 
-def find_queries(names: Sequence[str]) -> list[str]:
+def _find_queries(names: Sequence[str]) -> list[str]:
     """Absolute paths of the query images."""
     paths: list[str] = []
     for name in names:
@@ -101,7 +107,7 @@ def find_queries(names: Sequence[str]) -> list[str]:
     return paths
 
 
-def read_labels(paths: Sequence[str], query_camera: int | None) -> tuple[list[int], list[int]]:
+def _read_labels(paths: Sequence[str], query_camera: int | None) -> tuple[list[int], list[int]]:
     """Read identities and cameras of the queries from their names.
 
     Args:
@@ -118,7 +124,7 @@ def read_labels(paths: Sequence[str], query_camera: int | None) -> tuple[list[in
     return [person for person, _ in labels], cameras
 
 
-def as_answers(
+def _as_answers(
     paths: Sequence[str], people: Sequence[int], cameras: Sequence[int], found: GallerySearchResult
 ) -> list[QueryAnswers]:
     """Pair each query with what was found for it."""
@@ -131,23 +137,23 @@ def as_answers(
     ]
 
 
-def shown(number: int, first: int) -> str:
-    """A 0-based number counted from ``first``, ``?`` if it is unknown."""
-    return '?' if number < 0 else str(number + first)
+def _person_name(person: int) -> str:
+    """An identity, ``?`` if it is unknown."""
+    return '?' if person < 0 else str(person)
 
 
-def short(path: str | Path) -> str:
+def _short(path: str | Path) -> str:
     """A path as it is written from the current folder, if it lies in it."""
     path = Path(path)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def print_answers(answers: Sequence[QueryAnswers]) -> None:
+def _print_answers(answers: Sequence[QueryAnswers]) -> None:
     """Print a table for each query."""
     for query in answers:
         print(
-            f'query {short(query.path)}: camera {shown(query.camera_id, 1)}, '
-            f'identity {shown(query.person_id, 0)}'
+            f'query {_short(query.path)}: camera {camera_name(query.camera_id)}, '
+            f'identity {_person_name(query.person_id)}'
         )
         if not query.paths:
             print('no image passes the filters')
@@ -156,12 +162,18 @@ def print_answers(answers: Sequence[QueryAnswers]) -> None:
         columns = zip(query.distances, query.camera_ids, query.person_ids, query.paths, strict=True)
         for rank, (distance, camera, person, path) in enumerate(columns, 1):
             rows.append(
-                (f'{rank}', f'{distance:.4f}', shown(camera, 1), shown(person, 0), short(path))
+                (
+                    f'{rank}',
+                    f'{distance:.4f}',
+                    camera_name(camera),
+                    _person_name(person),
+                    _short(path),
+                )
             )
         print(format_table(rows))
 
 
-def draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:
+def _draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:
     """Draw queries and answers, and save the picture as ``out``."""
     spec = gallery.extractor.spec
     picture = draw_search_results(

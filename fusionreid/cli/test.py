@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
 def score_saved(args: argparse.Namespace) -> dict[str, float]:
     """Score saved features."""
     evaluator = dict(load_config(args).test_evaluator if args.config else dict(type='ReIDMetric'))
-    set_scoring(evaluator, args)
+    _set_scoring(evaluator, args)
     metric = METRICS.build(evaluator)
     scores = metric.compute_metrics(FeatureSet.load(args.saved))
     return {f'{metric.prefix}/{name}': score for name, score in scores.items()}
@@ -133,15 +133,15 @@ def build_config(args: argparse.Namespace) -> Config:
         )
     if args.flip:
         cfg.model.flip_test = True
-    set_scoring(cfg.test_evaluator, args)
+    _set_scoring(cfg.test_evaluator, args)
     if args.out:
         cfg.test_evaluator.out_dir = args.out
     if args.datasets:
-        set_test_datasets(cfg, args.datasets)
+        _set_test_datasets(cfg, args.datasets)
     return cfg
 
 
-def set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:
+def _set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:
     """Put what the command line says of scoring into the metric's config."""
     if args.features:
         evaluator['features'] = args.features.split(',')
@@ -153,7 +153,7 @@ def set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:
             raise ConfigError(f'--{error}') from error
 
 
-def set_test_datasets(cfg: Config, datasets: list[str]) -> None:
+def _set_test_datasets(cfg: Config, datasets: list[str]) -> None:
     """Make the test one on several data sets.
 
     Args:

@@ -2,7 +2,7 @@
 
 from .building import build_errors
 from .counts import fill_in_counts, open_counts
-from .files import config_folder, find_config, packaged_configs, read_config
+from .files import config_folder, config_metadata, find_config, packaged_configs, read_config
 from .literals import read_literals
 from .options import merge_options
 from .trusted_parts import build_untrusted, clean_config, find_trusted
@@ -12,6 +12,7 @@ __all__ = [
     'build_untrusted',
     'clean_config',
     'config_folder',
+    'config_metadata',
     'fill_in_counts',
     'find_config',
     'find_trusted',

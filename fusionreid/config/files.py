@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any
 
+import mmengine
 from mmengine.config import Config
 
 import fusionreid
@@ -38,6 +40,25 @@ def packaged_configs() -> dict[str, Path]:
     root = config_folder()
     paths = [path for path in root.rglob('*.py') if '_base_' not in path.relative_to(root).parts]
     return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
+
+
+def config_metadata() -> dict[str, dict[str, Any]]:
+    """Read what the metafiles say about the configs that come with the package.
+
+    Returns:
+        An entry for each config by its name, as in the OpenMMLab's ``metafile.yml``: ``Metadata``,
+        ``Config`` and, where numbers are published, ``Results``; in the order of
+        ``model-index.yml``.
+
+    Example:
+        >>> config_metadata()['fusionreid_vitb_r50_msmt17']['Results'][0]['Metrics']['mAP']
+        69.5
+    """
+    root = config_folder().parent
+    metafiles = mmengine.load(root / 'model-index.yml')['Import']
+    return {
+        model['Name']: model for file in metafiles for model in mmengine.load(root / file)['Models']
+    }
 
 
 def find_config(name: str | Path) -> Path:

@@ -38,7 +38,8 @@ def read_literals(text: str, names: tuple[str, ...], source: str) -> dict[str, A
             and isinstance(node.targets[0], ast.Name)
             and node.targets[0].id in names
         }
-    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
+    # Python's parser reports nesting that is too deep for it as a MemoryError.
+    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigError(
             f'the config in {source} is not made of literal values ({error}): give the config file '
             f'itself'
@@ -49,10 +50,17 @@ def read_literals(text: str, names: tuple[str, ...], source: str) -> dict[str, A
 def _literal(node: ast.expr) -> Any:
     """Read what stands to the right of an assignment; raises for more than literals."""
     if isinstance(node, ast.Call):
-        is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args
+        is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict'
         if not is_dict or any(keyword.arg is None for keyword in node.keywords):
             raise ValueError(f'line {node.lineno} calls something')
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+        keywords = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+        # MMEngine writes dict({...}) where a key is no identifier.
+        match node.args:
+            case []:
+                return keywords
+            case [ast.Dict() as first]:
+                return {**_literal(first), **keywords}
+        raise ValueError(f'line {node.lineno} calls something')
     if isinstance(node, (ast.List, ast.Tuple)):
         values = [_literal(item) for item in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)

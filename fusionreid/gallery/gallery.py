@@ -294,7 +294,7 @@ class Gallery:
         size = len(self)
         if not size:
             raise GalleryError('the gallery is empty: add images first')
-        if not 1 <= as_integer(k, 'k') <= size:
+        if not 1 <= as_integer(k, 'k', GalleryError) <= size:
             raise GalleryError(f'k={k} is outside 1..{size}, the size of the gallery')
         shared = GalleryFilter(
             cameras=cameras,
@@ -338,9 +338,9 @@ class Gallery:
             GalleryError: If the gallery has no k items besides the query, or the sample none.
         """
         size = len(self)
-        if not 1 <= as_integer(k, 'k') < size:
+        if not 1 <= as_integer(k, 'k', GalleryError) < size:
             raise GalleryError(f'k={k} is outside 1..{size - 1}, the size of the gallery less one')
-        if as_integer(sample, 'sample') < 1:
+        if as_integer(sample, 'sample', GalleryError) < 1:
             raise GalleryError(f'sample must be at least 1, got {sample}')
         rows = np.sort(np.random.default_rng(seed).choice(size, min(sample, size), replace=False))
         queries = self._features_of(rows)
@@ -478,10 +478,10 @@ class Gallery:
             _check_text(text)
         items = Items(names, texts, unknown, unknown)
         if person_ids is not None:
-            people = clamp_unknown(as_integers(person_ids, 'person_ids'))
+            people = clamp_unknown(as_integers(person_ids, 'person_ids', GalleryError))
             items = replace(items, person_ids=people)
         if camera_ids is not None:
-            cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids'))
+            cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids', GalleryError))
             items = replace(items, camera_ids=cameras)
         seen: set[str] = set()
         for row, name in enumerate(names):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from fusionreid.errors import GalleryError
 from fusionreid.utils.integers import as_integers, clamp_unknown
 
 EXCLUDE = 'exclude_'
@@ -81,7 +82,7 @@ class GalleryFilter:
             if column.name in ('ids', 'exclude_ids'):
                 values = map(str, values)
             else:
-                values = clamp_unknown(as_integers(values, column.name))
+                values = clamp_unknown(as_integers(values, column.name, GalleryError))
             kept = tuple(sorted(set(values)))
             # To exclude nothing is no condition; to allow nothing is one.
             is_condition = kept or not column.name.startswith(EXCLUDE)

@@ -38,7 +38,15 @@ class GallerySearchResult:
 
     @classmethod
     def from_hits(cls, hits: Hits, k: int) -> GallerySearchResult:
-        """Arrange what an engine found in K columns."""
+        """Arrange what an engine found in K columns.
+
+        Args:
+            hits: Items found for Q queries, at most K for each.
+            k: Number of columns K.
+
+        Returns:
+            The result, filled up where a query has fewer than K items.
+        """
         filled = np.arange(k) < hits.counts[:, None]
 
         def arrange(values: Any, fill: object, dtype: type) -> np.ndarray:
@@ -64,6 +72,9 @@ class GallerySearchResult:
         Args:
             parts: The results, K columns wide each.
             positions: For each of them the places of its queries in the whole, 0 to Q - 1.
+
+        Returns:
+            The results of all Q queries, in the order of their places.
         """
         order = np.argsort(np.concatenate(positions))
         columns = ([getattr(part, column.name) for part in parts] for column in fields(cls))

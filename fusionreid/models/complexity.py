@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusionreid.models import FusionReID, plain_computation
+from fusionreid.models import plain_computation
 
 from .layers.side_information import SideInformationEmbedding
 
@@ -47,12 +47,12 @@ class Complexity:
         )
 
 
-def measure_complexity(model: FusionReID, input_size: tuple[int, int]) -> dict[str, Complexity]:
+def measure_complexity(model: nn.Module, input_size: tuple[int, int]) -> dict[str, Complexity]:
     """Count the parameters, and by one forward pass the operations, of a model and of its parts.
 
     Args:
-        model: The model; on the meta device it is counted without computing. It is left in
-            evaluation mode.
+        model: The model, such as a FusionReID; on the meta device it is counted without computing.
+            It is left in evaluation mode.
         input_size: Height and width of the image in pixels.
 
     Returns:
@@ -88,12 +88,12 @@ def measure_complexity(model: FusionReID, input_size: tuple[int, int]) -> dict[s
     for name, module in model.named_modules():
         part = part_of(name)
         if part is not None:
-            found = Complexity(count_parameters(module), *_operations(counts.get(name, {})))
+            found = Complexity(count_layer_parameters(module), *_operations(counts.get(name, {})))
             by_part[part] = by_part.get(part, Complexity(0, 0, 0)) + found
     parts = sorted(by_part, key=lambda part: _ORDER.index(part) if part in _ORDER else -1)
     result = {part: by_part[part] for part in parts}
     total = Complexity(
-        count_parameters(model, without='classifier'), *_operations(counts.get('', {}))
+        count_layer_parameters(model, without='classifier'), *_operations(counts.get('', {}))
     )
     counted = sum(by_part.values(), Complexity(0, 0, 0))
     rest = Complexity(
@@ -134,7 +134,7 @@ def part_of(name: str) -> str | None:
     return None
 
 
-def count_parameters(model: nn.Module, without: str = '') -> int:
+def count_layer_parameters(model: nn.Module, without: str = '') -> int:
     """Count the parameters of layers, i.e. of modules without children; see :class:`Complexity`.
 
     Args:

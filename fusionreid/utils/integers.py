@@ -8,28 +8,30 @@ from typing import Any
 
 import numpy as np
 
-from fusionreid.errors import GalleryError
-
 UNKNOWN = -1
 LARGEST = 2**63 - 1
 
 
-def as_integer(value: Any, name: str) -> int:
+def as_integer(value: Any, name: str, error: type[Exception] = ValueError) -> int:
     """Take an integer of Python's, NumPy's or PyTorch's; no truth value, text or fraction.
 
     Args:
         value: The number.
-        name: What it is called in the error.
+        name: What the message of the error calls it.
+        error: Exception to raise, for callers that promise a kind of their own.
 
     Returns:
         The number as Python's.
 
     Raises:
-        GalleryError: If it is none, or does not fit into 64 bits.
+        ValueError: If it is none, or does not fit into 64 bits; ``error`` if that is given.
 
     Example:
         >>> as_integer(np.int16(7), 'a person id')
         7
+        >>> as_integer(7.0, 'a person id')
+        Traceback (most recent call last):
+        ValueError: a person id must be whole, of 64 bits, got 7.0
     """
     if not isinstance(value, (bool, np.bool_)):
         try:
@@ -39,29 +41,30 @@ def as_integer(value: Any, name: str) -> int:
         else:
             if abs(number) <= LARGEST:
                 return number
-    raise GalleryError(f'{name} must be whole, of 64 bits, got {value!r}')
+    raise error(f'{name} must be whole, of 64 bits, got {value!r}')
 
 
-def as_integers(values: Any, name: str) -> list[int]:
+def as_integers(values: Any, name: str, error: type[Exception] = ValueError) -> list[int]:
     """Take several integers, see :func:`as_integer`.
 
     Args:
         values: A sequence, an array or a tensor.
-        name: What they are called in the error.
+        name: What the message of the error calls them.
+        error: Exception to raise.
 
     Returns:
         The numbers as Python's.
 
     Raises:
-        GalleryError: If something is none.
+        ValueError: If something is none; ``error`` if that is given.
     """
     # A tensor of one number without dimensions calls itself iterable.
     several = isinstance(values, Iterable) and getattr(values, 'ndim', 1) > 0
     if isinstance(values, str) or not several:
-        raise GalleryError(f'{name} must be several numbers, got {values!r}')
+        raise error(f'{name} must be several numbers, got {values!r}')
     # Much faster than one by one out of a tensor.
-    plain = values.tolist() if hasattr(values, 'tolist') else values
-    return [as_integer(value, name) for value in plain]
+    listed = values.tolist() if hasattr(values, 'tolist') else values
+    return [as_integer(value, name, error) for value in listed]
 
 
 def clamp_unknown(values: Iterable[int]) -> list[int]:

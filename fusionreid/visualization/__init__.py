@@ -1,3 +1,4 @@
+from .architecture import draw_architecture
 from .camera_pair_map import draw_camera_pairs
 from .contact_sheet import draw_contact_sheet
 from .distance_histogram import draw_verification
@@ -11,6 +12,7 @@ from .training_history import TrainingHistory, read_training_history
 __all__ = [
     'QueryAnswers',
     'TrainingHistory',
+    'draw_architecture',
     'draw_camera_pairs',
     'draw_contact_sheet',
     'draw_feature_chart',

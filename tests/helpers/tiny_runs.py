@@ -97,7 +97,7 @@ def write_tiny_config(
         name: Config that it is derived from.
         extra: Further lines.
     """
-    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    cfg = Config.fromfile(next((ROOT / 'configs').rglob(f'{name}.py')))
     shrink_model(cfg.model)
     if 'head' in cfg.model:
         cfg.model.head.num_classes = NUM_IDS

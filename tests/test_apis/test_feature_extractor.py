@@ -123,7 +123,7 @@ def test_the_config_is_found_in_the_checkpoint_beside_it_or_named(trained, tmp_p
     # The text that an index holds is enough.
     again = FeatureExtractor(bare, named.spec.config, feature='cnn')
     torch.testing.assert_close(again.extract(paths), expected)
-    with pytest.raises(GalleryError, match="no config file 'nothing.py'"):
+    with pytest.raises(ConfigError, match="no config file 'nothing.py'"):
         FeatureExtractor(bare, 'nothing.py')
     for text, message in (
         ('model = dict(', r'broken.py is no valid config .*SyntaxError'),
@@ -354,7 +354,7 @@ def test_a_saved_gallery_finds_its_model(trained, tmp_path):
 
 def test_a_model_without_weights_needs_no_checkpoint(tmp_path):
     root = write_market(tmp_path)
-    extractor = FeatureExtractor(config=find_config('color_histogram_synthetic'))
+    extractor = FeatureExtractor(config='color_histogram_synthetic')
     gallery = Gallery(extractor)
     images = sorted((root / 'bounding_box_test').glob('*.jpg'))
     gallery.add(images)

@@ -1,10 +1,9 @@
 import json
-import re
 
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import ROOT, refused
+from tiny_runs import refused
 from torch.nn.functional import normalize
 
 from fusionreid.cli.main import run_command
@@ -141,11 +140,3 @@ def test_a_folder_without_features_ends_in_one_line(tmp_path, capsys):
     error = refused('analyze', [str(tmp_path)])
     assert error.startswith('error: no saved features')
     assert '\n' not in error
-
-
-def test_documented_code_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/analysis.md').read_text(), re.S)
-    exec(compile(block, 'docs/analysis.md', 'exec'), {})
-    assert (tmp_path / 'verification.png').exists()
-    assert (tmp_path / 'camera_pairs.png').exists()

@@ -86,6 +86,7 @@ def test_a_folder_without_features_ends_in_one_line(tmp_path, capsys):
     assert '\n' not in error
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_data_of_one_camera(tmp_path):
     data = render_tiny(tmp_path / 'data')
     config = write_tiny_config(tmp_path, data, 'r18_synthetic')

@@ -20,6 +20,8 @@ from tiny_runs import ROOT, render_tiny, write_tiny_config
 from fusionreid.cli.main import run_command
 from fusionreid.cli.processes import print_once
 
+pytestmark = pytest.mark.slow  # several processes
+
 # A head without batch statistics and without mining inside a batch: its loss is a mean over images,
 # so that two processes with half a batch each must take the very step of one process with the
 # whole.
@@ -280,9 +282,10 @@ def test_batch_norm_over_processes_is_refused_on_a_cpu(data, tmp_path, monkeypat
     ],
 )
 def test_what_several_processes_cannot_do_is_refused_at_the_door(option, message, tmp_path):
-    config = str(ROOT / 'configs' / 'r18_synthetic.py')
     with pytest.raises(SystemExit, match=f'error: .*{message}'):
-        run_command('train', [config, '--work-dir', str(tmp_path), '--cfg-options', option])
+        run_command(
+            'train', ['r18_synthetic', '--work-dir', str(tmp_path), '--cfg-options', option]
+        )
 
 
 @pytest.mark.parametrize(

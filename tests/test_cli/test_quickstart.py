@@ -10,6 +10,8 @@ from PIL import Image
 from fusionreid.cli import quickstart
 from fusionreid.cli.main import run_command
 
+pytestmark = pytest.mark.slow  # trains
+
 
 def test_a_short_run_leaves_numbers_and_pictures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(quickstart, 'OUT', tmp_path / 'work_dirs' / 'quickstart')

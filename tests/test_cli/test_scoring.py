@@ -126,7 +126,7 @@ def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
 
 def test_a_model_that_was_never_trained_has_no_home(data, tmp_path):
     out = str(tmp_path / 'out')
-    command = ['configs/color_histogram_synthetic.py', '--work-dir', out, '--out', out]
+    command = ['color_histogram_synthetic', '--work-dir', out, '--out', out]
     run_command('test', [*command, '--datasets', f'streets:MarketStyleDataset={data}'])
     metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
     assert 0 < metrics['streets/reid/mAP'] < 100

@@ -250,7 +250,7 @@ def test_unknown_requirements_are_refused(checkout):
     ('body', 'status', 'ending'),
     [
         ('assert True', 0, 'run_tests: passed'),
-        ('assert False', 1, 'run_tests: FAILED (pytest exit status 1)'),
+        ('assert False', 1, 'run_tests: FAILED (exit status 1)'),
     ],
 )
 def test_run_tests_ends_with_what_was_done(checkout, body, status, ending):

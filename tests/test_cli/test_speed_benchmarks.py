@@ -69,6 +69,7 @@ def test_training_beside_its_plain_form(config: str, capsys: pytest.CaptureFixtu
     assert result['peak_gib'] > 0.05
 
 
+@pytest.mark.slow
 def test_extraction_of_a_data_set(config: str, capsys: pytest.CaptureFixture) -> None:
     made_up = run('extract', capsys, config, *TINY)
     assert made_up.keys() >= COMMON
@@ -185,7 +186,7 @@ def test_mistakes_are_told_in_one_line(config: str, tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         assert 'torch sees 0 GPUs here' in error('train', config, '--device', 'cuda')
     for name in ('gpu', 'meta', 'cuda:x'):
-        assert f'--device {name} is unknown: expected cpu, cuda' in error(
+        assert f"device '{name}' is unknown: expected cpu, cuda" in error(
             'extract', config, '--device', name
         )
     assert 'no multiple of the 2 images per identity' in error(
@@ -221,6 +222,7 @@ def test_data_loader_beside_torchvision(
     assert cached['images_per_s'] > 0
 
 
+@pytest.mark.slow
 def test_data_loader_renders_people_where_there_are_none(capsys: pytest.CaptureFixture) -> None:
     result = run(
         *['dataloader', capsys, '--batch-size', '4', '--batches', '2', '--rounds', '1'],

@@ -18,6 +18,8 @@ from tiny_runs import ROOT, parse_command, refused, render_tiny, write_tiny_conf
 from fusionreid.cli import test, train
 from fusionreid.cli.main import run_command
 
+pytestmark = pytest.mark.slow  # trains
+
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory) -> Path:
@@ -172,7 +174,7 @@ def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(call, st
     run = [str(killing), '--work-dir', str(tmp_path / 'run')]
     # Sums depend on the number of threads, so both processes must have the same.
     threads = str(torch.get_num_threads())
-    environment = dict(os.environ, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS=threads)
+    environment = dict(os.environ, PYTHONPATH=f'{tmp_path}:{ROOT}', OMP_NUM_THREADS=threads)
     environment['MKL_NUM_THREADS'] = threads
     killed = subprocess.run(
         [sys.executable, 'tools/train.py', *run],
@@ -548,7 +550,7 @@ def test_workers_name_a_broken_image_in_one_line(data, tmp_path):
 
 
 def test_loaders_without_workers(straight, tmp_path):
-    config = 'configs/fusionreid_vittiny_r18_synthetic.py'
+    config = 'fusionreid_vittiny_r18_synthetic'
     options = ['test_dataloader.num_workers=0', 'test_dataloader.prefetch_factor=2']
     cfg = test.build_config(
         parse_command('test', [config, '--cfg-options', *options, '--work-dir', str(tmp_path)])

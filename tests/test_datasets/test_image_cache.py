@@ -55,6 +55,7 @@ def two_epochs(dataset: Market1501, workers: int = 0, context: str | None = None
 
 
 @pytest.mark.parametrize(('workers', 'context'), [(0, None), (2, 'fork'), (2, 'spawn')])
+@pytest.mark.slow
 def test_items_are_those_without_a_cache(market: str, workers: int, context: str | None) -> None:
     dataset = train_set(market, cache_images=True)
     items = two_epochs(dataset, workers, context)

@@ -115,6 +115,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_all_processes_stop_with_the_same_message(tmp_path):
     processes = [
         subprocess.Popen(
@@ -135,6 +136,7 @@ def test_all_processes_stop_with_the_same_message(tmp_path):
     assert ': in process 1, loss_id of cnn is nan; the batch holds 1.jpg.' in second
 
 
+@pytest.mark.slow
 def test_a_run_stops_and_keeps_its_checkpoints(tmp_path, monkeypatch, capsys):
     data = render_tiny(tmp_path / 'data')
     (tmp_path / 'poisoned_head.py').write_text(POISONED_HEAD.format(steps=12))

@@ -361,6 +361,7 @@ WORKER = """
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_scores_of_one(tmp_path):
     script = tmp_path / 'worker.py'
     script.write_text(textwrap.dedent(WORKER))

@@ -415,7 +415,7 @@ def test_estimate_and_progress_are_shown(capsys):
     assert capsys.readouterr().err == ''
 
 
-# ---- the tool and the page
+# ---- the tool
 
 
 def test_benchmark_prints_one_json_line_for_each_method(capsys):
@@ -432,12 +432,3 @@ def test_benchmark_prints_one_json_line_for_each_method(capsys):
     assert records[2]['ratio'] > 0
     with pytest.raises(SystemExit, match='error: k1=5000 is not a whole number'):
         run_command('benchmark reranking', ['--scale', 'tiny', '--dim', '8', '--k1', '5000'])
-
-
-BLOCKS = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/reranking.md').read_text(), re.S)
-
-
-@pytest.mark.parametrize('number', range(len(BLOCKS)))
-def test_documented_code_runs(number, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(BLOCKS[number], f'docs/reranking.md block {number}', 'exec'), {})

@@ -124,6 +124,7 @@ def test_a_save_that_failed_late_can_be_tried_again(tmp_path, monkeypatch):
     assert len(Gallery.load(tmp_path / 'index')) == 20
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_saves(tmp_path):
     """SIGKILL at each fsync in turn, the way a crash or a power cut ends a save."""
     index = tmp_path / 'index'

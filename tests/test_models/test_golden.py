@@ -17,6 +17,8 @@ from fusionreid.models import FusionReID
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
+pytestmark = pytest.mark.slow  # models at full size
+
 VARIANTS = (
     'r50_only',
     'vitb12_only',

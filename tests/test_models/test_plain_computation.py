@@ -303,6 +303,7 @@ def test_checkpointed_batch_norms_count_once(convert, momentum):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.slow
 def test_losses_and_pooling_are_in_single_precision_under_autocast(dtype):
     model = build_random(fusion_model()).train()
     seen = {}

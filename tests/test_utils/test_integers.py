@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from fusionreid.errors import GalleryError
 from fusionreid.utils.integers import LARGEST, UNKNOWN, as_integer, as_integers, clamp_unknown
 
 
@@ -27,7 +26,7 @@ def test_numbers_of_64_bits_fit(value: int):
     [True, np.bool_(False), 1.0, np.float32(2), torch.tensor(1.0), '7', None, [7], LARGEST + 1],
 )
 def test_everything_else_is_refused(value):
-    with pytest.raises(GalleryError, match=r'^a person id must be whole, of 64 bits, got '):
+    with pytest.raises(ValueError, match=r'^a person id must be whole, of 64 bits, got '):
         as_integer(value, 'a person id')
 
 
@@ -42,14 +41,23 @@ def test_several_integers(values):
 
 @pytest.mark.parametrize('values', [7, torch.tensor(7), np.array(7), '123', None])
 def test_one_number_is_not_several(values):
-    with pytest.raises(GalleryError, match=r'^person ids must be several numbers, got '):
+    with pytest.raises(ValueError, match=r'^person ids must be several numbers, got '):
         as_integers(values, 'person ids')
 
 
 @pytest.mark.parametrize('values', [[1, 2.5], np.array([0.5]), torch.tensor([True]), [[1], [2]]])
 def test_one_that_is_none_among_several_is_refused(values):
-    with pytest.raises(GalleryError, match=r'^person ids must be whole'):
+    with pytest.raises(ValueError, match=r'^person ids must be whole'):
         as_integers(values, 'person ids')
+
+
+def test_a_caller_chooses_the_exception():
+    with pytest.raises(KeyError, match='a person id must be whole'):
+        as_integer('7', 'a person id', KeyError)
+    with pytest.raises(KeyError, match='person ids must be whole'):
+        as_integers(['7'], 'person ids', KeyError)
+    with pytest.raises(KeyError, match='person ids must be several'):
+        as_integers('7', 'person ids', KeyError)
 
 
 def test_all_negative_numbers_mean_unknown():

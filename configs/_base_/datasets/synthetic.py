@@ -1,4 +1,4 @@
-# Rendered people in Market-1501's layout (tools/dataset_converters/render_synthetic.py).
+# Rendered people in Market-1501's layout (`fusionreid render`).
 _base_ = './reid.py'
 
 input_size = (128, 64)  # height, width

@@ -7,7 +7,8 @@ optim_wrapper = dict(
     # Parameters of equal learning rate and weight decay together, updated by one fused kernel.
     constructor='MergedParamGroups',
     optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=1e-4),
-    # Every parameter whose name contains `bias` learns at twice the rate.
+    # Every parameter whose name contains `bias` has twice the base rate. Its warm-up starts and its
+    # cosine ends at the same rate as that of the others, see WarmupCosineLR.
     paramwise_cfg=dict(custom_keys=dict(bias=dict(lr_mult=2.0))),
 )
 param_scheduler = dict(type='WarmupCosineLR', warmup_epochs=10)

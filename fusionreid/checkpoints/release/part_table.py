@@ -18,7 +18,7 @@ RELEASED_PARTS = {
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
-def count_parameters(state: dict[str, Tensor]) -> int:
+def count_values(state: dict[str, Tensor]) -> int:
     """Number of values in a state dict, the statistics of batch norms aside."""
     return sum(value.numel() for name, value in state.items() if not name.endswith(STATISTICS))
 
@@ -43,6 +43,6 @@ def part_table(state: dict[str, Tensor]) -> str:
     for part, released in RELEASED_PARTS.items():
         inside = {name: value for name, value in state.items() if name.startswith(f'{part}.')}
         if inside:
-            rows.append((part, released, f'{len(inside)}', f'{count_parameters(inside):,}'))
-    rows.append(('total', '', f'{len(state)}', f'{count_parameters(state):,}'))
+            rows.append((part, released, f'{len(inside)}', f'{count_values(inside):,}'))
+    rows.append(('total', '', f'{len(state)}', f'{count_values(state):,}'))
     return format_table(rows)

@@ -79,7 +79,12 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 
 class SeededDraws(Sampler):
-    """A fixed number of images in random order, each with a seed, as the PK sampler gives them."""
+    """A fixed number of images in random order, each with a seed, as the PK sampler gives them.
+
+    Args:
+        images: Images of the data set.
+        draws: Images to read; every image is drawn once before one is drawn again.
+    """
 
     def __init__(self, images: int, draws: int) -> None:
         generator = np.random.default_rng(0)
@@ -100,6 +105,11 @@ class TorchvisionDataset(Dataset[tuple[torch.Tensor, str]]):
     """Images prepared by torchvision and Pillow, as the published recipe has it.
 
     Everything is done in the worker, to normalized and erased float32.
+
+    Args:
+        paths: Image files.
+        size: Height and width of the prepared images.
+        padding: Pixels around an image, of which the crop takes its part.
     """
 
     def __init__(self, paths: list[str], size: tuple[int, int], padding: int) -> None:
@@ -220,12 +230,12 @@ def build_dataset(cfg: Config, args: argparse.Namespace, folder: str) -> tuple[A
     return DATASETS.build({**shared, **dataset}), kind
 
 
-def find_step(pipeline: list[dict], key: str, default: Any) -> Any:
+def _find_step(pipeline: list[dict], key: str, default: Any) -> Any:
     """Return a setting of the first transform of a pipeline that has it."""
     return next((step[key] for step in pipeline if key in step), default)
 
 
-def measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
+def _measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Run the benchmark and return what it prints."""
     cfg = read_config(args.config)
     if args.cfg_options:
@@ -243,11 +253,11 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     )
     ours = {**settings, 'collate_fn': FUNCTIONS.get(loader.collate_fn['type'])}
     pipeline = loader.dataset.pipeline
-    size = tuple(find_step(pipeline, 'scale', (128, 256)))[::-1]
+    size = tuple(_find_step(pipeline, 'scale', (128, 256)))[::-1]
     usage, torchvision_usage = Usage(), Usage()
     if args.torchvision:
         paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
-        theirs = TorchvisionDataset(paths, size, find_step(pipeline, 'padding', 10))
+        theirs = TorchvisionDataset(paths, size, _find_step(pipeline, 'padding', 10))
     for round_ in range(args.rounds + 1):
         # The first round fills caches and is not counted.
         counted = (usage, torchvision_usage) if round_ else (Usage(), Usage())
@@ -275,4 +285,4 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
 def run(args: argparse.Namespace) -> None:
     """Print the figures."""
     with print_figures() as figures, tempfile.TemporaryDirectory() as folder:
-        figures.update(measure(args, folder))
+        figures.update(_measure(args, folder))

@@ -55,12 +55,21 @@ def make_part(number: int, rows: int, dim: int, seed: int, noise_seed: int) -> T
 
 
 def make_gallery_parts(size: int, dim: int, seed: int) -> Iterator[Tensor]:
-    """The gallery's vectors, a part at a time."""
+    """Make the gallery's vectors, a part at a time.
+
+    Args:
+        size: Vectors in all.
+        dim: Width.
+        seed: Seed of the identities.
+
+    Yields:
+        Vectors (rows, dim) float32, at most ``PART`` rows, not normalized.
+    """
     for number, start in enumerate(range(0, size, PART)):
         yield make_part(number, min(PART, size - start), dim, seed, noise_seed=1)
 
 
-def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
+def _measure(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
     """Build, save and search one gallery."""
     before = resident_peak()
     with tempfile.TemporaryDirectory() as folder:
@@ -161,4 +170,4 @@ def run(args: argparse.Namespace) -> None:
     for size in args.sizes:
         for name in args.engines:
             with ProcessPoolExecutor(1, mp_context=fresh) as pool:
-                print(json.dumps(pool.submit(measure, name, size, args).result()), flush=True)
+                print(json.dumps(pool.submit(_measure, name, size, args).result()), flush=True)

@@ -35,7 +35,21 @@ BLOCK_ROWS = 2048
 def make_features(scale: str, dim: int, seed: int) -> dict[str, Tensor]:
     """Make L2-normalized features of people seen by cameras.
 
-    Identity, camera and view each leave a mark.
+    Identity, camera and view each leave a mark. Distractors have the identity 0.
+
+    Args:
+        scale: Numbers of images, identities and cameras, a key of ``SCALES``.
+        dim: Feature width D.
+        seed: Seed of everything that is drawn.
+
+    Returns:
+        Arguments of :func:`~fusionreid.evaluation.functional.evaluate_ranking`: features of
+        queries (Q, D) and gallery (G, D) in float32, and their identities and 0-based cameras.
+
+    Example:
+        >>> made = make_features('tiny', dim=8, seed=0)
+        >>> tuple(made['query_features'].shape), tuple(made['gallery_ids'].shape)
+        ((200, 8), (1000,))
     """
     num_query, num_gallery, num_ids, num_cameras, distractors = SCALES[scale]
     random = torch.Generator().manual_seed(seed)
@@ -62,7 +76,7 @@ def make_features(scale: str, dim: int, seed: int) -> dict[str, Tensor]:
     }
 
 
-def matrix_product(query: Tensor, gallery: Tensor) -> None:
+def _matrix_product(query: Tensor, gallery: Tensor) -> None:
     """Every inner product of queries and gallery, a block of rows at a time, thrown away."""
     out = query.new_empty(min(BLOCK_ROWS, len(query)), len(gallery))
     for start in range(0, len(query), BLOCK_ROWS):
@@ -71,7 +85,15 @@ def matrix_product(query: Tensor, gallery: Tensor) -> None:
 
 
 def timed(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Seconds of one call, and what it returned."""
+    """Measure the time of one call, to the end of what it starts on a GPU.
+
+    Args:
+        work: Function to call.
+        device: Where it works.
+
+    Returns:
+        Seconds, and what the function returned.
+    """
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     start = time.perf_counter()
@@ -102,10 +124,10 @@ def run(args: argparse.Namespace) -> None:
     pair = data['query_features'], data['gallery_features']
 
     # Warm up threads and libraries on a corner of the data.
-    matrix_product(pair[0][:64], pair[1][:4096])
+    _matrix_product(pair[0][:64], pair[1][:4096])
     products, totals, peaks = [], [], []
     for _ in range(args.repeats):
-        products.append(timed(lambda: matrix_product(*pair), device)[0])
+        products.append(timed(lambda: _matrix_product(*pair), device)[0])
         with PeakMemory(device) as peak:
             seconds, result = timed(
                 lambda: evaluate_ranking(**data, memory_limit=args.memory_limit), device

@@ -38,7 +38,7 @@ from .instruments import PeakMemory
 from .ranking import SCALES, make_features, timed
 
 
-def plain_rerank(query: Tensor, gallery: Tensor, k1: int, k2: int, lambda_value: float) -> Tensor:
+def _plain_rerank(query: Tensor, gallery: Tensor, k1: int, k2: int, lambda_value: float) -> Tensor:
     """The formula with dense N x N matrices, float32 distances and float16 encodings."""
     points = torch.cat([query, gallery])
     total, num_query, half = len(points), len(query), round(k1 / 2)
@@ -158,6 +158,6 @@ def run(args: argparse.Namespace) -> None:
             measure('k_reciprocal_rerank', lambda: k_reciprocal_rerank(*pair, **options))
         if args.plain:
             on_cpu = [features.cpu().float() for features in pair]
-            measure('plain', lambda: plain_rerank(on_cpu[0], on_cpu[1], **numbers))
+            measure('plain', lambda: _plain_rerank(on_cpu[0], on_cpu[1], **numbers))
     except ValueError as error:
         raise ScoringError(str(error)) from error

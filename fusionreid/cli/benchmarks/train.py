@@ -31,6 +31,13 @@ def build_optimizer(run: SpeedRun, plain: bool) -> OptimWrapper:
     """Build the config's optimizer, or its plain form.
 
     The plain form has a group for each parameter, updated one after the other.
+
+    Args:
+        run: Config and model.
+        plain: Whether to build the plain form.
+
+    Returns:
+        The optimizer in its wrapper.
     """
     cfg = run.cfg.optim_wrapper.to_dict()
     if plain:
@@ -44,7 +51,16 @@ def build_optimizer(run: SpeedRun, plain: bool) -> OptimWrapper:
 
 
 def build_step(run: SpeedRun, plain: bool) -> Callable[[PhaseTimer], None]:
-    """Make a training step, split into its phases."""
+    """Make a training step, split into its phases.
+
+    Args:
+        run: Config, model and batches.
+        plain: Whether the step updates by the plain form of the optimizer.
+
+    Returns:
+        Function that does one step and tells the timer its phases: data, forward, backward and
+        optimizer.
+    """
     model = run.model.train()
     optimizer = build_optimizer(run, plain)
     # What another form of the step has accumulated is not this one's.

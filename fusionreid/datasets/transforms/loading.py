@@ -1,4 +1,4 @@
-"""Decoding image files, as Pillow does it, and faster where the file is a plain JPEG."""
+"""Decoding image files with the pixels that Pillow gives, and faster for most JPEGs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fusionreid.registry import TRANSFORMS
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF')
 # Beyond this, what Pillow does around decoding costs nothing, and it guards against files that
 # claim a huge size.
-_MAX_PLAIN_PIXELS = 1 << 22
+_MAX_DIRECT_PIXELS = 1 << 22
 
 
 def read_image(path: str) -> np.ndarray:
@@ -45,7 +45,7 @@ def read_image(path: str) -> np.ndarray:
         with open(path, 'rb') as file:
             content = bytearray(file.read())
         # A copy of what Pillow decodes, without the work that it does around it.
-        if (decode := jpeg_decoder()) is not None and _is_plain_jpeg(content):
+        if (decode := jpeg_decoder()) is not None and _is_directly_decodable(content):
             # A warning is an error where Python is told so.
             with contextlib.suppress(RuntimeError, Warning):
                 planes = decode(torch.frombuffer(content, dtype=torch.uint8))
@@ -84,25 +84,26 @@ def jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
     return decode_jpeg
 
 
-def _is_plain_jpeg(content: bytearray) -> bool:
-    """Whether a file is a JPEG of usual size with three channels and without EXIF and XMP.
+def _is_directly_decodable(content: bytearray) -> bool:
+    """Whether the bare decoder gives what Pillow gives.
 
-    An orientation may be noted in EXIF or XMP.
+    It does for a JPEG of at most ``_MAX_DIRECT_PIXELS`` with three channels of 8 bits and without
+    EXIF and XMP, either of which may hold an orientation.
     """
     if content[:2] != b'\xff\xd8':
         return False
-    plain, start = False, 2
+    decodable, start = False, 2
     while start + 9 < len(content) and content[start] == 0xFF:
         marker = content[start + 1]
         if marker in (0xC0, 0xC1, 0xC2):  # frame header: bits, height, width, channels
             bits, channels = content[start + 4], content[start + 9]
             height = int.from_bytes(content[start + 5 : start + 7], 'big')
             width = int.from_bytes(content[start + 7 : start + 9], 'big')
-            plain = bits == 8 and channels == 3 and 0 < height * width <= _MAX_PLAIN_PIXELS
-            if not plain:
+            decodable = bits == 8 and channels == 3 and 0 < height * width <= _MAX_DIRECT_PIXELS
+            if not decodable:
                 return False
         if marker == 0xDA:  # the pixels; up to here Pillow looks for EXIF
-            return plain
+            return decodable
         # APP1, and what has no length.
         if marker == 0xE1 or 0xD0 <= marker <= 0xD9 or not 0xC0 <= marker <= 0xFE:
             return False

@@ -10,8 +10,11 @@ from fusionreid.errors import ConfigError
 def scale_learning_rate(runner: Runner) -> None:
     """Scale the learning rate to the images behind one update, if ``auto_scale_lr.enable`` is set.
 
-    The linear rule ("Accurate, Large Minibatch SGD", arXiv 1706.02677). mmengine's own scaling
-    leaves out the batches that are accumulated; this one replaces it.
+    The linear rule ("Accurate, Large Minibatch SGD", arXiv 1706.02677). It changes the ``lr`` of
+    the optimizer's config, and all that is derived from it scales by the same factor: the rates of
+    all parameter groups, and where ``WarmupCosineLR`` starts its warm-up and ends its cosine.
+    mmengine's own scaling leaves out accumulated batches and scales the groups alone; this one
+    replaces it.
 
     Args:
         runner: The runner, before its training starts.

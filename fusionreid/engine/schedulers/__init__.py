@@ -1,3 +1,3 @@
-from .warmup_cosine_lr import WarmupCosineLR, warmup_cosine_factor
+from .warmup_cosine_lr import WarmupCosineLR, warmup_cosine_rate
 
-__all__ = ['WarmupCosineLR', 'warmup_cosine_factor']
+__all__ = ['WarmupCosineLR', 'warmup_cosine_rate']

@@ -18,7 +18,14 @@ MAX_GROUP_ROWS_ON_GPU = 1024
 
 @dataclass(frozen=True)
 class RowPlan:
-    """How queries are cut up: ``block`` rows share a matrix product, ``group`` a ranking."""
+    """How queries are cut up, so that the work on them fits into memory.
+
+    Args:
+        block: Rows that share a matrix product.
+        group: Rows of a block that are ranked together, at most ``block``.
+        workers: Groups that are worked on at the same time.
+        spare: Bytes that each worker has for temporaries that are cut to size.
+    """
 
     block: int
     group: int

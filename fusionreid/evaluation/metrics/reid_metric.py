@@ -34,8 +34,8 @@ class ReIDMetric(BaseMetric):
     Every feature is L2-normalized (``all``, the features side by side, once over the whole
     vector) and ranked by Euclidean distance; gallery images of the query's identity and camera
     are removed first. The scores of ``all``, or of the first scored feature where ``all`` is not
-    scored, carry the plain names, so that ``save_best='reid/mAP', rule='greater'`` works with
-    every model; those of a named feature are called ``<feature>.mAP`` and so on. With ``rerank``
+    scored, name no feature, so that ``save_best='reid/mAP', rule='greater'`` works with every
+    model; those of a named feature are called ``<feature>.mAP`` and so on. With ``rerank``
     there is a second set of scores, called ``rerank.mAP``, ``<feature>.rerank.mAP`` and so on.
 
     In several processes each sends its features to all, and ranks its share of the queries; the
@@ -233,7 +233,7 @@ class ReIDMetric(BaseMetric):
         print_log(start + table, logger='current')
 
     def _scores(self, rankings: Mapping[str, RankingResult], kind: str) -> dict[str, float]:
-        """Scores in percent: the headline under plain names, then each feature's."""
+        """Scores in percent: the headline, which names no feature, then each feature's."""
         scores: dict[str, float] = {}
         for label, name in _labelled(list(rankings)):
             start, ranking = label + kind, rankings[name]

@@ -83,7 +83,15 @@ class SearchEngine(ABC):
 
     @abstractmethod
     def add(self, items: Items, features: Tensor) -> None:
-        """Add items with features (N, D)."""
+        """Add items with their features.
+
+        Args:
+            items: N items, whose ids the engine does not hold yet.
+            features: Their features (N, D), L2-normalized float32, on any device.
+
+        Raises:
+            GalleryError: If the engine cannot hold them.
+        """
 
     @abstractmethod
     def remove(self, ids: Sequence[str]) -> None:
@@ -91,7 +99,19 @@ class SearchEngine(ABC):
 
     @abstractmethod
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
-        """Find up to k items for each query (Q, D), fewer only where no more pass the filter."""
+        """Find the nearest items for each query.
+
+        Args:
+            queries: Features (Q, D), L2-normalized float32, on any device.
+            k: Items wanted for each query, at least 1.
+            wanted: Which items may be found.
+
+        Returns:
+            Up to k items for each query, nearest first; fewer only where no more pass the filter.
+
+        Raises:
+            GalleryError: If the engine cannot give so many.
+        """
 
     @abstractmethod
     def feature_blocks(self) -> Iterator[Tensor]:
@@ -103,4 +123,13 @@ class SearchEngine(ABC):
 
     @abstractmethod
     def read(self, folder: Path, width: int, label: str) -> None:
-        """Read what :meth:`write` wrote, in place of :meth:`open`."""
+        """Read what :meth:`write` wrote, in place of :meth:`open`.
+
+        Args:
+            folder: The folder that was written.
+            width: Width D of the features.
+            label: One line that says what the features are.
+
+        Raises:
+            GalleryError: If something in the folder is damaged, or does not fit the arguments.
+        """

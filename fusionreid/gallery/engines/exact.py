@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionreid.evaluation.functional import top_k
+from fusionreid.evaluation.functional.memory import DEFAULT_MEMORY_LIMIT
 from fusionreid.registry import SEARCH_ENGINES
 
 from .local import LocalEngine
@@ -33,7 +34,7 @@ def exact_nearest(
     Returns:
         Rows and distances, (Q, k) each.
     """
-    limit = max(1 << 30, BYTES_PER_ROW * len(features))
+    limit = max(DEFAULT_MEMORY_LIMIT, BYTES_PER_ROW * len(features))
     if mask is None:
         found = top_k(queries, features, k, memory_limit=limit)
         return found.indices, found.distances

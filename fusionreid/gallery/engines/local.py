@@ -66,7 +66,7 @@ class LocalEngine(SearchEngine):
         return {item_id for item_id in ids if item_id in self.table}
 
     def add(self, items: Items, features: Tensor) -> None:
-        """Add items with features (N, D)."""
+        """Append items and features, which are copied to the device of the engine."""
         start, stop = len(self.table), len(self.table) + len(items)
         if stop > len(self._storage):
             rows = max(stop, int(len(self._storage) * GROWTH))
@@ -92,7 +92,7 @@ class LocalEngine(SearchEngine):
             target += len(rows)
 
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
-        """Find up to k items for each query (Q, D) among those that pass the filter."""
+        """Find the nearest items among those that pass the filter, as many for every query."""
         mask = self.table.mask(wanted)
         k = min(k, len(self.table) if mask is None else int(mask.sum()))
         if k == 0:
@@ -139,7 +139,7 @@ class LocalEngine(SearchEngine):
         sync(path)
 
     def read(self, folder: Path, width: int, label: str) -> None:
-        """Map the features of a folder and read its items."""
+        """Map the features of a folder and read its items; the label is not kept."""
         path = folder / FEATURES_FILE
         try:
             with safe_open(path, framework='pt') as file:
@@ -165,7 +165,12 @@ class LocalEngine(SearchEngine):
 
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:
-    """Write a file and wait until it is on the disk."""
+    """Write a file and wait until it is on the disk.
+
+    Args:
+        path: File to write; an existing one is replaced.
+        content: What to write.
+    """
     with open(path, 'wb') as file:
         file.write(content)
         file.flush()

@@ -176,7 +176,7 @@ class MilvusEngine(SearchEngine):
         return found
 
     def add(self, items: Items, features: Tensor) -> None:
-        """Insert items with features (N, D)."""
+        """Insert items, as many at a time as a message of Milvus holds."""
         for name, column, longest in (
             ('id', items.ids, LONGEST_ID),
             ('path', items.paths, LONGEST_PATH),
@@ -206,7 +206,7 @@ class MilvusEngine(SearchEngine):
             self._call('delete', self.collection, filter=wanted)
 
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
-        """Find up to k items for each query (Q, D) by the index of the collection."""
+        """Find the nearest items by the index of the collection."""
         if k > MOST_ANSWERS:
             raise GalleryError(f'Milvus gives at most {MOST_ANSWERS} answers, got k={k}')
         found: list[list[dict[str, Any]]] = []

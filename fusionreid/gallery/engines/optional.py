@@ -11,6 +11,14 @@ from fusionreid.errors import GalleryError
 def import_optional(module: str, distribution: str, engine: str) -> ModuleType:
     """Import what only one engine needs.
 
+    Args:
+        module: Name to import.
+        distribution: What pip installs to provide it.
+        engine: Name of the engine, for the error.
+
+    Returns:
+        The module.
+
     Raises:
         GalleryError: If it is not installed, saying what to install.
     """

@@ -7,12 +7,13 @@ from mmengine.registry import DefaultScope
 from reference_state import reference_state
 from small_models import SMALL_CNN, SMALL_T2T, SMALL_VIT, assert_same, build_random, fusion_model
 
+from fusionreid.checkpoints.backbone_architecture import patch_grid
 from fusionreid.checkpoints.release import (
     convert_original,
     convert_original_state,
     export_original_state,
 )
-from fusionreid.checkpoints.release.architecture import infer_size_and_stride, patch_grid
+from fusionreid.checkpoints.release.architecture import infer_size_and_stride
 from fusionreid.checkpoints.release.conversion import check_exportable, read_model_config
 from fusionreid.errors import UnknownWeightsError, WeightsError
 from fusionreid.models import build_on_meta
@@ -120,6 +121,7 @@ def test_round_trips_are_exact(model):
 
 
 @pytest.mark.parametrize('variant', ['r50_only', 't2t14_r50_d2_shared_seu'])
+@pytest.mark.slow
 def test_release_to_us_and_back_is_exact(variant):
     original = reference_state(variant)
     conversion = convert_original(original)

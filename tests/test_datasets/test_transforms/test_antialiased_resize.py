@@ -86,6 +86,7 @@ def test_doubling_does_not_leave_all_work_to_pillow(monkeypatch: pytest.MonkeyPa
     assert sizes[2:] == [(10, 128)]
 
 
+@pytest.mark.slow
 def test_without_vector_instructions(tmp_path: Path) -> None:
     # PyTorch chooses its kernels once per process.
     program = (

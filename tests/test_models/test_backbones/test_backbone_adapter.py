@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 import timm
 import torch
-from mmengine.config import Config
 from mmpretrain.models.backbones import ConvNeXt
-from tiny_runs import ROOT
 
 from fusionreid.models import BackboneAdapter, FusionReID, build_on_meta
 from fusionreid.registry import MODELS
@@ -215,42 +211,3 @@ def test_families_at_256x128_on_meta(backbone, has_token):
     if backbone['type'] == 'timm':
         info = timm.create_model(backbone['model_name'], pretrained=False).feature_info[-1]
         assert adapter.out_channels == info['num_chs']
-
-
-def python_of_the_docs() -> list[str]:
-    text = (ROOT / 'docs' / 'models.md').read_text(encoding='utf-8')
-    return re.findall(r'```python\n(.*?)```', text, re.DOTALL)
-
-
-def test_the_config_of_the_docs_is_built(tmp_path):
-    path = tmp_path / 'own.py'
-    path.write_text(python_of_the_docs()[0].replace("'./", f"'{ROOT}/configs/"))
-    model = build_on_meta(Config.fromfile(path).model)
-    assert model.branches['transformer'].backbone.grid == (16, 8)
-    assert model.feature_widths['transformer'] == 384
-
-
-def test_the_own_network_of_the_docs_is_a_third_branch():
-    exec(python_of_the_docs()[1], {'__name__': 'docs'})
-    try:
-        pooling = dict(type='GeMPooling')
-        own = dict(backbone=dict(type='TwoConvolutions'), pooling=pooling)
-        model = FusionReID(
-            dict(own=own, other=own, third=own),
-            neck=dict(type='DualAttentionMutualFusion', embed_dims=24, num_heads=3),
-        )
-        features = model.eval()(torch.zeros(2, 3, 128, 64), mode='tensor')
-        assert len(features) == 9
-        assert features['third_fused'].shape == (2, 24)
-    finally:
-        MODELS.module_dict.pop('TwoConvolutions')
-
-
-def test_the_configs_of_the_docs_exist():
-    text = (ROOT / 'docs' / 'models.md').read_text(encoding='utf-8')
-    names = set(re.findall(r'configs/([\w-]+)\.py', text))
-    assert names <= {path.stem for path in (ROOT / 'configs').rglob('*.py')} | {'_base_'}
-    suffixes = re.findall(r'`([\w-]+)`', text.partition('## Ablations')[2].partition('They are')[0])
-    assert len(suffixes) == 16
-    for suffix in suffixes:
-        assert (ROOT / 'configs' / f'fusionreid_vitb_r50_msmt17_{suffix}.py').exists()

@@ -11,8 +11,6 @@ from fusionreid.models.backbones import (
     ReIDVisionTransformer,
 )
 from fusionreid.models.backbones.color_histogram import striped_color_histogram
-from fusionreid.models.layers.position_embedding import fit_position_embedding, guess_grid
-from fusionreid.models.layers.side_information import SideInformationEmbedding
 
 TINY = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
 
@@ -87,41 +85,6 @@ def test_camera_embedding_changes_every_token(make):
     torch.testing.assert_close(plain[0][1], swapped[0][1])
     unknown = backbone(images, torch.tensor([-1, -1]))
     torch.testing.assert_close(unknown, backbone(images, None))
-
-
-def test_side_information_embedding():
-    sie = SideInformationEmbedding(4, 6, coefficient=3.0)
-    embedded = sie(torch.tensor([3, -1]))
-    assert embedded.shape == (2, 1, 6)
-    torch.testing.assert_close(embedded[0, 0], 3 * sie.weight[3])
-    torch.testing.assert_close(embedded[1, 0], 3 * sie.weight.mean(0))
-    with pytest.raises(ValueError, match='num_cameras=0'):
-        SideInformationEmbedding(0, 6)
-
-
-def test_guess_grid():
-    assert guess_grid(128, (16, 8)) == (16, 8)
-    assert guess_grid(196, (16, 8)) == (14, 14)
-    assert guess_grid(210, (31, 10)) == (21, 10)
-    assert guess_grid(310, (21, 10)) == (31, 10)
-    # The published sizes, whatever they are resized to.
-    assert guess_grid(210, (24, 8)) == guess_grid(210, (14, 14)) == (21, 10)
-    assert guess_grid(128, (8, 4)) == (16, 8)
-    assert guess_grid(192, (16, 8)) == (24, 8)
-    # Other sizes: the same shape, larger or smaller.
-    assert guess_grid(32, (16, 8)) == (8, 4)
-    assert guess_grid(512, (16, 8)) == (32, 16)
-    assert guess_grid(96, (24, 8)) in ((16, 6), (24, 4))
-
-
-def test_position_embedding_is_resized_bilinearly():
-    embedding = torch.randn(1, 1 + 14 * 14, 5)
-    fitted = fit_position_embedding(embedding, (16, 8), (16, 8))
-    square = embedding[:, 1:].reshape(1, 14, 14, 5).permute(0, 3, 1, 2)
-    expected = F.interpolate(square, size=(16, 8), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(fitted[:, 1:], expected.flatten(2).transpose(1, 2))
-    torch.testing.assert_close(fitted[:, :1], embedding[:, :1])
-    assert fit_position_embedding(fitted, (16, 8), (16, 8)) is fitted
 
 
 def test_checkpoint_of_another_grid_loads():

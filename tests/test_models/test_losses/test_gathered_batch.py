@@ -91,6 +91,7 @@ def joined_losses(model: nn.Module) -> list[torch.Tensor]:
     return [BatchHardTripletLoss()(model(images), ids) for images, ids in batches()]
 
 
+@pytest.mark.slow
 def test_loss_and_gradient_of_the_joined_batch(found):
     model = small_model()
     loss = joined_losses(model)[0]

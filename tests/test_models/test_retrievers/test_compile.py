@@ -16,6 +16,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from fusionreid.models import plain_computation
 from fusionreid.structures import ReIDDataSample
 
+pytestmark = pytest.mark.slow  # compiles
+
 # As little as has every kind of layer: each one costs seconds of compilation.
 CNN = dict(type='ReIDResNet', depth=18, base_channels=8, stem_channels=8)
 VIT = dict(

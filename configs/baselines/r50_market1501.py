@@ -1,0 +1,4 @@
+# The CNN branch alone.
+_base_ = '../fusionreid_vitb_r50_market1501.py'
+
+model = dict(branches=dict(transformer=None), neck=None)

@@ -1,4 +1,0 @@
-# The transformer branch alone.
-_base_ = './fusionreid_t2t14_r50_msmt17.py'
-
-model = dict(branches=dict(cnn=None), neck=None)
