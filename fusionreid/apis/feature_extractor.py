@@ -65,15 +65,10 @@ class FeatureExtractor:
     the other two nothing but literals is read. Weights must fit exactly.
 
     Args:
-<<<<<<< HEAD
         checkpoint: Weights, as a path or an ``http(s)://`` address; may be missing only for a model
             that has none.
-        config: Config file, or text of plain values as :attr:`FeatureSpec.config` holds it.
-=======
-        checkpoint: Weights; may be missing only for a model that has none.
         config: Config file, name of a packaged config, or text of literals as
             :attr:`FeatureSpec.config` holds it.
->>>>>>> main
         feature: Name of the feature, or ``'all'`` for all of them side by side.
         use_cameras: Whether the side information embedding (SIE) is told the cameras. False takes
             its mean for every image, for cameras that the model was not trained with. None leaves

@@ -24,6 +24,10 @@ class FeatureSpec:
         checkpoint: Path of the weights; None for features that need none.
         sha256: Checksum of that file.
         config: Text of the model's config and test pipeline; None without a model.
+
+    Raises:
+        ValueError: If ``config`` is a single line, which would be taken for the name of a file, or
+            a checkpoint has no checksum, so that any file could be in its place.
     """
 
     width: int
@@ -32,6 +36,12 @@ class FeatureSpec:
     checkpoint: str | None = None
     sha256: str | None = None
     config: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.config is not None and '\n' not in self.config:
+            raise ValueError(f'config is {self.config!r:.80}, not the text of a config')
+        if self.checkpoint is not None and self.sha256 is None:
+            raise ValueError(f'checkpoint is {self.checkpoint!r:.80}, without its sha256')
 
     @property
     def weights(self) -> str:

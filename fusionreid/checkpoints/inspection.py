@@ -11,14 +11,9 @@ from fusionreid.errors import WeightsError
 
 from .backbone_inspection import Facts, describe_backbones
 from .release.inspection import describe_model
-<<<<<<< HEAD
-from .release.part_table import count_parameters
+from .release.part_table import count_values
 from .torch_file import SkippedObject
 from .weight_file import find_state_dict, first_not_finite, read_weight_file
-=======
-from .release.part_table import count_values
-from .weight_file import SkippedObject, find_state_dict, first_not_finite, read_weight_file
->>>>>>> main
 
 
 def inspect_weights(path: str | Path) -> Facts:

@@ -252,14 +252,34 @@ def test_the_config_of_an_index_is_no_more_trusted(canary, tmp_path):
     content = json.loads(text)
     attack = f"model = dict(type='mmengine.remove', filepath='{canary}')\n"
 
-    def replace(value):
+    def replace(value, config):
         if isinstance(value, dict):
             return {
-                key: attack if key == 'config' else replace(item) for key, item in value.items()
+                key: config if key == 'config' else replace(item, config)
+                for key, item in value.items()
             }
         return value
 
-    manifest.write_text(json.dumps(replace(content)))
+    manifest.write_text(json.dumps(replace(content, attack)))
     assert 'mmengine.remove' in manifest.read_text()
     with pytest.raises(UserError):
         Gallery.load(tmp_path / 'index').search([image], 1)
+    # Nor can it name a file, which would be run.
+    (tmp_path / 'index' / 'evil.py').write_text('import canary\n')
+    for attack in (str(tmp_path / 'index' / 'evil.py'), 'color_histogram_synthetic', ''):
+        manifest.write_text(json.dumps(replace(content, attack)))
+        with pytest.raises(UserError, match='not the text of a config'):
+            Gallery.load(tmp_path / 'index').search([image], 1)
+
+
+def test_an_index_names_no_checkpoint_without_its_checksum(tmp_path):
+    gallery = Gallery(FeatureExtractor(config=find_config('color_histogram_synthetic')))
+    image = torch.randint(0, 255, (64, 32, 3), dtype=torch.uint8).numpy()
+    gallery.add([image], ids=['a'])
+    gallery.save(tmp_path / 'index')
+    (manifest,) = (tmp_path / 'index').rglob('gallery.json')
+    content = json.loads(manifest.read_text())
+    content['features']['checkpoint'] = '/etc/hostname'
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(UserError, match='without its sha256'):
+        Gallery.load(tmp_path / 'index')
