@@ -18,7 +18,7 @@ from .backbone_architecture import (
     select,
     shape_of,
 )
-from .key_rules import T2T_RULES, VIT_RULES, Rules, rename, reverse
+from .public_keys import T2T_RULES, VIT_RULES, Rules, rename, reverse
 
 Facts = list[tuple[str, str]]
 

@@ -19,7 +19,7 @@ from fusionreid.models.layers.position_embedding import fit_position_embedding, 
 from fusionreid.registry import WEIGHT_INITIALIZERS
 from fusionreid.utils.tables import format_table
 
-from .key_rules import T2T_RULES, VIT_RULES, rename, reverse
+from .public_keys import T2T_RULES, VIT_RULES, rename, reverse
 from .weight_file import check_finite, find_state_dict, read_weight_file
 
 # Made for one data set, so they never come from another.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .option_actions import OptionAction
+from .processes import LAUNCHERS
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = True) -> None:
@@ -25,7 +26,5 @@ def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = T
         action=OptionAction,
         help='overrides, e.g. model.head.num_classes=100 train_cfg.max_epochs=60',
     )
-    parser.add_argument(
-        '--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='launcher'
-    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

@@ -10,6 +10,7 @@ from torch import distributed
 
 from fusionreid.errors import ConfigError
 
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Where each launcher tells a process its rank, before there is a process group to ask.
 RANK_VARIABLES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 

@@ -1,4 +1,8 @@
-"""A gallery: images, or their features, that can be searched by a query image."""
+"""A gallery: images, or their features, that can be searched by a query image.
+
+Whether features of two models may be compared is decided by ``FeatureSpec`` in
+``apis/feature_spec.py``, who may be found by ``GalleryFilter`` in ``filter.py``.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,8 @@ from fusionreid.utils.files import file_sha256
 from fusionreid.utils.integers import UNKNOWN, as_integer, as_integers, clamp_unknown
 
 from .engines import SearchEngine, build_engine
-from .items import GalleryFilter, Items
+from .filter import GalleryFilter
+from .items import Items
 from .search_result import GallerySearchResult
 from .versioned_folder import load_generation, save_generation
 

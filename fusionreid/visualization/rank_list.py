@@ -8,18 +8,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .style import TEXT_COLOR, text_font
+from .style import QUERY_COLOR, RIGHT_COLOR, TEXT_COLOR, WRONG_COLOR, text_font
 from .tiles import (
     BADGE,
     GAP,
     HEADER_HEIGHT,
     LABEL_SIZE,
     MARGIN,
-    QUERY_COLOR,
-    RIGHT_COLOR,
     ROW_HEIGHT,
     TILE_WIDTH,
-    WRONG_COLOR,
     answer_left,
     draw_badge,
     draw_caption,

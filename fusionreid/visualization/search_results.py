@@ -10,20 +10,16 @@ from PIL import Image, ImageDraw
 
 from fusionreid.errors import DatasetError
 
-from .style import FAINT_COLOR, text_font
+from .style import FAINT_COLOR, QUERY_COLOR, RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR, text_font
 from .tiles import (
     CAPTION_HEIGHT,
     HEADER_HEIGHT,
     LABEL_SIZE,
     MARGIN,
     MAT_COLOR,
-    QUERY_COLOR,
-    RIGHT_COLOR,
     ROW_HEIGHT,
     TILE_HEIGHT,
     TILE_WIDTH,
-    UNKNOWN_COLOR,
-    WRONG_COLOR,
     answer_left,
     draw_caption,
     draw_missing_tile,

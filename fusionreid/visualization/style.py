@@ -18,6 +18,13 @@ GRID_COLOR = '#E3E3E3'
 # Okabe-Ito colors, distinct for color-blind readers too.
 SERIES_COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 
+Color = tuple[int, int, int]
+# Frames of queries and answers, in pictures made of pixels; every answer also carries a symbol.
+QUERY_COLOR: Color = (0, 114, 178)
+RIGHT_COLOR: Color = (0, 158, 115)
+WRONG_COLOR: Color = (213, 62, 30)
+UNKNOWN_COLOR: Color = (150, 150, 150)
+
 # Inches; those of the head are measured from the top edge.
 HEAD_HEIGHT = 1.45
 TITLE_BASE = 0.45

@@ -10,16 +10,19 @@ from PIL import Image, ImageDraw
 
 from fusionreid.datasets.transforms import read_image
 
-from .style import FAINT_COLOR, TEXT_COLOR, camera_name, text_font
+from .style import (
+    FAINT_COLOR,
+    RIGHT_COLOR,
+    TEXT_COLOR,
+    UNKNOWN_COLOR,
+    WRONG_COLOR,
+    Color,
+    camera_name,
+    text_font,
+)
 
-Color = tuple[int, int, int]
 Point = tuple[int, int]
 
-# Okabe-Ito colors, distinct for color-blind readers too; every answer also carries a symbol.
-QUERY_COLOR: Color = (0, 114, 178)
-RIGHT_COLOR: Color = (0, 158, 115)
-WRONG_COLOR: Color = (213, 62, 30)
-UNKNOWN_COLOR: Color = (150, 150, 150)
 BACKGROUND: Color = (255, 255, 255)
 LINE_COLOR: Color = (214, 214, 214)
 MAT_COLOR: Color = (236, 236, 236)

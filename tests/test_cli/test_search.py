@@ -13,7 +13,7 @@ from PIL import Image
 from tiny_runs import parse_command, render_tiny, write_tiny_config
 
 from fusionreid.gallery.engines.local import LocalEngine
-from fusionreid.visualization.rank_list import RIGHT_COLOR, WRONG_COLOR
+from fusionreid.visualization.style import RIGHT_COLOR, WRONG_COLOR
 
 
 @pytest.fixture(scope='module')

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from fusionreid.visualization import draw_rank_lists, select_queries
-from fusionreid.visualization.tiles import QUERY_COLOR, RIGHT_COLOR, WRONG_COLOR
+from fusionreid.visualization.style import QUERY_COLOR, RIGHT_COLOR, WRONG_COLOR
 
 # Upper left corners of the query's and the answers' frames in the first row, and the row's height.
 QUERY_LEFT, ANSWER_LEFT, STEP, TOP, ROW = 36, 220, 154, 146, 334

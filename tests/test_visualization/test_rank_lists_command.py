@@ -8,7 +8,7 @@ from PIL import Image
 
 from fusionreid.cli.main import run_command
 from fusionreid.evaluation import FeatureSet
-from fusionreid.visualization.tiles import RIGHT_COLOR, WRONG_COLOR
+from fusionreid.visualization.style import RIGHT_COLOR, WRONG_COLOR
 
 
 @pytest.fixture

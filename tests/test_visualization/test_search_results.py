@@ -7,13 +7,13 @@ import pytest
 from image_trees import write_image
 
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
-from fusionreid.visualization.tiles import (
-    MAT_COLOR,
+from fusionreid.visualization.style import (
     QUERY_COLOR,
     RIGHT_COLOR,
     UNKNOWN_COLOR,
     WRONG_COLOR,
 )
+from fusionreid.visualization.tiles import MAT_COLOR
 
 
 @pytest.fixture

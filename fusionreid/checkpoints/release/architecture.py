@@ -21,7 +21,7 @@ from ..backbone_architecture import (
     select,
     shape_of,
 )
-from .key_rules import MFU_OWNERS, SEU_OWNERS
+from .released_keys import MFU_OWNERS, SEU_OWNERS
 
 HEAD_WIDTH = 64  # of the attention heads of ViT, DeiT and T2T-ViT, all sizes
 NECK_HEADS = 12  # of the released HTM, at any width

@@ -16,10 +16,10 @@ from fusionreid.errors import ConfigError, WeightsError
 from fusionreid.models import build_on_meta
 from fusionreid.registry import SCOPE
 
-from ..key_rules import rename, reverse
+from ..public_keys import rename, reverse
 from .architecture import CLASSIFIER, NECK_HEADS, infer_model
 from .key_renaming import convert_original_state, normalize_original_names, unused_original_weights
-from .key_rules import MFU_OWNERS, SEU_OWNERS, fusion_rules
+from .released_keys import MFU_OWNERS, SEU_OWNERS, fusion_rules
 
 # Settings that names and shapes of weights do not show: the part of the model, the setting, its
 # value where the config is silent, and its value in the released code.

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from ..backbone_architecture import select
 from ..backbone_inspection import Facts, describe_backbones, describe_or_complain
-from ..key_rules import Rules, rename, reverse
+from ..public_keys import Rules, rename, reverse
 from .architecture import CLASSIFIER, infer_neck
 from .key_renaming import normalize_original_names, unused_original_weights
-from .key_rules import fusion_rules
+from .released_keys import fusion_rules
 
 
 def describe_model(state: dict[str, Tensor]) -> Facts:

@@ -1,4 +1,7 @@
-"""Renaming a state dict from the authors' names to ours and back; what is left out or refused."""
+"""Renaming a state dict from the authors' names to ours and back; what is left out or refused.
+
+The names themselves stand in ``released_keys.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from torch import Tensor
 
 from fusionreid.errors import UnknownWeightsError
 
-from ..key_rules import rename, reverse
-from .key_rules import fusion_rules
+from ..public_keys import rename, reverse
+from .released_keys import fusion_rules
 
 _UNUSED = re.compile(r'(?:(?:resnet|transformer)\.)?base\.(?:fc|head)\.(?:weight|bias)')
 

@@ -1,4 +1,8 @@
-"""Resizing as Pillow does, faster where PyTorch's kernel gives the same pixels."""
+"""Resizing as Pillow does, faster where PyTorch's kernel gives the same pixels.
+
+Which interpolation is used is decided by the pipelines of ``configs/_base_/datasets/reid.py``:
+bicubic for training, bilinear for testing.
+"""
 
 from __future__ import annotations
 

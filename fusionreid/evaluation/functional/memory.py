@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 CPU = torch.device('cpu')
-# What every scoring function may use on top of its inputs unless told otherwise, in bytes: 1 GiB.
+# What a scoring function may use on top of its inputs unless told otherwise, in bytes: 1 GiB.
+# Re-ranking has a default of its own, in reranking/parameters.py.
 DEFAULT_MEMORY_LIMIT = 1 << 30
 # More rows than these gain nothing: the matrix product is already at full speed, and a group of
 # this size amortizes the cost of its tensor operations. A GPU has to be started for each of them.

@@ -19,6 +19,7 @@ from fusionreid.registry import METRICS
 from ..feature_set import ALL, ROLES, FeatureSet
 from ..functional import RankingResult, evaluate_distances, rank_queries, reranked_blocks
 from ..functional.memory import DEFAULT_MEMORY_LIMIT
+from ..functional.reranking import DEFAULT_RERANKING_MEMORY_LIMIT
 from .feature_collector import FeatureCollector, raise_together
 from .rerank_protocol import RERANKED, RerankProtocol
 from .score_table import format_scores
@@ -72,7 +73,7 @@ class ReIDMetric(BaseMetric):
         remove_same_camera: bool = True,
         rerank: Mapping[str, Any] | None = None,
         memory_limit: int = DEFAULT_MEMORY_LIMIT,
-        rerank_memory_limit: int = 8 << 30,
+        rerank_memory_limit: int = 2 * DEFAULT_RERANKING_MEMORY_LIMIT,
         out_dir: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,

@@ -1,4 +1,7 @@
-"""The table of scores, with the protocol that a number needs to be comparable."""
+"""The table of scores, with the protocol that a number needs to be comparable.
+
+Columns are laid out by ``format_table`` of ``utils/tables.py``.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from ..items import GalleryFilter, Items
+from ..filter import GalleryFilter
+from ..items import Items
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from fusionreid.errors import GalleryError
 from fusionreid.utils.device import find_device
 from fusionreid.utils.files import save_tensors
 
-from ..items import GalleryFilter, Items, ItemTable
+from ..filter import GalleryFilter
+from ..items import Items, ItemTable
 from .base import Hits, SearchEngine
 
 FEATURES_FILE = 'features.safetensors'

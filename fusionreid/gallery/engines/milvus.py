@@ -16,7 +16,8 @@ from torch import Tensor
 from fusionreid.errors import GalleryError
 from fusionreid.registry import SEARCH_ENGINES
 
-from ..items import GalleryFilter, Items
+from ..filter import GalleryFilter
+from ..items import Items
 from .base import Hits, SearchEngine
 from .optional import import_optional
 

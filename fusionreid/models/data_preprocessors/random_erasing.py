@@ -1,4 +1,8 @@
-"""Random erasing on a batch: where the boxes lie, and the noise that fills them."""
+"""Random erasing on a batch: where the boxes lie, and the noise that fills them.
+
+How often is decided by the configs: ``data_preprocessor.random_erasing`` in
+``configs/_base_/models/``.
+"""
 
 from __future__ import annotations
 

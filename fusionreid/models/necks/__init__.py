@@ -1,7 +1,9 @@
 from .dual_attention_mutual_fusion import DualAttentionMutualFusion
 from .gem import GeMPooling, generalized_mean
-from .htm import HeterogenousTransmissionModule, MutualFusionUnit, SharedEncodingUnit
+from .htm import HeterogenousTransmissionModule
 from .lru import LocalRefinementUnit
+from .mfu import MutualFusionUnit
+from .seu import SharedEncodingUnit
 
 __all__ = [
     'DualAttentionMutualFusion',

@@ -1,4 +1,4 @@
-"""The Heterogenous Transmission Module and its two units, SEU and MFU."""
+"""Heterogenous Transmission Module (HTM): order and sharing of its units, SEU and MFU."""
 
 from __future__ import annotations
 
@@ -11,87 +11,9 @@ from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
 
-from ..layers.attention import MLP, CrossAttention, SelfAttention, init_transformer_weights
-
-
-class SharedEncodingUnit(nn.Module):
-    """Shared Encoding Unit (SEU): one pre-norm transformer block and a closing layer norm.
-
-    Args:
-        embed_dims: Token width d.
-        num_heads: Attention heads.
-        mlp_ratio: Hidden width of the MLP over d.
-    """
-
-    def __init__(self, embed_dims: int, num_heads: int, mlp_ratio: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dims)
-        self.attn = SelfAttention(embed_dims, num_heads)
-        self.norm2 = nn.LayerNorm(embed_dims)
-        self.mlp = MLP(embed_dims, mlp_ratio)
-        self.norm = nn.LayerNorm(embed_dims)
-
-    def forward(self, tokens: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
-        """Encode sequences, each a summary token and its branch's patch tokens.
-
-        Branches that share the unit go through it in one pass: only attention tells their tokens
-        apart.
-
-        Args:
-            tokens: One or several sequences one after the other, of shape ``(B, N, d)``.
-            lengths: Lengths of the sequences, which sum up to N. None for a single one.
-
-        Returns:
-            Encoded tokens of shape ``(B, N, d)``.
-        """
-        return self._finish(tokens + self.attn(self.norm1(tokens), lengths))
-
-    def summarize(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Compute :meth:`forward` for the summary token of each sequence alone.
-
-        Args:
-            tokens: Sequences one after the other, of shape ``(B, N, d)``.
-            lengths: Lengths of the sequences, which sum up to N.
-
-        Returns:
-            Encoded summary tokens of shape ``(B, len(lengths), d)``.
-        """
-        summaries = torch.cat([part[:, :1] for part in tokens.split(list(lengths), 1)], 1)
-        return self._finish(summaries + self.attn.attend_first(self.norm1(tokens), lengths))
-
-    def _finish(self, tokens: Tensor) -> Tensor:
-        return self.norm(tokens + self.mlp(self.norm2(tokens)))
-
-
-class MutualFusionUnit(nn.Module):
-    """Mutual Fusion Unit (MFU): one branch's summary token reads another's patch tokens.
-
-    Args:
-        embed_dims: Token width d.
-        num_heads: Attention heads.
-        mlp_ratio: Hidden width of the MLP over d.
-    """
-
-    def __init__(self, embed_dims: int, num_heads: int, mlp_ratio: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dims)
-        self.attn = CrossAttention(embed_dims, num_heads)
-        self.norm2 = nn.LayerNorm(embed_dims)
-        self.mlp = MLP(embed_dims, mlp_ratio)
-
-    def forward(self, summary: Tensor, patches: Tensor) -> Tensor:
-        """Update a summary token.
-
-        Args:
-            summary: Summary token of shape ``(B, 1, d)``.
-            patches: Patch tokens of the other branches, of shape ``(B, N, d)``.
-
-        Returns:
-            The new summary token of shape ``(B, 1, d)``.
-        """
-        summary = summary + self.attn(self.norm1(summary), patches)
-        return summary + self.mlp(self.norm2(summary))
-
+from ..layers.attention import init_transformer_weights
+from .mfu import MutualFusionUnit
+from .seu import SharedEncodingUnit
 
 UNITS: dict[str, type[nn.Module]] = {'seu': SharedEncodingUnit, 'mfu': MutualFusionUnit}
 SHARED = 'shared'

@@ -1,11 +1,11 @@
 """The authors' names of a FusionReID model's weights, as rules to ours.
 
-How rules work says :mod:`fusionreid.checkpoints.key_rules`.
+How rules work says :mod:`fusionreid.checkpoints.public_keys`.
 """
 
 from __future__ import annotations
 
-from ..key_rules import RESNET_RULES, T2T_RULES, VIT_RULES, Rules, below
+from ..public_keys import RESNET_RULES, T2T_RULES, VIT_RULES, Rules, below
 
 _HEAD_OWNERS = {
     'resnet.{}.': 'cnn',
@@ -69,7 +69,7 @@ def fusion_rules(is_t2t: bool) -> Rules:
         Rules, the release's names on the left.
 
     Example:
-        >>> from fusionreid.checkpoints.key_rules import rename
+        >>> from fusionreid.checkpoints.public_keys import rename
         >>> rename('HTM.blocks.1.SEU.blocks.0.mlp.fc1.weight', fusion_rules(is_t2t=False))
         'neck.layers.1.seu.shared.mlp.0.weight'
     """
