@@ -342,7 +342,9 @@ def test_the_msmt17_config_trains_and_scores_in_its_recipe(tmp_path):
     assert 'MSMT17 V1' in log
     assert 'train+val' in log
     rates = [row['lr'] for row in scalars(tmp_path / 'run') if 'lr' in row]
-    assert rates[-1] == pytest.approx(0.005 * 0.002)  # the cosine's end
+    # Two epochs: the base rate, then half-way to the floor of 0.2%.
+    assert rates[0] == pytest.approx(0.005)
+    assert rates[-1] == pytest.approx(0.005 * (1 + 0.002) / 2)
     assert [row['reid/mAP'] for row in scalars(tmp_path / 'run') if 'reid/mAP' in row]
 
 
