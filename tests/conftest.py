@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -11,15 +12,26 @@ sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from memory import return_memory  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 
 # Imported by the tests, or run in processes of their own.
 collect_ignore = ['data', 'helpers']
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that need most memory first, while the process is small."""
+    items.sort(key=lambda item: 'test_golden' not in item.nodeid)
+
+
 @pytest.fixture(autouse=True, scope='module')
-def _small_footprint() -> Iterator[None]:
+def _nothing_is_left_behind() -> Iterator[None]:
+    """Return the memory of a module's tests, and close the log files of its runs."""
     yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in [each for each in logger.handlers if isinstance(each, logging.FileHandler)]:
+            logger.removeHandler(handler)
+            handler.close()
     return_memory()
 
 

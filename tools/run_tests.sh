@@ -36,7 +36,8 @@ case "${1:-}" in
     ;;
   --fast)
     bash tools/check_code.sh || status=1
-    run_tests -m 'not slow' "${@:2}" || status=$?
+    # A process per core; each computes with one thread.
+    OMP_NUM_THREADS=1 run_tests -m 'not slow' -n auto --dist loadfile "${@:2}" || status=$?
     ;;
   *) run_tests "$@" || status=$? ;;
 esac
