@@ -166,6 +166,7 @@ def test_wheel_has_one_command(wheel):
     ]
 
 
+@pytest.mark.slow
 def test_the_installed_command_works_outside_of_a_checkout(installed, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
     # At once, since most of the time goes into importing torch.

@@ -57,6 +57,7 @@ def test_the_misprint_contradicts_the_other_rows():
     assert r101 - r50 + t2t14_r50 == 108_000_000
 
 
+@pytest.mark.slow
 def test_docs_show_what_the_tool_prints(paper):
     assert paper[0] in (ROOT / 'docs' / 'models.md').read_text()
 

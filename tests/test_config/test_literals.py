@@ -70,31 +70,3 @@ def test_the_last_of_two_counts_as_in_python():
 def test_more_than_literals_is_refused(value):
     with pytest.raises(ConfigError, match='^the config in x.pth is not made of literal values'):
         read(f'model = {value}')
-
-
-@pytest.mark.parametrize(
-    'kind',
-    ['ReIDResNet', 'mmpretrain.SwinTransformer', 'mmcv.x', 'mmengine.y', 'fusionreid.FusionReID'],
-)
-def test_types_of_the_openmmlab_packages(kind):
-    assert read(f'model = dict(a=[dict(type={kind!r})])')['model']['a'][0]['type'] == kind
-
-
-@pytest.mark.parametrize(
-    'kind',
-    [
-        'os.system',
-        'mmengine.utils.misc',
-        'mmcv..x',
-        '.x',
-        'mmpretrain.',
-        'a b',
-        '',
-        'timm.create',
-        3,
-    ],
-)
-@pytest.mark.parametrize('form', ['dict(type={})', 'dict(a=(dict(b=[dict(type={})]),))'])
-def test_other_types_are_refused(kind, form):
-    with pytest.raises(ConfigError, match='names the type .*which is none of a model'):
-        read(f'model = {form.format(repr(kind))}')

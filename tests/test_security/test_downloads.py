@@ -175,6 +175,7 @@ CheckpointLoader.load_checkpoint(sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_a_part_of_ours_is_enough(server, flag, tmp_path):
     server.answers['/a.pth'] = [saved(Harmful(flag))]
     result = subprocess.run(

@@ -14,6 +14,8 @@ from torch import distributed, nn
 
 from fusionreid.models.losses import BatchHardTripletLoss, gather_batches
 
+pytestmark = pytest.mark.slow  # several processes
+
 SIZES = (5, 7)
 STEPS = 2
 
@@ -91,7 +93,6 @@ def joined_losses(model: nn.Module) -> list[torch.Tensor]:
     return [BatchHardTripletLoss()(model(images), ids) for images, ids in batches()]
 
 
-@pytest.mark.slow
 def test_loss_and_gradient_of_the_joined_batch(found):
     model = small_model()
     loss = joined_losses(model)[0]

@@ -31,6 +31,7 @@ print(loss(torch.tensor([[0.0], [1.0], [1.0]]), torch.tensor([0, 0, 1])).item())
 """
 
 
+@pytest.mark.slow
 def test_the_files_work_with_torch_alone():
     command = [sys.executable, '-c', ALONE, str(FOLDER), *FILES]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
