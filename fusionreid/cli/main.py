@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 
 from fusionreid.errors import UserError
@@ -11,7 +12,7 @@ from fusionreid.version import __version__
 
 from .commands import COMMANDS, GROUPS
 
-INTERRUPTED = 130
+INTERRUPTED, BROKEN_PIPE = 130, 141
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -82,9 +83,14 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
     if hasattr(module, 'check_arguments'):
         module.check_arguments(args, parser)
     try:
-        return module.run(args) or 0
+        status: int = module.run(args) or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
         raise SystemExit(f'error: {error}') from error
+    except BrokenPipeError:  # what reads the output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
