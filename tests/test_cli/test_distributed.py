@@ -183,8 +183,9 @@ def test_the_fusion_model_trains_on_two_processes(fused):
     # Unused parameters would end the run at its second step.
     assert len(rows) > 2
     assert all(0 < row['loss'] < 1000 for row in rows)
-    # 2 processes x 4 images x 5 batches, where the rate is for 32; the cosine ends at 0.002.
-    assert rows[-1]['lr'] == pytest.approx(1e-3 * 40 / 32 * 0.002)
+    # 2 processes x 4 images x 5 batches, where the rate is for 32; the second of two epochs is
+    # half-way to the cosine's end at 0.002.
+    assert rows[-1]['lr'] == pytest.approx(1e-3 * 40 / 32 * (1 + 0.002) / 2)
     meta = torch.load(run / 'epoch_2.pth', weights_only=True)['meta']
     assert (meta['epoch'], meta['world_size']) == (2, 2)
 
@@ -252,7 +253,7 @@ def test_resuming_on_another_number_of_processes_is_said(fused, tmp_path):
     assert 'now sees 20 images' in log
     assert 'nothing to do' not in log
     rates = [row['lr'] for row in scalars(resumed) if 'lr' in row]
-    assert rates[-1] == pytest.approx(1e-3 * 40 / 32 * 0.002)  # not scaled anew
+    assert rates[-1] == pytest.approx(1e-3 * 40 / 32 * (1 + 0.002) / 2)  # not scaled anew
 
 
 def test_resuming_a_finished_run_says_so(fused, capfd):
