@@ -13,7 +13,11 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'fusionreid'
 # Pages by the file of the root that they show.
-ROOT_PAGES = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'}
+ROOT_PAGES = {
+    'SECURITY.md': 'security.md',
+    'CONTRIBUTING.md': 'contributing.md',
+    'CHANGELOG.md': 'changelog.md',
+}
 # The command line is described by its own help.
 NOT_SHOWN = ('cli',)
 
