@@ -28,7 +28,7 @@ if ! ensure_venv docs; then
 fi
 
 status=0
-NO_MKDOCS_2_WARNING=1 "$VENV_PYTHON" -m mkdocs "${command[@]}" || status=$?
+NO_MKDOCS_2_WARNING=1 "$VENV_PYTHON" -m mkdocs "${command[@]}" -f docs/scripts/mkdocs.yml || status=$?
 if [[ "$status" == 0 ]]; then
   printf '\nbuild_docs: built site/index.html\n'
 else

@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'fusionreid'
 # Pages by the file of the root that they show.
 ROOT_PAGES = {
-    'SECURITY.md': 'security.md',
     'CONTRIBUTING.md': 'contributing.md',
     'CHANGELOG.md': 'changelog.md',
 }
