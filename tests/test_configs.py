@@ -147,6 +147,7 @@ def test_the_published_rows_and_they_alone_lie_at_the_top():
     assert names_in('.') == expected
 
 
+@pytest.mark.slow
 def test_what_the_folders_hold():
     assert names_in('ablations') == {f'fusionreid_vitb_r50_msmt17_{word}' for word in ABLATIONS}
     branches = ('r50', 'r101', 'r152', 'vitb', 'deitb', 't2t14', 't2t24')

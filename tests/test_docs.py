@@ -528,6 +528,7 @@ def test_the_glossary_has_every_abbreviation_once() -> None:
         assert any(term in each for each in terms)
 
 
+@pytest.mark.slow
 def test_the_ranking_benchmark_prints_one_json_line(capsys) -> None:
     run_alone = [sys.executable, '-m', 'fusionreid.cli', 'benchmark', 'ranking']
     finished = subprocess.run(

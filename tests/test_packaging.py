@@ -121,6 +121,7 @@ def files_of(folder: str) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_wheel_holds_package_configs_and_tools(wheel):
     names = set(wheel.namelist())
     modules = {name for name in files_of('fusionreid') if name.endswith('.py')}

@@ -37,7 +37,7 @@ case "${1:-}" in
   --fast)
     bash tools/check_code.sh || status=1
     # A process per core; each computes with one thread.
-    OMP_NUM_THREADS=1 run_tests -m 'not slow' -n auto --dist loadfile "${@:2}" || status=$?
+    OMP_NUM_THREADS=1 run_tests -m 'not slow' -n auto --dist worksteal "${@:2}" || status=$?
     ;;
   *) run_tests "$@" || status=$? ;;
 esac

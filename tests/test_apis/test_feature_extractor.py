@@ -54,6 +54,7 @@ def cameras(paths: list[str]) -> list[int]:
     return [int(Path(path).name.split('_c')[1][0]) - 1 for path in paths]
 
 
+@pytest.mark.slow
 def test_features_are_those_that_are_scored(trained, tmp_path):
     data, config, checkpoint = trained
     run_command(

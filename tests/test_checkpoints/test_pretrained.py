@@ -48,6 +48,7 @@ def save(path, content) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_our_vit_is_timms_base_vit():
     theirs = timm.create_model('vit_base_patch16_224', num_classes=1000).eval()
     ours = MODELS.build(dict(type='ReIDVisionTransformer', arch='base', img_size=(224, 224)))
@@ -216,6 +217,7 @@ def test_safetensors(tmp_path):
 @pytest.mark.parametrize(
     'network', ['vit_tiny_patch16_224', 'convnext_atto', 'swin_tiny_patch4_window7_224']
 )
+@pytest.mark.slow
 def test_adapted_networks_start_from_timms_files(network, tmp_path):
     theirs = timm.create_model(network)
     adapter = dict(type='BackboneAdapter', backbone=dict(type='timm', model_name=network))

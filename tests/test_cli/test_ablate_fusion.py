@@ -64,6 +64,7 @@ def cells(text: str) -> list[list[str]]:
     ]
 
 
+@pytest.mark.slow
 def test_all_models_and_seeds_then_nothing_to_do(config, commands, tmp_path, capsys):
     arguments = ['--config', str(config), '--out', str(tmp_path), '--seeds', '3', '5']
     assert run_command('ablate', arguments) == 0

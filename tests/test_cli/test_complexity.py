@@ -206,6 +206,7 @@ def test_wrong_arguments(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_that_compares_with_the_paper(paper, monkeypatch, capsys):
     monkeypatch.setattr(tool, 'compare_with_paper', lambda: paper)
     assert run_command('complexity', ['--paper']) == 0

@@ -47,6 +47,7 @@ def run(model: tuple[Path, Path], out: Path, *options: str) -> dict[str, float]:
     return json.loads((out / 'metrics.json').read_text())
 
 
+@pytest.mark.slow
 def test_saved_features_score_as_the_model_did(scored, tmp_path):
     features, scores = scored
     run_command('test', ['--from', str(features), '--rerank', '--out', str(tmp_path)])
@@ -100,6 +101,7 @@ def test_mirrored_images_are_averaged(scored, model, tmp_path):
     torch.testing.assert_close(here, there)
 
 
+@pytest.mark.slow
 def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
     other = render_tiny(tmp_path / 'synthetic')
     sets = [f'MarketStyleDataset={data}', f'streets:MarketStyleDataset={other}']
@@ -153,6 +155,7 @@ def test_a_model_that_was_never_trained_has_no_home(data, tmp_path):
         ),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_be_scored_is_one_line(options, message, scored, model, data, tmp_path):
     config, weights = model
     values = dict(features=scored[0], config=config, weights=weights, data=data)

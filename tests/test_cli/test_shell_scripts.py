@@ -253,6 +253,7 @@ def test_unknown_requirements_are_refused(checkout):
         ('assert False', 1, 'run_tests: FAILED (exit status 1)'),
     ],
 )
+@pytest.mark.slow
 def test_run_tests_ends_with_what_was_done(checkout, body, status, ending):
     pretend_installed(checkout)
     (checkout / 'test_it.py').write_text(f'def test_it():\n    {body}\n')

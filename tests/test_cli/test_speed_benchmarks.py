@@ -50,6 +50,7 @@ def error(name: str, *args: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_training_beside_its_plain_form(config: str, capsys: pytest.CaptureFixture) -> None:
     result = run('train', capsys, config, *TINY, '--plain', '--rounds', '2', '--precision', 'bf16')
     assert COMMON | {'plain_images_per_s', 'plain_peak_gib', 'plain_ms_per_step'} <= result.keys()

@@ -123,6 +123,7 @@ def test_golden_values(k1, k2):
 
 
 @pytest.mark.parametrize(('k1', 'k2'), [(20, 6), (50, 15)])
+@pytest.mark.slow
 def test_golden_set_by_the_formula(k1, k2):
     _, query, gallery, _ = golden_set()
     expected = plain_rerank(query, gallery, k1, k2, 0.3)
@@ -132,6 +133,7 @@ def test_golden_set_by_the_formula(k1, k2):
     assert_close(double, expected, 1e-11)
 
 
+@pytest.mark.slow
 def test_golden_differs_from_the_formula_by_its_float16_encodings():
     golden, query, gallery, _ = golden_set()
     narrow = plain_rerank(query, gallery, 50, 15, 0.3, np.float16).numpy()
@@ -418,6 +420,7 @@ def test_estimate_and_progress_are_shown(capsys):
 # ---- the tool
 
 
+@pytest.mark.slow
 def test_benchmark_prints_one_json_line_for_each_method(capsys):
     run_command('benchmark reranking', ['--scale', 'tiny', '--dim', '32', '--dense', '--plain'])
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -168,6 +168,7 @@ def cases(draw):
 
 @settings(max_examples=40, deadline=None)
 @given(cases(), st.booleans(), st.sampled_from(['float16', 'float32', 'float64']))
+@pytest.mark.slow
 def test_equals_loop(case, remove, dtype):
     query, gallery, *labels = case
     query, gallery = query.to(getattr(torch, dtype)), gallery.to(getattr(torch, dtype))
@@ -233,6 +234,7 @@ def assert_same(first, second):
         assert own.threshold == pytest.approx(other.threshold, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_does_not_depend_on_memory_threads_or_tiles(monkeypatch):
     data = people(300, 3000, 64, 60, 4, noise=1.0)
     whole = evaluate_verification(*data)

@@ -197,6 +197,7 @@ def assert_close(ours: dict[str, Tensor], expected: dict[str, Tensor], rtol: flo
 
 
 @pytest.mark.parametrize('transformer', [SMALL_VIT, SMALL_T2T])
+@pytest.mark.slow
 def test_the_whole_model_equals_its_plain_form(transformer):
     model = build_random(fusion_model(transformer=dict(**transformer, drop_path_rate=0.5))).double()
     other = copy.deepcopy(model)

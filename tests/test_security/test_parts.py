@@ -53,6 +53,7 @@ def reachable(registry: Registry) -> dict[str, type]:
 
 
 @pytest.mark.parametrize('registry', [MODELS, TRANSFORMS], ids=lambda registry: registry.name)
+@pytest.mark.slow
 def test_everything_that_a_file_can_name_only_computes(registry):
     table = reachable(registry)
     assert len(table) > 25
@@ -214,6 +215,7 @@ def test_networks_of_timm_neither_load_nor_download(kind, extra, canary, monkeyp
     assert sum(value.numel() for value in model.parameters()) > 1e5
 
 
+@pytest.mark.slow
 def test_the_configs_of_the_project_lose_nothing_that_matters():
     number = 0
     for name in packaged_configs():

@@ -32,6 +32,7 @@ def craft(source, target, change):
     torch.save(content, target)
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_names_instead_of_paths(finished):
     _, first = finished
     for epoch in (1, 2):
@@ -42,6 +43,7 @@ def test_checkpoints_hold_names_instead_of_paths(finished):
     assert (first / info['best_ckpt']).is_file()
 
 
+@pytest.mark.slow
 def test_a_copied_run_leaves_the_first_one_alone(finished, tmp_path):
     config, first = finished
     copied = tmp_path / 'copied'
@@ -81,6 +83,7 @@ def test_no_path_in_a_checkpoint_is_removed(kind, key, tmp_path):
     assert set_aside == [key]
 
 
+@pytest.mark.slow
 def test_a_crafted_checkpoint_neither_deletes_nor_runs_anything(finished, tmp_path, capfd):
     config, first = finished
     victim, flag = tmp_path / 'victim', tmp_path / 'ran'
@@ -110,6 +113,7 @@ def test_a_crafted_checkpoint_neither_deletes_nor_runs_anything(finished, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_the_hook_is_there_for_every_config(finished, tmp_path):
     config, first = finished
     text = config.read_text().replace("dict(type='SafeCheckpointHook'),", '')

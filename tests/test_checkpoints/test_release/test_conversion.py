@@ -38,6 +38,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize('case', PUBLISHED)
+@pytest.mark.slow
 def test_published_sizes_are_inferred(case):
     given = dict(PUBLISHED[case])
     depth, transformer = given.pop('depth'), given.pop('transformer')

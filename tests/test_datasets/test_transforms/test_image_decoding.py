@@ -52,6 +52,7 @@ def test_jpeg_equals_pillow(
     image[:] = 0  # writable
 
 
+@pytest.mark.slow
 def test_rendered_pictures_equal_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = sorted((render_tiny(tmp_path / 'data') / 'query').glob('*.jpg'))
     assert paths

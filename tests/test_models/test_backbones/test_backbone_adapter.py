@@ -203,6 +203,7 @@ def test_what_cannot_be_read_is_named(backbone, message):
     ],
     ids=lambda value: value.get('model_name', value['type']) if isinstance(value, dict) else '',
 )
+@pytest.mark.slow
 def test_families_at_256x128_on_meta(backbone, has_token):
     adapter = build_on_meta(dict(type='BackboneAdapter', backbone=backbone))
     token, feature_map = adapter(torch.zeros(2, 3, 256, 128, device='meta'))
