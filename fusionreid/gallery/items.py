@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .filter import GalleryFilter
+from .filter import EXCLUDE, GalleryFilter
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,12 @@ class ItemTable:
         if not wanted:
             return None
         mask = np.ones(len(self), dtype=bool)
-        if wanted.cameras is not None or wanted.exclude_cameras is not None:
-            cameras = self.camera_ids
-            if wanted.cameras is not None:
-                mask &= np.isin(cameras, list(wanted.cameras))
-            if wanted.exclude_cameras is not None:
-                mask &= ~np.isin(cameras, list(wanted.exclude_cameras))
-        if wanted.person_ids is not None or wanted.exclude_person_ids is not None:
-            people = self.person_ids
-            if wanted.person_ids is not None:
-                mask &= np.isin(people, list(wanted.person_ids))
-            if wanted.exclude_person_ids is not None:
-                mask &= ~np.isin(people, list(wanted.exclude_person_ids))
+        for name, column in (('cameras', 'camera_ids'), ('person_ids', 'person_ids')):
+            kept, left_out = getattr(wanted, name), getattr(wanted, f'{EXCLUDE}{name}')
+            if kept is not None:
+                mask &= np.isin(getattr(self, column), list(kept))
+            if left_out is not None:
+                mask &= ~np.isin(getattr(self, column), list(left_out))
         if wanted.ids is not None:
             mask &= self._mark(wanted.ids)
         if wanted.exclude_ids is not None:

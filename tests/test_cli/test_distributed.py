@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_runs import ROOT, render_tiny, write_tiny_config
+from tiny_runs import ROOT, write_tiny_config
 
 from fusionreid.cli.main import run_command
 from fusionreid.cli.processes import print_once
@@ -70,11 +70,6 @@ def launch(script: str, processes: int, arguments: list[str], folder: Path) -> s
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('data') / 'synthetic')
 
 
 @pytest.fixture(scope='module')

@@ -8,24 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from full_disk import full_disk
-from gallery_commands import HISTOGRAM, call, failure, write_checkpoint
+from gallery_commands import HISTOGRAM, call, failure
 from image_trees import write_image
 from safetensors import safe_open
-from tiny_runs import render_tiny, write_tiny_config
 
 from fusionreid.apis import FeatureExtractor
 from fusionreid.gallery import Gallery
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('data') / 'synthetic')
-
-
-@pytest.fixture(scope='module')
-def checkpoint(data, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp('checkpoint')
-    return write_checkpoint(write_tiny_config(folder, data), folder / 'run' / 'epoch_2.pth')
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], list[str], str]:

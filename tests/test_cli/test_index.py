@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from gallery_commands import HISTOGRAM, call, failure, write_checkpoint
+from gallery_commands import HISTOGRAM, call, failure
 from image_trees import write_image
-from tiny_runs import render_tiny, write_tiny_config
 
 from fusionreid.apis import FeatureExtractor
 from fusionreid.cli.main import run_command
 from fusionreid.gallery import Gallery
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('data') / 'synthetic')
-
-
-@pytest.fixture(scope='module')
-def checkpoint(data, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp('checkpoint')
-    return write_checkpoint(write_tiny_config(folder, data), folder / 'run' / 'epoch_2.pth')
 
 
 def test_a_folder_that_cannot_hold_an_index_is_refused_before_any_work(data, tmp_path, capsys):

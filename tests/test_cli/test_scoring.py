@@ -18,11 +18,6 @@ from fusionreid.registry import MODELS
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('data') / 'synthetic')
-
-
-@pytest.fixture(scope='module')
 def model(data, tmp_path_factory) -> tuple[Path, Path]:
     """A config and a checkpoint of random weights."""
     folder = tmp_path_factory.mktemp('model')

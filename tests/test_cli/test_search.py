@@ -7,24 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gallery_commands import HISTOGRAM, call, failure, table_rows, write_checkpoint
+from gallery_commands import HISTOGRAM, call, failure, table_rows
 from image_trees import write_image
 from PIL import Image
-from tiny_runs import parse_command, render_tiny, write_tiny_config
+from tiny_runs import parse_command
 
 from fusionreid.gallery.engines.local import LocalEngine
 from fusionreid.visualization.style import RIGHT_COLOR, WRONG_COLOR
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('data') / 'synthetic')
-
-
-@pytest.fixture(scope='module')
-def checkpoint(data, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp('checkpoint')
-    return write_checkpoint(write_tiny_config(folder, data), folder / 'run' / 'epoch_2.pth')
 
 
 @pytest.fixture(scope='module')

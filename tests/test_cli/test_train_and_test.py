@@ -22,11 +22,6 @@ pytestmark = pytest.mark.slow  # trains
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('data') / 'synthetic')
-
-
-@pytest.fixture(scope='module')
 def straight(data, tmp_path_factory) -> tuple[Path, Path]:
     """A run of two epochs: its config and its work dir."""
     folder = tmp_path_factory.mktemp('straight')

@@ -49,7 +49,10 @@ def test_another_input_size_in_a_derived_config(tmp_path: Path) -> None:
         'input_size = (384, 128)\n'
         'train_pipeline = _base_.train_pipeline\n'
         'test_pipeline = _base_.test_pipeline\n'
-        'train_pipeline[1].scale = test_pipeline[1].scale = input_size[::-1]\n'
+        'for step in (*train_pipeline, *test_pipeline):\n'
+        "    if 'scale' in step:\n"
+        '        step.scale = input_size[::-1]\n'
+        'del step\n'
         'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))\n'
         'val_dataloader = dict(dataset=dict(pipeline=test_pipeline))\n'
         'test_dataloader = val_dataloader\n'

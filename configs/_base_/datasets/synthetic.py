@@ -5,11 +5,13 @@ input_size = (128, 64)  # height, width
 dataset_type = 'MarketStyleDataset'
 data_root = 'data/synthetic'
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[1].scale = input_size[::-1]
-train_pipeline[3].padding = 5  # as large beside 128x64 as 10 is beside 256x128
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = input_size[::-1]
+train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
+for step in (*train_pipeline, *test_pipeline):
+    if 'scale' in step:
+        step.scale = input_size[::-1]
+    if 'padding' in step:
+        step.padding = 5  # as large beside 128x64 as 10 is beside 256x128
+del step
 
 train_dataloader = dict(
     batch_size=32,
