@@ -12,7 +12,6 @@ import torch
 from mmengine.config import Config
 from tiny_runs import ROOT, find_resize, shrink_model
 
-from fusionreid.cli.commands import COMMANDS
 from fusionreid.config import config_metadata
 from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS
@@ -251,16 +250,8 @@ def test_the_readme_of_the_folder_lists_the_config(path: Path):
 
 
 @pytest.mark.parametrize('path', METAFILES, ids=lambda path: path.parent.name)
-def test_readmes_name_what_exists(path: Path):
+def test_readmes_say_whose_figures_they_show(path: Path):
     text = (path.parent / 'README.md').read_text()
-    links = re.findall(r'\]\((?!https?:|#)([^)#]+)', text)
-    assert links
-    assert [link for link in links if not (path.parent / link).exists()] == []
-    for command in re.findall(r'fusionreid ([a-z][a-z-]+) ', text):
-        assert command in COMMANDS, command
-    names = {config.stem for config in CONFIGS}
-    for name in re.findall(r'fusionreid (?:train|test|complexity) ([a-z]\S*\w)', text):
-        assert name in names
     # Where there are figures, it says whose they are.
     published = any('Results' in entry for entry in mmengine.load(path)['Models'])
     assert published == ("**the authors'**" in text)

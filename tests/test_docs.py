@@ -7,8 +7,6 @@ import copy
 import importlib
 import inspect
 import io
-import json
-import os
 import re
 import shutil
 import subprocess
@@ -433,7 +431,10 @@ def find_object(dotted: str) -> Any:
 def test_every_page_is_in_the_navigation() -> None:
     text = (DOCS / 'scripts' / 'mkdocs.yml').read_text()
     listed = re.findall(r'([\w-]+\.md)', text.partition('\nnav:')[2])
-    assert sorted(listed) == sorted(page.name for page in DOCS.glob('*.md'))
+    pages = sorted(page.name for page in DOCS.glob('*.md'))
+    assert sorted(listed) == pages
+    index = set(re.findall(r'\]\(([\w-]+\.md)', text_of('index')))
+    assert index == {*pages} - {'index.md'}
 
 
 @pytest.mark.parametrize(
@@ -453,10 +454,8 @@ def text_of(name: str) -> str:
     return (DOCS / f'{name}.md').read_text()
 
 
-def test_the_readme_leaves_nothing_open() -> None:
-    text = (ROOT / 'README.md').read_text()
-    assert not re.search(r'\b(?:TODO|TBD|QUICKSTART_\w+|SEEDS_TABLE)\b', text)
-    assert len(text.splitlines()) <= 150
+def test_the_readme_stays_a_landing_page() -> None:
+    assert len((ROOT / 'README.md').read_text().splitlines()) <= 150
     assert (DOCS / 'images' / 'three_rank_lists.jpg').stat().st_size < 150_000
 
 
@@ -526,24 +525,3 @@ def test_the_glossary_has_every_abbreviation_once() -> None:
     assert terms == sorted(terms, key=str.lower)
     for term in ('BNNeck', 'CMC', 'GeM', 'HTM', 'LRU', 'mAP', 'MFU', 'mINP', 'SEU', 'SIE'):
         assert any(term in each for each in terms)
-
-
-@pytest.mark.slow
-def test_the_ranking_benchmark_prints_one_json_line(capsys) -> None:
-    run_alone = [sys.executable, '-m', 'fusionreid.cli', 'benchmark', 'ranking']
-    finished = subprocess.run(
-        [*run_alone, '--scale', 'tiny', '--repeats', '1'],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    (line,) = finished.stdout.splitlines()
-    record = json.loads(line)
-    assert record['queries'] == 200
-    assert record['gallery'] == 1000
-    assert record['seconds'] > 0
-    assert record['product_seconds'] > 0
-    assert 0 < record['mAP'] < 1
-    assert record['rank1'] >= record['mAP'] / 2

@@ -26,7 +26,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     reference = next(entry['Reference'] for entry in config.nav if 'Reference' in entry)
     reference += ROOT_PAGES.values()
     api: list = ['api/index.md']
-    api += [{f'fusionreid.{room}': f'api/{room}.md'} for room in rooms()]
+    api += [{f'fusionreid.{subpackage}': f'api/{subpackage}.md'} for subpackage in subpackages()]
     config.nav.append({'API': api})
     return config
 
@@ -34,7 +34,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     pages = {'api/index.md': api_index()}
-    pages |= {f'api/{room}.md': room_page(room) for room in rooms()}
+    pages |= {f'api/{subpackage}.md': subpackage_page(subpackage) for subpackage in subpackages()}
     pages |= {page: read_root_page(name) for name, page in ROOT_PAGES.items()}
     for page, text in pages.items():
         files.append(File.generated(config, page, content=text))
@@ -49,17 +49,17 @@ def read_root_page(name: str) -> str:
     return re.sub(r'\]\(docs/', '](', text)
 
 
-def rooms() -> list[str]:
+def subpackages() -> list[str]:
     """Names of the packages and modules right below ``fusionreid``."""
     names = [path.stem for path in PACKAGE.glob('[!_]*.py')]
     names += [path.parent.name for path in PACKAGE.glob('*/__init__.py')]
     return sorted(name for name in names if name not in NOT_SHOWN)
 
 
-def modules(room: str) -> Iterator[tuple[str, Path]]:
-    """Dotted names and files of the documented modules of a room; packages come first."""
-    paths = [PACKAGE / f'{room}.py'] if (PACKAGE / f'{room}.py').exists() else []
-    for path in [*paths, *sorted((PACKAGE / room).rglob('*.py'), key=sort_key)]:
+def modules(subpackage: str) -> Iterator[tuple[str, Path]]:
+    """Dotted names and files of the documented modules of a subpackage; packages come first."""
+    paths = [PACKAGE / f'{subpackage}.py'] if (PACKAGE / f'{subpackage}.py').exists() else []
+    for path in [*paths, *sorted((PACKAGE / subpackage).rglob('*.py'), key=sort_key)]:
         parts = path.relative_to(ROOT).with_suffix('').parts
         name = '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
         if documented(path) and not any(part.startswith('_') for part in name.split('.')):
@@ -86,9 +86,9 @@ def members(path: Path) -> list[str]:
     return [node.name for node in public if ast.get_docstring(node)]
 
 
-def exported(room: str) -> list[str]:
-    """Names that a room exports."""
-    init = PACKAGE / room / '__init__.py'
+def exported(subpackage: str) -> list[str]:
+    """Names that a subpackage exports."""
+    init = PACKAGE / subpackage / '__init__.py'
     if not init.exists():
         return []
     for node in ast.parse(init.read_text(encoding='utf-8')).body:
@@ -97,25 +97,27 @@ def exported(room: str) -> list[str]:
     return []
 
 
-def room_page(room: str) -> str:
-    """Page of a room: what it exports, then its modules."""
-    lines = [f'# fusionreid.{room}', '']
-    if names := exported(room):
+def subpackage_page(subpackage: str) -> str:
+    """Page of a subpackage: what it exports, then its modules."""
+    lines = [f'# fusionreid.{subpackage}', '']
+    if names := exported(subpackage):
         shown = ', '.join(f'`{name}`' for name in names)
-        lines += [f'`from fusionreid.{room} import ...` gives {shown}.', '']
-    for name, path in modules(room):
+        lines += [f'`from fusionreid.{subpackage} import ...` gives {shown}.', '']
+    for name, path in modules(subpackage):
         lines += [f'## `{name}`', '', f'::: {name}', '    options:']
         lines += [f'      members: {members(path) or "false"}', '']
     return '\n'.join(lines)
 
 
 def api_index() -> str:
-    """Page that lists the rooms with their modules."""
-    lines = ['# API', '', 'Made from the docstrings, a page for each room of the package.', '']
-    lines += ['| room | modules |', '|---|---|']
-    for room in rooms():
-        prefix = f'fusionreid.{room}.'
-        names = [name.removeprefix(prefix) for name, _ in modules(room) if name.startswith(prefix)]
+    """Page that lists the subpackages with their modules."""
+    lines = ['# API', '', 'Made from the docstrings, a page for each subpackage.', '']
+    lines += ['| subpackage | modules |', '|---|---|']
+    for subpackage in subpackages():
+        prefix = f'fusionreid.{subpackage}.'
+        names = [
+            name.removeprefix(prefix) for name, _ in modules(subpackage) if name.startswith(prefix)
+        ]
         shown = ', '.join(f'`{name}`' for name in names)
-        lines.append(f'| [`fusionreid.{room}`]({room}.md) | {shown} |')
+        lines.append(f'| [`fusionreid.{subpackage}`]({subpackage}.md) | {shown} |')
     return '\n'.join(lines) + '\n'

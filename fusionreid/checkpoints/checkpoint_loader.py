@@ -11,7 +11,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from .weight_file import read_weight_file
+from .weight_file import find_state_dict, read_weight_file
 
 
 @mmengine_checkpoint.CheckpointLoader.register_scheme(
@@ -40,6 +40,10 @@ def load_from_weight_file(filename: str, map_location: Any = None, **_: Any) -> 
             'current',
             logging.WARNING,
         )
+    # MMEngine knows no other name for the weights.
+    if isinstance(content, dict) and 'state_dict' not in content:
+        state, wrapper = find_state_dict(content)
+        content = {**content, 'state_dict': state} if wrapper else content
     if isinstance(map_location, (str, torch.device)) and torch.device(map_location).type != 'cpu':
         content = tree_map_only(Tensor, lambda tensor: tensor.to(map_location), content)
     return content

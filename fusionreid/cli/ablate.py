@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import statistics
 from collections.abc import Sequence
@@ -28,11 +27,12 @@ from fusionreid.evaluation.feature_comparison import compare_features, headline_
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.models import build_on_meta
 from fusionreid.models.complexity import count_layer_parameters
+from fusionreid.utils.files import open_atomic
 from fusionreid.utils.tables import markdown_table
 
 from .command_runner import CommandRunner, TrainingProgress, say, show_all
 from .option_actions import OptionAction
-from .runner_config import LOADERS
+from .runner_config import LOADERS, make_folder
 
 SHARED, UNSHARED = {'model.neck.shared': ('seu',)}, {'model.neck.shared': ()}
 # Name, title in the table, and what differs from the config.
@@ -114,8 +114,9 @@ def build_config(variant: str, args: argparse.Namespace) -> Config:
     """
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
-    branches = [name for name, branch in cfg.model.get('branches', {}).items() if branch]
-    if branches != ['cnn', 'transformer'] or not cfg.model.get('neck'):
+    model = cfg.get('model') or {}
+    branches = [name for name, branch in model.get('branches', {}).items() if branch]
+    if branches != ['cnn', 'transformer'] or not model.get('neck'):
         raise ConfigError(f'{args.config} must fuse branches named cnn and transformer by a neck')
     if not cfg.get('train_cfg', {}).get('max_epochs'):
         raise ConfigError(f'{args.config} must have train_cfg.max_epochs')
@@ -136,14 +137,14 @@ def _write_configs(configs: dict[str, Config], out: Path) -> None:
     """
     for variant, cfg in configs.items():
         path = out / variant / 'config.py'
-        if path.exists() and Config.fromfile(path).to_dict() != cfg.to_dict():
+        if path.exists() and read_config(path).to_dict() != cfg.to_dict():
             raise ConfigError(
                 f'{path.parent} holds runs with other settings, see {path.name} there: repeat '
                 'those, or choose another folder by --out'
             )
     for variant, cfg in configs.items():
         path = out / variant / 'config.py'
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, '--out')
         if not path.exists():
             cfg.dump(str(path))
 
@@ -189,10 +190,8 @@ def result_file(out: Path, variant: str, seed: int) -> Path:
 def _train_and_score(
     variant: str, seed: int, epochs: int, out: Path, runner: CommandRunner
 ) -> None:
-    """Do one run and keep its scores, unless they are there."""
+    """Do one run and keep its scores."""
     file = result_file(out, variant, seed)
-    if file.exists():
-        return
     config, work_dir, name = out / variant / 'config.py', file.parent, f'{variant}, seed {seed}'
     options: list[object] = ['--work-dir', work_dir, '--cfg-options', f'randomness.seed={seed}']
     runner.run(
@@ -210,11 +209,9 @@ def _train_and_score(
     with ranking:
         results = compare_features(FeatureSet.load(features))
     scores = {feature: headline_scores(result) for feature, result in results.items()}
-    partial_file = file.with_suffix('.tmp')
-    partial_file.write_text(
-        json.dumps(dict(variant=variant, seed=seed, scores=scores), indent=2) + '\n'
-    )
-    os.replace(partial_file, file)
+    record = json.dumps(dict(variant=variant, seed=seed, scores=scores), indent=2)
+    with open_atomic(file) as target:
+        target.write(f'{record}\n'.encode())
     headline = ', '.join(f'{key} {value:.1f}' for key, value in _of_all(scores).items())
     say(f'  {name}: {headline}')
 

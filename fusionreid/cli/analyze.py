@@ -88,6 +88,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 def run(args: argparse.Namespace) -> None:
     """Write pictures and numbers, and show the tables."""
+    make_folder(args.out, '--out')
     feature_set = FeatureSet.load(args.features_dir)
     features = feature_set.select(args.feature)
     query, gallery = feature_set.rows('query'), feature_set.rows('gallery')
@@ -115,7 +116,6 @@ def run(args: argparse.Namespace) -> None:
 
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
     subject = _describe_feature(feature_set, args.feature)
-    make_folder(args.out, '--out')
     text = f'{subject}; {protocol}'
     save_picture(draw_verification(verification, args.title, text), args.out / 'verification.png')
     save_picture(draw_camera_pairs(pairs, args.title, text), args.out / 'camera_pairs.png')

@@ -8,6 +8,25 @@ from .option_actions import OptionAction
 from .processes import LAUNCHERS
 
 
+def positive(text: str) -> int:
+    """Read an argument that counts something.
+
+    Raises:
+        ArgumentTypeError: If it is not a whole number from 1 on.
+
+    Example:
+        >>> positive('3')
+        3
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number') from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
+    return value
+
+
 def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = True) -> None:
     """Add the arguments that training and testing share, named as everywhere in OpenMMLab.
 

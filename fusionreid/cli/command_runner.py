@@ -159,10 +159,10 @@ class TrainingProgress:
         self._earlier = self._logs()
         self._read = 0
         self._started = time.monotonic()
-        self._first = -1
+        # The first epoch of the run, which is not 1 if it was resumed, and the one at work.
+        self._first = self._epoch = 0
+        self._epoch_began = 0  # its first logged step
         self._epoch_steps = 0
-        self._epoch = 0
-        self._last_step = 0
 
     def __call__(self, line: str = '') -> list[str]:
         """Return what is new, a line each; the output of the run itself is not looked at."""
@@ -181,27 +181,20 @@ class TrainingProgress:
         return set(self.work_dir.glob('*/vis_data/scalars.json'))
 
     def _describe(self, record: dict[str, float]) -> str:
+        step = int(record['step'])
         if 'epoch' not in record:
-            scores = {name.rpartition('/')[2]: value for name, value in record.items()}
-            return (
-                f'after epoch {record["step"]}: mAP {scores["mAP"]:.1f}, '
-                f'Rank-1 {scores["rank1"]:.1f}'
-            )
-        epoch, step = int(record['epoch']), int(record['step'])
-        if self._first < 0:
-            # A resumed run does not begin with the first epoch.
-            self._first, self._epoch = epoch - 1, epoch
+            names = (('reid/mAP', 'mAP'), ('reid/rank1', 'Rank-1'))
+            scores = [f'{title} {record[name]:.1f}' for name, title in names if name in record]
+            return f'after epoch {step}: {", ".join(scores) or "scored"}'
+        epoch = int(record['epoch'])
         if epoch > self._epoch:
-            self._epoch_steps = self._last_step // (epoch - 1)
-            self._epoch = epoch
-        self._last_step = step
+            # The same step of every epoch is the first that is logged; the last one may not be.
+            self._epoch_steps = step - self._epoch_began if self._epoch else 0
+            self._first = self._first or epoch
+            self._epoch, self._epoch_began = epoch, step
         text = f'epoch {epoch} of {self.max_epochs}, loss {record["loss"]:.3f}'
-        return f'{text}, {left}' if (left := self._time_left(step)) else text
-
-    def _time_left(self, step: int) -> str:
-        """The time left, from the second epoch on, when the length of one is known."""
         if not self._epoch_steps:
-            return ''
+            return text
         done = step / self._epoch_steps
-        seconds = (time.monotonic() - self._started) / max(done - self._first, 1e-6)
-        return f'{max(self.max_epochs - done, 0) * seconds:.0f} s left'
+        seconds = (time.monotonic() - self._started) / (done - self._first + 1)
+        return f'{text}, {max(self.max_epochs - done, 0) * seconds:.0f} s left'

@@ -91,7 +91,8 @@ def _save_features(args: argparse.Namespace) -> None:
         options.append('test_evaluator.remove_same_camera=False')
     if options:
         arguments += ['--cfg-options', *options]
-    run_command('test', [str(argument) for argument in arguments])
+    if status := run_command('test', [str(argument) for argument in arguments]):
+        raise SystemExit(status)
 
 
 def _as_rows(feature_set: FeatureSet, results: dict[str, RankingResult]) -> list[list[str]]:
@@ -108,10 +109,10 @@ def _as_rows(feature_set: FeatureSet, results: dict[str, RankingResult]) -> list
 
 def run(args: argparse.Namespace) -> None:
     """Write table and chart, and show the table."""
+    make_folder(args.out, '--out')
     if args.checkpoint:
         _save_features(args)
-    features_dir = args.source if Path(args.source).is_dir() else args.out
-    feature_set = FeatureSet.load(features_dir)
+    feature_set = FeatureSet.load(args.out if args.checkpoint else args.source)
     with scoring_errors():
         results = compare_features(feature_set, not args.keep_same_camera)
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
@@ -121,7 +122,6 @@ def run(args: argparse.Namespace) -> None:
         text += f'\n{LEGEND}\n'
     scores = {name: headline_scores(result) for name, result in results.items()}
     figure = draw_feature_chart(scores, args.title, protocol)
-    make_folder(args.out, '--out')
     (args.out / 'feature_scores.md').write_text(text)
     save_picture(figure, args.out / 'feature_scores.png')
     print(f'{text}\n{args.out}: feature_scores.md, feature_scores.png')

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fusionreid.errors import UserError
 from fusionreid.version import __version__
@@ -34,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ('-h', '--help', 'help'):
-        print(help_text())
+        with _reader_may_leave():
+            print(help_text())
         return 0 if arguments else 2
     if arguments[0] in ('-V', '--version'):
         print(f'fusionreid {__version__}')
@@ -72,28 +76,47 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
         Traceback (most recent call last):
         SystemExit: error: cameras must be from 2 to 6 (the market1501 layout has no more), got 9
     """
-    module = COMMANDS[name].load()
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
-    args = parser.parse_args(argv)
-    if hasattr(module, 'check_arguments'):
-        module.check_arguments(args, parser)
     try:
-        status: int = module.run(args) or 0
-        sys.stdout.flush()
-        return status
+        with _reader_may_leave():
+            module = COMMANDS[name].load()
+            parser = argparse.ArgumentParser(
+                prog=prog,
+                description=module.__doc__,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            module.add_arguments(parser)
+            args = parser.parse_args(argv)
+            if hasattr(module, 'check_arguments'):
+                module.check_arguments(args, parser)
+            return module.run(args) or 0
     except UserError as error:
         raise SystemExit(f'error: {error}') from error
-    except BrokenPipeError:  # what reads the output has ended, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End quietly when what reads the output has ended, as ``head`` does.
+
+    Raises:
+        SystemExit: With the status that a shell gives to it.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        output = sys.stdout.fileno()
+        poll = select.poll()
+        poll.register(output, 0)
+        if not poll.poll(0):  # some other pipe is broken
+            raise
+        # The interpreter flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+        raise SystemExit(BROKEN_PIPE) from None
 
 
 def help_text() -> str:

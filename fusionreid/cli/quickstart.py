@@ -18,6 +18,7 @@ from fusionreid.utils.tables import format_table
 from fusionreid.visualization import draw_contact_sheet
 from fusionreid.visualization.saving import save_picture
 
+from .arguments import positive
 from .command_runner import CommandRunner, TrainingProgress, say, show_all
 
 OUT = Path('work_dirs/quickstart')
@@ -157,9 +158,13 @@ def last_checkpoint(work_dir: Path) -> Path:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('--ids', type=int, default=IDS, help='people to train with')
-    parser.add_argument('--ids-test', type=int, default=IDS_TEST, help='other people to test with')
-    parser.add_argument('--epochs', type=int, help="epochs; the configs' own number if not given")
+    parser.add_argument('--ids', type=positive, default=IDS, help='people to train with')
+    parser.add_argument(
+        '--ids-test', type=positive, default=IDS_TEST, help='other people to test with'
+    )
+    parser.add_argument(
+        '--epochs', type=positive, help="epochs; the configs' own number if not given"
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the training')
 
 

@@ -17,16 +17,24 @@ from .processes import check_parallelism, set_launcher
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-def load_config(args: argparse.Namespace) -> Config:
+def load_config(args: argparse.Namespace, *parts: str) -> Config:
     """Merge the config file with the arguments of :func:`add_common_arguments`.
 
+    Args:
+        args: The arguments.
+        *parts: Settings that the config must have.
+
+    Returns:
+        The config, and the launcher made ready.
+
     Raises:
-        ConfigError: If there is no such file, it is no valid config, the options do not fit it, or
-            launcher and config do not fit the machine.
+        ConfigError: If there is no such file, it is no valid config, it lacks a part, the options
+            do not fit it, or launcher and config do not fit the machine.
     """
     cfg = read_config(args.config)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
+    require(cfg, *parts)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -43,6 +51,24 @@ def load_config(args: argparse.Namespace) -> Config:
     check_parallelism(cfg, args.launcher)
     set_launcher(cfg, args.launcher, args.local_rank)
     return cfg
+
+
+def require(cfg: Config, *parts: str) -> None:
+    """Refuse a config that lacks something.
+
+    Args:
+        cfg: The config.
+        *parts: Settings that it must have.
+
+    Raises:
+        ConfigError: Naming the first that is missing.
+    """
+    for part in parts:
+        if not cfg.get(part):
+            raise ConfigError(
+                f'{cfg.filename} has no {part}: take a config that has all, such as '
+                'fusionreid_vitb_r50_market1501'
+            )
 
 
 def check_checkpoint(path: str) -> str:

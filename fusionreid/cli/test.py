@@ -74,9 +74,9 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     if args.saved is None and args.config is None:
         parser.error('a config is needed, or --from DIR')
     if args.saved is not None:
-        for name in ('checkpoint', 'flip', 'datasets', 'data_root'):
-            if getattr(args, name):
-                parser.error(f'--{name.replace("_", "-")} needs a model, --from uses none')
+        for name in ('a checkpoint', '--flip', '--datasets', '--data-root'):
+            if getattr(args, name.removeprefix('a ').lstrip('-').replace('-', '_')):
+                parser.error(f'{name} needs a model, --from uses none')
         if args.config is None and (args.cfg_options or args.work_dir):
             parser.error('--cfg-options and --work-dir need a config')
 
@@ -103,7 +103,9 @@ def run(args: argparse.Namespace) -> None:
 
 def score_saved(args: argparse.Namespace) -> dict[str, float]:
     """Score saved features."""
-    evaluator = dict(load_config(args).test_evaluator if args.config else dict(type='ReIDMetric'))
+    evaluator = dict(type='ReIDMetric')
+    if args.config:
+        evaluator = dict(load_config(args, 'test_evaluator').test_evaluator)
     _set_scoring(evaluator, args)
     metric = METRICS.build(evaluator)
     scores = metric.compute_metrics(FeatureSet.load(args.saved))
@@ -119,18 +121,13 @@ def score_model(args: argparse.Namespace) -> dict[str, float]:
 
 def build_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the command line."""
-    cfg = load_config(args)
+    cfg = load_config(args, 'model', 'test_dataloader', 'test_evaluator')
     cfg.load_from = None
     if args.checkpoint is not None:
         cfg.load_from = check_checkpoint(args.checkpoint)
-    elif args.saved is None:
+    else:
         print_once(cfg, 'no checkpoint given: the scores are those of the untrained model')
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StrictLoadHook')]
-    if not cfg.get('model') or not cfg.get('test_evaluator') or not cfg.get('test_dataloader'):
-        raise ConfigError(
-            f'{args.config} lacks a model, a test set or a metric: take one that has all, '
-            'such as fusionreid_vitb_r50_market1501'
-        )
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='StrictLoadHook')]
     if args.flip:
         cfg.model.flip_test = True
     _set_scoring(cfg.test_evaluator, args)

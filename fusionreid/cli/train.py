@@ -14,7 +14,7 @@ from fusionreid.errors import ConfigError
 
 from .arguments import add_common_arguments
 from .processes import leave_process_group, print_once
-from .runner_config import check_checkpoint, load_config, make_folder, set_precision
+from .runner_config import check_checkpoint, load_config, make_folder, require, set_precision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,13 +58,15 @@ def run(args: argparse.Namespace) -> None:
 
 def build_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the command line."""
-    cfg = load_config(args)
+    cfg = load_config(args, 'model')
     if not cfg.get('train_cfg'):
         raise ConfigError(f'{args.config} trains nothing: score it with fusionreid test')
+    require(cfg, 'train_dataloader', 'optim_wrapper')
     set_precision(cfg, args.precision)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-        cfg.default_hooks.checkpoint.save_best = None
+        if checkpoint := (cfg.get('default_hooks') or {}).get('checkpoint'):
+            checkpoint.save_best = None
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
     resume = args.resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))
@@ -76,7 +78,7 @@ def build_config(args: argparse.Namespace) -> Config:
     if cfg.get('load_from'):
         cfg.load_from = check_checkpoint(cfg.load_from)
         check = 'StrictLoadHook' if cfg.get('resume') else 'WeightCoverageHook'
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=check)]
+        cfg.custom_hooks = [*cfg.custom_hooks, dict(type=check)]
     for name, count in fill_in_counts(cfg).items():
         print_once(cfg, f'{name}={count}, from the training set')
     return cfg

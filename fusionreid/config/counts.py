@@ -25,7 +25,7 @@ def open_counts(model: dict[str, Any]) -> list[str]:
     found = []
     if (model.get('head') or {}).get('num_classes', 0) is None:
         found.append('model.head.num_classes')
-    for name, branch in model['branches'].items():
+    for name, branch in (model.get('branches') or {}).items():
         if branch and branch['backbone'].get('num_cameras', 0) is None:
             found.append(f'model.branches.{name}.backbone.num_cameras')
     return found

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .feature_set import ALL, ROLES, FeatureSet
+from .feature_set import ALL, FeatureSet
 from .functional import RankingResult, evaluate_ranking
 
 # The concatenation of features of length 1 each; ``all`` is normalized once, over the whole vector.
@@ -46,9 +46,6 @@ def compare_features(
         >>> {name: result.mAP for name, result in compare_features(feature_set).items()}
         {'cnn': 0.5, 'transformer': 0.5, 'all': 0.5, 'all_each_normalized': 0.5}
     """
-    for role in ROLES:
-        if not len(feature_set.rows(role)):
-            raise ValueError(f'there is no {role} image among the {len(feature_set)} of the set')
     features: dict[str, Tensor] = {name: feature_set.select(name) for name in feature_set.names}
     if len(features) > 1:
         each_normalized = torch.cat([normalize(block) for block in features.values()], dim=1)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from fusionreid.errors import GalleryError
-from fusionreid.utils.integers import as_integers, clamp_unknown
+from fusionreid.utils.integers import are_several, as_integers, clamp_unknown
 
 EXCLUDE = 'exclude_'
 
@@ -48,9 +48,7 @@ class GalleryFilter:
             given = getattr(self, column.name)
             if given is None:
                 continue
-            several = isinstance(given, Iterable) and getattr(given, 'ndim', 1) > 0
-            one = isinstance(given, str) or not several
-            values = [given] if one else given
+            values = given if are_several(given) else [given]
             if column.name in ('ids', 'exclude_ids'):
                 values = map(str, values)
             else:

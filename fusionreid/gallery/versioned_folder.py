@@ -54,7 +54,7 @@ def save_generation(
     try:
         with _locked(folder):
             current = _current(folder)
-            if not overwrite and current not in (None, *own):
+            if not overwrite and (folder / MANIFEST).exists() and current not in own:
                 raise GalleryError(
                     f'{folder} holds an index that this one does not come from, or that was saved '
                     f'again meanwhile: nothing was saved, so run again to add to it (or say '

@@ -11,9 +11,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusionreid.models import plain_computation
-
 from .layers.side_information import SideInformationEmbedding
+from .plain_computation import plain_computation
 
 TOTAL = 'total'
 # Convolutions and linear layers, as PyTorch dispatches them; all else that its counter knows are

@@ -50,7 +50,6 @@ def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
     """
     with atomic_path(path) as temporary, open(temporary, 'wb') as file:
         yield file
-        file.flush()
 
 
 def save_tensors(

@@ -44,6 +44,24 @@ def as_integer(value: Any, name: str, error: type[Exception] = ValueError) -> in
     raise error(f'{name} must be whole, of 64 bits, got {value!r}')
 
 
+def are_several(values: Any) -> bool:
+    """Tell several values from one; a text is one.
+
+    Args:
+        values: Anything.
+
+    Returns:
+        Whether it is a sequence, an array or a tensor with dimensions, or another iterable.
+
+    Example:
+        >>> are_several([3]), are_several(3), are_several('ab'), are_several(np.array(3))
+        (True, False, False, False)
+    """
+    # A tensor of one number without dimensions calls itself iterable.
+    several = isinstance(values, Iterable) and getattr(values, 'ndim', 1) > 0
+    return several and not isinstance(values, str)
+
+
 def as_integers(values: Any, name: str, error: type[Exception] = ValueError) -> list[int]:
     """Take several integers, see :func:`as_integer`.
 
@@ -58,9 +76,7 @@ def as_integers(values: Any, name: str, error: type[Exception] = ValueError) -> 
     Raises:
         ValueError: If something is none; ``error`` if that is given.
     """
-    # A tensor of one number without dimensions calls itself iterable.
-    several = isinstance(values, Iterable) and getattr(values, 'ndim', 1) > 0
-    if isinstance(values, str) or not several:
+    if not are_several(values):
         raise error(f'{name} must be several numbers, got {values!r}')
     # Much faster than one by one out of a tensor.
     listed = values.tolist() if hasattr(values, 'tolist') else values

@@ -1,13 +1,13 @@
 from .architecture import draw_architecture
-from .camera_pair_map import draw_camera_pairs
+from .camera_pairs import draw_camera_pairs
 from .contact_sheet import draw_contact_sheet
-from .distance_histogram import draw_verification
 from .feature_chart import draw_feature_chart
 from .rank_list import draw_rank_lists, select_queries
 from .saving import save_picture
 from .search_results import QueryAnswers, draw_search_results
 from .training_curves import draw_training_curves
 from .training_history import TrainingHistory, read_training_history
+from .verification import draw_verification
 
 __all__ = [
     'QueryAnswers',

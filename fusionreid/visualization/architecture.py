@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import nn
 
+from fusionreid.models.complexity import count_layer_parameters
 from fusionreid.models.necks.htm import SHARED, HeterogenousTransmissionModule
 from fusionreid.models.retrievers import FusionReID
 
@@ -72,7 +73,7 @@ def draw_architecture(model: FusionReID, input_size: tuple[int, int], title: str
     width += (REFINE + GAP if model.neck is not None else 0) + (
         _htm_width(units) + FUSED if units else GAP
     )
-    subtitle = f'{_count(model):.1f} million parameters without classifiers'
+    subtitle = f'{_millions(model):.1f} million parameters of layers, without classifiers'
     if layers:
         features = len(model.feature_widths)
         subtitle += f'; {features} features with their widths; gray: shared weights'
@@ -101,12 +102,8 @@ def draw_architecture(model: FusionReID, input_size: tuple[int, int], title: str
     return chart.figure
 
 
-def _count(module: nn.Module) -> float:
-    """Millions of parameters that are not a classifier's."""
-    parameters = (
-        value.numel() for name, value in module.named_parameters() if 'classifier' not in name
-    )
-    return sum(parameters) / 1e6
+def _millions(module: nn.Module) -> float:
+    return count_layer_parameters(module, without='classifier') / 1e6
 
 
 def _htm_width(units: tuple[str, ...]) -> float:
@@ -122,18 +119,16 @@ def _box(
     ax: Axes, x: float, y: float, width: float, height: float, color: str, fill: float = 0.12
 ) -> None:
     """Draw a rounded box whose left edge is at x and whose middle is at y."""
-    for face, alpha in ((color, fill), ('none', 1)):
-        patch = FancyBboxPatch(
-            (x, y - height / 2),
-            width,
-            height,
-            boxstyle='round,pad=0,rounding_size=0.08',
-            facecolor=face,
-            edgecolor='none' if face == color else color,
-            linewidth=1.4,
-            alpha=alpha,
-        )
-        ax.add_patch(patch)
+    patch = FancyBboxPatch(
+        (x, y - height / 2),
+        width,
+        height,
+        boxstyle='round,pad=0,rounding_size=0.08',
+        facecolor=(color, fill),
+        edgecolor=color,
+        linewidth=1.4,
+    )
+    ax.add_patch(patch)
 
 
 def _text(ax: Axes, x: float, y: float, head: str, line: str = '', color: str = TEXT_COLOR) -> None:
@@ -209,7 +204,7 @@ def _draw_backbone(
     x = row.x + GAP
     _arrow(ax, (row.x + 0.08, middle), (x, row.y), FAINT_COLOR)
     _box(ax, x, row.y, BACKBONE, BOX, row.color)
-    _text(ax, x + BACKBONE / 2, row.y, kind, f'{_count(branch):.1f} M, map {shape}')
+    _text(ax, x + BACKBONE / 2, row.y, kind, f'{_millions(branch):.1f} M, map {shape}')
     pooled = branch.pooling is not None
     source = type(branch.pooling).__name__ if pooled else 'class token'
     row.x = x + BACKBONE

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from fusionreid.errors import DatasetNotFoundError
+from fusionreid.datasets.files import IMAGE_EXTENSIONS
+from fusionreid.datasets.market_style_dataset import parse_market_name
+from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 
 from .style import TEXT_COLOR, camera_name, text_font
 from .tiles import BACKGROUND, MAT_COLOR, load_picture
 
-_NAME = re.compile(
-    r'(?P<person>-?\d+)_(?:c(?P<camera>\d+)(?:s\d+)?_|\d+_(?P<msmt_camera>\d+)_).*\.(?:jpe?g|png)$',
-    re.IGNORECASE,
-)
+# Identity, a number and the 1-based camera; MSMT17 itself reads the identity from its lists.
+_MSMT17_NAME = re.compile(r'(\d+)_\d+_(\d+)_.*')
 # Pixels.
 _MARGIN, _HEADER, _LABEL_WIDTH, _TEXT_SIZE = 4, 20, 52, 12
 
@@ -41,12 +41,17 @@ def find_example_images(root: str | Path) -> list[tuple[str, int, int]]:
         raise DatasetNotFoundError(f'no folder {root}')
     found = []
     for path in sorted(root.rglob('*')):
-        match = _NAME.match(path.name)
-        if not match:
+        if path.suffix.lower() not in IMAGE_EXTENSIONS:
             continue
-        person, camera = int(match['person']), match['camera'] or match['msmt_camera']
-        if person > 0 or (person == 0 and match['msmt_camera']):
-            found.append((str(path), person, int(camera) - 1))
+        if match := _MSMT17_NAME.fullmatch(path.name):
+            found.append((str(path), int(match[1]), int(match[2]) - 1))
+            continue
+        try:
+            person, camera = parse_market_name(path.name)
+        except DatasetFormatError:
+            continue
+        if person > 0 and camera >= 0:
+            found.append((str(path), person, camera))
     if not found:
         raise DatasetNotFoundError(
             f'{root} holds no image named as in Market-1501 (0002_c1s1_000451_03.jpg), '

@@ -102,7 +102,7 @@ def _draw_row(canvas: Image.Image, query: QueryAnswers, top: int, farthest: floa
         try:
             draw_tile(canvas, path, corner, color)
         except DatasetError:
-            draw_missing_tile(canvas, corner, ['the image', 'cannot be', 'read'])
+            draw_missing_tile(canvas, corner)
         if known:
             draw_verdict(canvas, corner, right)
         draw_caption(canvas, corner, camera, person, value=f'{distance:.3f}')

@@ -135,7 +135,7 @@ class Chart:
         )
 
 
-def style_axes(ax: Axes, grid: Literal['both', 'x', 'y']) -> None:
+def style_axes(ax: Axes, grid: Literal['both', 'y']) -> None:
     """Give axes a light grid, faint numbers, and a line at the bottom only.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -122,16 +121,15 @@ def draw_tile(canvas: Image.Image, path: str | Path, corner: Point, color: Color
     canvas.paste(picture, (left, top))
 
 
-def draw_missing_tile(canvas: Image.Image, corner: Point, lines: Sequence[str]) -> None:
+def draw_missing_tile(canvas: Image.Image, corner: Point) -> None:
     """Draw what stands in the place of an image that cannot be read.
 
     Args:
         canvas: Picture to draw on.
         corner: Upper left of the frame.
-        lines: Text in the frame.
     """
     _draw_frame(canvas, corner, UNKNOWN_COLOR)
-    write_in_tile(canvas, corner, '\n'.join(lines))
+    write_in_tile(canvas, corner, 'the image\ncannot be\nread')
 
 
 def write_in_tile(canvas: Image.Image, corner: Point, text: str) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -138,27 +139,45 @@ def test_commands_are_those_of_the_command_line(tmp_path, monkeypatch):
     assert re.fullmatch(r'fusionreid \d+\.\d+\.\d+\n', (tmp_path / 'log').read_text())
 
 
+def write_log(file: Path, *records: dict) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open('a') as log:
+        log.writelines(f'{json.dumps(record)}\n' for record in records)
+
+
 def test_training_progress(tmp_path, monkeypatch):
     """Steps, scores and the time left, as far as they have been written."""
     now = 100.0
     monkeypatch.setattr(command_runner.time, 'monotonic', lambda: now)
-    earlier = tmp_path / '1' / 'vis_data' / 'scalars.json'
-    earlier.parent.mkdir(parents=True)
-    earlier.write_text('{"loss": 99.0, "epoch": 1, "step": 5}\n')
+    write_log(tmp_path / '1' / 'vis_data' / 'scalars.json', dict(loss=99.0, epoch=1, step=5))
     progress = TrainingProgress(tmp_path, 4)
     assert progress('a line of the log') == []
     log = tmp_path / '2' / 'vis_data' / 'scalars.json'
-    log.parent.mkdir(parents=True)
-    log.write_text('{"loss": 12.5, "epoch": 1, "iter": 5, "step": 5}\n{"loss": 11.0, "epo')
+    write_log(log, dict(loss=12.5, epoch=1, step=5))
+    with log.open('a') as file:
+        file.write('{"loss": 11.0, "epo')
     assert progress() == ['epoch 1 of 4, loss 12.500']
     assert progress() == []
     with log.open('a') as file:
-        file.write(
-            'ch": 1, "iter": 10, "step": 10}\n{"reid/mAP": 45.67, "reid/rank1": 67.89, "step": 1}\n'
-        )
+        file.write('ch": 1, "step": 10}\n')
+    write_log(log, {'reid/mAP': 45.67, 'reid/rank1': 67.89, 'time': 0.1, 'step': 1})
     assert progress() == ['epoch 1 of 4, loss 11.000', 'after epoch 1: mAP 45.7, Rank-1 67.9']
-    now = 130.0
-    with log.open('a') as file:
-        file.write('{"loss": 9.0, "epoch": 2, "iter": 15, "step": 15}\n')
-    # 1.5 epochs of 10 steps took 30 s, 2.5 are left.
-    assert progress() == ['epoch 2 of 4, loss 9.000, 50 s left']
+    now = 136.0
+    # An epoch has 12 steps, the last two of which are not logged: 1.5 epochs took 36 s.
+    write_log(log, dict(loss=9.0, epoch=2, step=17), dict(loss=8.0, epoch=2, step=18))
+    assert progress()[-1] == 'epoch 2 of 4, loss 8.000, 60 s left'
+    write_log(log, {'reid/cnn.mAP': 1.0, 'step': 2})
+    assert progress() == ['after epoch 2: scored']
+
+
+def test_progress_of_a_resumed_run(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(command_runner.time, 'monotonic', lambda: now)
+    progress = TrainingProgress(tmp_path, 6)
+    log = tmp_path / '1' / 'vis_data' / 'scalars.json'
+    write_log(log, dict(loss=3.0, epoch=4, step=41))
+    assert progress() == ['epoch 4 of 6, loss 3.000']
+    now = 20.0
+    # 12 steps an epoch: the half of the fifth one, 1.5 epochs after the start.
+    write_log(log, dict(loss=2.0, epoch=5, step=53), dict(loss=2.0, epoch=5, step=54))
+    assert progress()[-1] == 'epoch 5 of 6, loss 2.000, 20 s left'

@@ -179,7 +179,7 @@ def test_tools_take_the_config_of_a_conversion_or_say_what_it_lacks(folder, tmp_
     assert run_command('complexity', [str(config)]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures['input_size'] == [256, 128]
-    with pytest.raises(SystemExit, match='ours.py lacks a model, a test set or a metric'):
+    with pytest.raises(SystemExit, match='ours.py has no test_dataloader'):
         run_command('test', [str(config), str(weights), '--work-dir', str(tmp_path)])
 
 

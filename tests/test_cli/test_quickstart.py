@@ -38,6 +38,7 @@ def test_a_failure_keeps_the_earlier_results(tmp_path, monkeypatch):
     (out / 'metrics.json').write_text('{}')
     monkeypatch.setattr(quickstart, 'OUT', out)
     monkeypatch.setattr(quickstart, 'DATA', tmp_path / 'data')
+    (tmp_path / 'data_4_2').write_text('in the way')
     with pytest.raises(SystemExit, match='error: render failed'):
-        run_command('quickstart', ['--ids', '0'])
+        run_command('quickstart', ['--ids', '4', '--ids-test', '2'])
     assert (out / 'metrics.json').read_text() == '{}'

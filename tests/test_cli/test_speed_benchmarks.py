@@ -233,7 +233,7 @@ def test_data_loader_renders_people_where_there_are_none(capsys: pytest.CaptureF
 
 
 def test_data_loader_mistakes(tmp_path: Path) -> None:
-    assert 'there is no .jpg, .jpeg, .png below it' in error(
+    assert 'there is no image in' in error(
         'dataloader', '--images', str(tmp_path)
     )
     assert 'there is no such folder' in error('dataloader', '--data-root', str(tmp_path / 'gone'))
@@ -324,3 +324,10 @@ def test_the_median_round_counts() -> None:
     rounds = [dict(images_per_s=speed, peak_gib=peak) for speed, peak in ((5, 1), (9, 2), (7, 3))]
     assert median_round(rounds) == dict(images_per_s=7, peak_gib=1)
     assert median_round(rounds[:2]) == dict(images_per_s=5, peak_gib=1)
+
+
+@pytest.mark.slow
+def test_ranking_prints_one_line(capsys: pytest.CaptureFixture) -> None:
+    record = run('ranking', capsys, '--scale', 'tiny', '--repeats', '1')
+    assert record['queries'] == 200
+    assert record['gallery'] == 1000

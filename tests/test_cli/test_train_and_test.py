@@ -179,7 +179,7 @@ def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(call, st
         capture_output=True,
     )
     assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / 'run' / 'epoch_2.pth').exists() or call == 4
+    assert (tmp_path / 'run' / 'epoch_2.pth').exists() == (call == 4)
     run_command('train', [str(config), *run[1:], '--resume'])
     assert_same_weights(tmp_path / 'run' / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
@@ -409,6 +409,30 @@ def test_mistakes_on_the_command_line_end_in_one_line(
     monkeypatch.delenv('WORLD_SIZE', raising=False)
     with pytest.raises(SystemExit, match=f'error: .*{message}'):
         run_command(tool, [*arguments, '--work-dir', str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ('command', 'part', 'options'),
+    [
+        ('train', 'model', []),
+        ('train', 'train_dataloader', []),
+        ('train', 'optim_wrapper', ['--amp']),
+        ('test', 'model', []),
+        ('test', 'test_dataloader', []),
+        ('test', 'test_evaluator', []),
+    ],
+)
+def test_what_a_config_lacks_is_named(command, part, options, data, tmp_path):
+    config = write_tiny_config(tmp_path, data, extra=f'{part} = None\n')
+    line = refused(command, [str(config), '--work-dir', str(tmp_path / 'run'), *options])
+    assert f'has no {part}: ' in line
+
+
+def test_optional_parts_may_be_missing(data, tmp_path):
+    config = write_tiny_config(tmp_path, data, extra='default_hooks = custom_hooks = None\n')
+    cfg = train.build_config(parse_command('train', [str(config), '--no-validate']))
+    assert cfg.val_cfg is None
+    assert [hook['type'] for hook in cfg.custom_hooks] == ['fusionreid.SafeCheckpointHook']
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,17 @@ def test_folders_of_somebody_else_stay(tmp_path):
     assert len(Gallery.load(tmp_path / 'index')) == 30
 
 
+@pytest.mark.parametrize('content', ['{"format": "another"}', '{"format":', ''])
+def test_a_manifest_that_cannot_be_read_is_not_replaced_unasked(tmp_path, content):
+    small_gallery(20).save(tmp_path / 'index')
+    (tmp_path / 'index' / 'gallery.json').write_text(content)
+    with pytest.raises(GalleryError, match='nothing was saved'):
+        small_gallery(30).save(tmp_path / 'index')
+    assert (tmp_path / 'index' / 'gallery.json').read_text() == content
+    small_gallery(30).save(tmp_path / 'index', overwrite=True)
+    assert len(Gallery.load(tmp_path / 'index')) == 30
+
+
 def test_a_save_that_failed_late_can_be_tried_again(tmp_path, monkeypatch):
     gallery = small_gallery(20)
     for step in range(20):

@@ -31,11 +31,10 @@ from fusionreid.config import config_folder, merge_options, read_config
 from fusionreid.datasets.samplers import SampleIndex
 from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
 from fusionreid.errors import ConfigError
+from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.registry import DATASETS
 
 from .model_speed import print_figures
-
-SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -216,14 +215,11 @@ def build_dataset(cfg: Config, args: argparse.Namespace, folder: str) -> tuple[A
         small = SyntheticConfig(ids_train=24, ids_test=2, images_per_camera=3)
         images, kind = Path(folder) / 'rendered', f'rendered {small.height}x{small.width}'
         render_data_set(images, small, workers=1)
-    paths = sorted(path for path in images.rglob('*') if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise ConfigError(f'--images {images}: there is no {", ".join(SUFFIXES)} below it')
     table = Path(folder) / 'images.csv'
     with table.open('w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(('path', 'person_id', 'camera_id', 'role'))
-        writer.writerows((str(path.resolve()), 0, 0, 'train') for path in paths)
+        writer.writerows((path, 0, 0, 'train') for path in find_image_files(images))
     kept = ('pipeline', 'cache_images', 'cache_limit_gib')
     shared = {key: settings[key] for key in kept if key in settings}
     dataset = dict(type='CsvDataset', data_root=folder, ann_file=str(table), split='train')

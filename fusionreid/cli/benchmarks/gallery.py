@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusionreid.cli.arguments import positive
 from fusionreid.cli.benchmarks.instruments import resident_peak
 from fusionreid.cli.option_actions import EngineOptions
 from fusionreid.gallery import Gallery
@@ -117,13 +118,6 @@ def _measure(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
             index_bytes=sum(path.stat().st_size for path in files),
             peak_memory_mib=round(peak / 2**20, 1),
         )
-
-
-def positive(text: str) -> int:
-    """An argument that counts something."""
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
-    return value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

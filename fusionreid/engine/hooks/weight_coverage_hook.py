@@ -12,6 +12,8 @@ from fusionreid.errors import WeightsError
 from fusionreid.registry import HOOKS
 
 LISTED = 4
+# Of the parameters outside the heads, those that must be found under their name in their shape.
+LEAST_SHARE = 0.9
 
 
 @HOOKS.register_module()
@@ -20,14 +22,7 @@ class WeightCoverageHook(Hook):
 
     mmengine only warns, and trains from noise. The heads do not count: they belong to the
     identities of one data set.
-
-    Args:
-        least: Share of the parameters outside the heads that must be found under their name and in
-            their shape.
     """
-
-    def __init__(self, least: float = 0.9) -> None:
-        self.least = least
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare names and shapes.
@@ -50,11 +45,11 @@ class WeightCoverageHook(Hook):
         absent = [name for name, weight in wanted.items() if shapes.get(name) != weight.shape]
         total = sum(weight.numel() for weight in wanted.values())
         found = total - sum(wanted[name].numel() for name in absent)
-        if found < self.least * total:
+        if found < LEAST_SHARE * total:
             more = ', ...' if len(absent) > LISTED else ''
             raise WeightsError(
                 f'load_from={runner._load_from} holds {found / total:.0%} of the model, at least '
-                f'{self.least:.0%} are expected; not there, or of another shape: '
+                f'{LEAST_SHARE:.0%} are expected; not there, or of another shape: '
                 f'{", ".join(absent[:LISTED])}{more}. To start a branch from weights of another '
                 "project, set its backbone's init_cfg"
             )

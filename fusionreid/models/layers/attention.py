@@ -208,7 +208,7 @@ class MLP(nn.Sequential):
 def init_transformer_weights(module: nn.Module) -> None:
     """Initialize a linear layer as transformers usually are; other modules stay as they are.
 
-    Weights are drawn from N(0, 0.02^2), truncated at two units; biases are 0.
+    Weights are drawn from N(0, 0.02^2); biases are 0.
 
     Args:
         module: Any module, as ``nn.Module.apply`` passes them.

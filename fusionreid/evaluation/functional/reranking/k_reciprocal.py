@@ -12,12 +12,12 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from ..memory import CPU
 from ..nearest_neighbors import Neighbors, PointSet
 from ..progress import Progress
 from ..workers import start_workers, worker_count
 from .sparse_rows import SparseRows
 
-CPU = torch.device('cpu')
 # Points encoded at once by a core: enough to amortize the calls, few enough to stay in its cache.
 GROUP_POINTS = 64
 # Entries of inverted lists that are looked at together.

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from ..distances import TILE_BYTES, FeatureKeys
+from ..memory import CPU
 from ..nearest_neighbors import Neighbors, PointSet, nearest_neighbors
 from ..progress import Progress
 from ..workers import start_workers, worker_count
-from .k_reciprocal import CPU, add_overlaps, average_rows, encode
+from .k_reciprocal import add_overlaps, average_rows, encode
 from .parameters import (
     DEFAULT_K1,
     DEFAULT_K2,

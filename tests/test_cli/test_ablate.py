@@ -217,6 +217,13 @@ def test_an_unsuitable_config_ends_in_one_line(name, message, commands, tmp_path
     assert not commands
 
 
+def test_a_folder_that_cannot_be_made_ends_in_one_line(config, commands, tmp_path):
+    (tmp_path / 'file').touch()
+    error = refused('ablate', ['--config', str(config), '--out', str(tmp_path / 'file' / 'out')])
+    assert 'cannot be made' in error
+    assert not commands
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
