@@ -233,9 +233,7 @@ def test_data_loader_renders_people_where_there_are_none(capsys: pytest.CaptureF
 
 
 def test_data_loader_mistakes(tmp_path: Path) -> None:
-    assert 'there is no image in' in error(
-        'dataloader', '--images', str(tmp_path)
-    )
+    assert 'there is no image in' in error('dataloader', '--images', str(tmp_path))
     assert 'there is no such folder' in error('dataloader', '--data-root', str(tmp_path / 'gone'))
 
 
