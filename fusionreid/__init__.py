@@ -1,6 +1,10 @@
 """FusionReID: person re-identification by unified convolutional and transformer features."""
 
+from __future__ import annotations
+
+import importlib
 import warnings
+from typing import TYPE_CHECKING, Any
 
 # mmcv-lite says at every start that it lacks an operator which nothing here uses.
 warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
@@ -8,4 +12,22 @@ warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttentio
 from fusionreid import registry  # noqa: E402
 from fusionreid.version import __version__  # noqa: E402
 
-__all__ = ['__version__', 'registry']
+if TYPE_CHECKING:
+    from fusionreid.apis import ReIDInferencer, get_model, list_models
+    from fusionreid.gallery import Gallery
+
+__all__ = ['Gallery', 'ReIDInferencer', '__version__', 'get_model', 'list_models', 'registry']
+
+# Loaded when they are first used: most commands need neither, and loading them takes seconds.
+_HOMES = {
+    'Gallery': 'fusionreid.gallery',
+    'ReIDInferencer': 'fusionreid.apis',
+    'get_model': 'fusionreid.apis',
+    'list_models': 'fusionreid.apis',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -78,6 +78,10 @@ class UnknownFeatureError(ScoringError, KeyError):
     __str__ = Exception.__str__
 
 
+class InferenceError(UserError, ValueError):
+    """An input that is no image, or a model that gives it no usable feature."""
+
+
 class GalleryError(UserError, ValueError):
     """Something that a gallery cannot take, find or read, and what to do about it."""
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from joblib import cpu_count
 from mmengine.config import Config
@@ -25,21 +24,37 @@ from fusionreid.checkpoints.weight_file import (
 )
 from fusionreid.config import build_errors, build_untrusted, read_config, read_literals
 from fusionreid.datasets.transforms import LoadReIDImage
-from fusionreid.errors import GalleryError, ImageDecodeError, WeightsError
+from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, WeightsError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
+from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.device import find_device
 from fusionreid.utils.files import file_sha256
 from fusionreid.utils.integers import UNKNOWN, as_integer, as_integers, clamp_unknown
 
 from .feature_spec import FeatureSpec
+from .image_input import Image, check_channel_order, check_image, image_name, to_rgb
 
-Image = str | Path | np.ndarray
 LOADERS = ('test_dataloader', 'val_dataloader')
 SETTINGS = ('model', 'input_size', *LOADERS)
-CHANNEL_ORDERS = ('rgb', 'bgr')
+PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 # How far a normalized feature may be from length 1; a NaN, or a zero, is farther away.
 LENGTH_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """Some of the images as the pipeline prepares them.
+
+    Attributes:
+        positions: Positions (B,) of the images in what was asked for, ascending.
+        samples: For each of them what the pipeline gives: ``inputs`` and ``data_samples``.
+        failed: Reasons by position for the images of this batch that cannot be decoded.
+    """
+
+    positions: list[int]
+    samples: list[dict[str, Any]]
+    failed: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -67,33 +82,38 @@ class FeatureExtractor:
     Args:
         checkpoint: Weights, as a path or an ``http(s)://`` address; may be missing only for a model
             that has none.
-        config: Config file, name of a packaged config, or text of literals as
-            :attr:`FeatureSpec.config` holds it.
+        config: Config file, name of a packaged config, a config that was read, or text of
+            literals as :attr:`FeatureSpec.config` holds it.
         feature: Name of the feature, or ``'all'`` for all of them side by side.
         use_cameras: Whether the side information embedding (SIE) is told the cameras. False takes
             its mean for every image, for cameras that the model was not trained with. None leaves
             it to the config. A camera of -1 is unknown and always gets the mean.
         device: Where the model runs.
         batch_size: Images that go through the model at once.
+        precision: ``'fp32'``, or ``'fp16'`` or ``'bf16'`` for automatic mixed precision.
 
     Raises:
-        GalleryError: If there is no config, or the feature or the batch size cannot be.
-        ConfigError: If the config is no valid one, or there is no such device.
+        ConfigError: If there is no config, it is no valid one, there is no such device, or the
+            feature, the batch size or the precision cannot be.
         WeightsError: If the weights cannot be read or do not fit the model.
     """
 
     def __init__(
         self,
         checkpoint: str | Path | None = None,
-        config: str | Path | None = None,
+        config: str | Path | Config | None = None,
         *,
         feature: str = ALL,
         use_cameras: bool | None = None,
         device: str | torch.device = 'cpu',
         batch_size: int = 64,
+        precision: str = 'fp32',
     ) -> None:
-        if as_integer(batch_size, 'batch_size', GalleryError) < 1:
-            raise GalleryError(f'batch_size must be at least 1, got {batch_size}')
+        if as_integer(batch_size, 'batch_size', ConfigError) < 1:
+            raise ConfigError(f'batch_size must be at least 1, got {batch_size}')
+        if precision not in PRECISIONS:
+            raise ConfigError(f'precision must be one of {list(PRECISIONS)}, got {precision!r}')
+        self.dtype = PRECISIONS[precision]
         self.device = find_device(device)
         self.batch_size = batch_size
         if checkpoint is not None:
@@ -102,7 +122,7 @@ class FeatureExtractor:
         settings, source = _find_config(checkpoint, content, config)
         model = settings.get('model')
         if not isinstance(model, dict):
-            raise GalleryError(f'the config of {checkpoint or config} has no model')
+            raise ConfigError(f'the config of {checkpoint or config} has no model')
         if use_cameras is not None:
             model['use_cameras'] = use_cameras
         self.model = _build(model, MODELS, source)
@@ -110,13 +130,13 @@ class FeatureExtractor:
         self.pipeline = [_build(step, TRANSFORMS, source) for step in pipeline]
         if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
             # It alone takes arrays as well as files.
-            raise GalleryError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
+            raise ConfigError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
         loader = dict(dataset=dict(pipeline=pipeline))
-        _load_weights(self.model, content, checkpoint)
+        load_weights(self.model, content, checkpoint)
         self.model.to(self.device).eval()
         widths = self.model.feature_widths
         if feature not in (ALL, *widths):
-            raise GalleryError(f'feature {feature!r} is unknown: the model gives {[ALL, *widths]}')
+            raise ConfigError(f'feature {feature!r} is unknown: the model gives {[ALL, *widths]}')
         self.spec = FeatureSpec(
             width=sum(widths.values()) if feature == ALL else widths[feature],
             feature=feature,
@@ -131,40 +151,45 @@ class FeatureExtractor:
         """Number of cameras that the model tells apart, 0 if it takes no notice of them."""
         return self.model.num_cameras if self.model.use_cameras else 0
 
-    @torch.no_grad()
-    def batches(
+    def prepare(
         self,
         images: Sequence[Image],
         camera_ids: Sequence[int] | None = None,
         channel_order: str = 'rgb',
-    ) -> Iterator[FeatureBatch]:
-        """Compute features batch by batch; the next images are decoded meanwhile.
+        batch_size: int | None = None,
+    ) -> Iterator[PreparedBatch]:
+        """Run the test pipeline on batches of images; the next ones are decoded meanwhile.
 
         Args:
-            images: Paths of image files, or uint8 arrays of shape (H, W, 3).
+            images: Paths of image files, uint8 arrays or PIL images, see
+                :func:`~fusionreid.apis.image_input.check_image`.
             camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
+            batch_size: Another one than the model was built with.
 
         Yields:
             The batches, in order.
 
         Raises:
-            GalleryError: Before anything is computed, if an array is no image or a camera is none
-                of the model's; later, if the model gives an image no usable feature.
+            InferenceError: Before anything is decoded, if something is no image, or a camera is
+                none of the model's.
         """
         cameras = self._check(images, camera_ids, channel_order)
+        size = batch_size or self.batch_size
         with ThreadPoolExecutor(cpu_count()) as pool:
 
             def start(first: int) -> list[Future[dict[str, Any]]]:
-                last = min(first + self.batch_size, len(images))
+                last = min(first + size, len(images))
                 return [
-                    pool.submit(self._prepare, images[number], cameras[number], channel_order)
+                    pool.submit(
+                        self._prepare, images[number], number, cameras[number], channel_order
+                    )
                     for number in range(first, last)
                 ]
 
             waiting = start(0)
-            for first in range(0, len(images), self.batch_size):
-                current, waiting = waiting, start(first + self.batch_size)
+            for first in range(0, len(images), size):
+                current, waiting = waiting, start(first + size)
                 positions, samples, failed = [], [], {}
                 for number, future in enumerate(current, first):
                     try:
@@ -172,9 +197,75 @@ class FeatureExtractor:
                         positions.append(number)
                     except ImageDecodeError as error:
                         failed[number] = str(error)
-                features = self._run(samples)
-                _check_lengths(features, {number: images[number] for number in positions})
-                yield FeatureBatch(positions, features, failed)
+                yield PreparedBatch(positions, samples, failed)
+
+    @torch.no_grad()
+    def predict(self, batch: PreparedBatch, images: Sequence[Image]) -> list[ReIDDataSample]:
+        """Run the model on a batch.
+
+        Args:
+            batch: From :meth:`prepare`.
+            images: What was given to it, to name an image without a usable feature.
+
+        Returns:
+            For each image of the batch its data sample, whose ``features`` are float32 and not
+            normalized.
+
+        Raises:
+            InferenceError: If the model gives an image no usable feature.
+        """
+        if not batch.samples:
+            return []
+        names = ('inputs', 'data_samples')
+        data = {name: [sample[name] for sample in batch.samples] for name in names}
+        reduced = self.dtype != torch.float32
+        with torch.autocast(self.device.type, self.dtype, enabled=reduced):
+            predicted = self.model.test_step(data)
+        named = {number: images[number] for number in batch.positions}
+        _check_lengths(self.select(predicted), named)
+        return predicted
+
+    def select(self, samples: Sequence[ReIDDataSample]) -> Tensor:
+        """Take the feature that the extractor is for.
+
+        Args:
+            samples: Data samples from :meth:`predict`.
+
+        Returns:
+            (B, D) float32, L2-normalized, on the model's device.
+        """
+        if not samples:
+            return torch.empty(0, self.spec.width, device=self.device)
+        rows = [
+            torch.cat(list(sample.features.values()))
+            if self.spec.feature == ALL
+            else sample.features[self.spec.feature]
+            for sample in samples
+        ]
+        return F.normalize(torch.stack(rows).float())
+
+    def batches(
+        self,
+        images: Sequence[Image],
+        camera_ids: Sequence[int] | None = None,
+        channel_order: str = 'rgb',
+    ) -> Iterator[FeatureBatch]:
+        """Compute features batch by batch.
+
+        Args:
+            images: As for :meth:`prepare`.
+            camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
+            channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
+
+        Yields:
+            The batches, in order.
+
+        Raises:
+            InferenceError: As for :meth:`prepare` and :meth:`predict`.
+        """
+        for batch in self.prepare(images, camera_ids, channel_order):
+            features = self.select(self.predict(batch, images))
+            yield FeatureBatch(batch.positions, features, batch.failed)
 
     def extract(
         self,
@@ -185,7 +276,7 @@ class FeatureExtractor:
         """Compute the features of all images.
 
         Args:
-            images: Paths of image files, or uint8 arrays of shape (H, W, 3).
+            images: As for :meth:`prepare`.
             camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
 
@@ -193,10 +284,10 @@ class FeatureExtractor:
             Features of shape (N, D), float32, L2-normalized, on the model's device.
 
         Raises:
-            GalleryError: As for :meth:`batches`.
+            InferenceError: As for :meth:`batches`.
             ImageDecodeError: If an image cannot be decoded.
         """
-        parts = [torch.empty(0, self.spec.width, device=self.device)]
+        parts = [self.select([])]
         for batch in self.batches(images, camera_ids, channel_order):
             if batch.failed:
                 raise ImageDecodeError(next(iter(batch.failed.values())))
@@ -206,57 +297,37 @@ class FeatureExtractor:
     def _check(
         self, images: Sequence[Image], camera_ids: Sequence[int] | None, channel_order: str
     ) -> list[int]:
-        if channel_order not in CHANNEL_ORDERS:
-            raise GalleryError(f'channel_order must be one of {CHANNEL_ORDERS}: {channel_order!r}')
+        check_channel_order(channel_order)
         for number, image in enumerate(images):
-            if isinstance(image, (str, Path)):
-                continue
-            kind = getattr(image, 'dtype', type(image).__name__)
-            shape = tuple(getattr(image, 'shape', ()))
-            if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-                raise GalleryError(
-                    f'image {number} is neither a path nor a uint8 array of shape (H, W, 3): '
-                    f'{kind} of shape {shape}'
-                )
+            check_image(image, number)
         if camera_ids is None:
             return [UNKNOWN] * len(images)
-        cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids', GalleryError))
+        cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids', InferenceError))
         if len(cameras) != len(images):
-            raise GalleryError(f'got {len(images)} images but {len(cameras)} camera_ids')
+            raise InferenceError(f'got {len(images)} images but {len(cameras)} camera_ids')
         known = self.known_cameras
         for number, (image, camera) in enumerate(zip(images, cameras, strict=True)):
             if known and camera >= known:
-                raise GalleryError(
-                    f'{_name(image, number)} is of camera {camera + 1}, counted from 1 '
+                raise InferenceError(
+                    f'{image_name(image, number)} is of camera {camera + 1}, counted from 1 '
                     f'(camera_id {camera} in Python), the model was trained with cameras 1 to '
                     f'{known}: take the mean of them (--mean-camera; in Python camera_id -1 for '
                     f'an image, or use_cameras=False for all)'
                 )
         return cameras
 
-    def _prepare(self, image: Image, camera_id: int, channel_order: str) -> dict[str, Any]:
+    def _prepare(
+        self, image: Image, number: int, camera_id: int, channel_order: str
+    ) -> dict[str, Any]:
         sample: dict[str, Any] = dict(camera_id=camera_id)
-        if isinstance(image, (str, Path)):
-            sample['img_path'] = str(image)
-        else:
-            pixels = image if channel_order == 'rgb' else image[..., ::-1]
-            sample['img'] = np.ascontiguousarray(pixels)
+        given = to_rgb(image, number, channel_order)
+        sample['img_path' if isinstance(given, str) else 'img'] = given
         for step in self.pipeline:
             sample = step(sample)
+        if self.device.type == 'cuda':
+            # The preprocessor's copy to the device then runs beside the computation.
+            sample['inputs'] = sample['inputs'].pin_memory()
         return sample
-
-    def _run(self, samples: list[dict[str, Any]]) -> Tensor:
-        if not samples:
-            return torch.empty(0, self.spec.width, device=self.device)
-        names = ('inputs', 'data_samples')
-        predicted = self.model.test_step({name: [item[name] for item in samples] for name in names})
-        rows = [
-            torch.cat(list(sample.features.values()))
-            if self.spec.feature == ALL
-            else sample.features[self.spec.feature]
-            for sample in predicted
-        ]
-        return F.normalize(torch.stack(rows).float())
 
 
 def default_pipeline(input_size: tuple[int, int]) -> list[dict[str, Any]]:
@@ -280,18 +351,15 @@ def default_pipeline(input_size: tuple[int, int]) -> list[dict[str, Any]]:
     ]
 
 
-def _name(image: Image, number: int) -> str:
-    return str(image) if isinstance(image, (str, Path)) else f'image {number}'
-
-
 def _check_lengths(features: Tensor, images: dict[int, Image]) -> None:
     """Check the features of a batch, whose images are given by their numbers."""
     lengths = torch.linalg.vector_norm(features, dim=1)
     good = ((lengths - 1).abs() < LENGTH_TOLERANCE).tolist()
     for (number, image), is_good in zip(images.items(), good, strict=True):
         if not is_good:
-            raise GalleryError(
-                f'the feature of {_name(image, number)} is zero, or holds a NaN or infinite value '
+            raise InferenceError(
+                f'the feature of {image_name(image, number)} is zero, or holds a NaN or infinite '
+                'value '
                 f'({good.count(False)} of the {len(good)} in its batch do): the model has '
                 'diverged, or its weights are damaged'
             )
@@ -306,22 +374,25 @@ def _build(config: Any, registry: Registry, source: str | None) -> Any:
 
 
 def _find_config(
-    checkpoint: Any, content: Any, config: str | Path | None
+    checkpoint: Any, content: Any, config: str | Path | Config | None
 ) -> tuple[dict[str, Any], str | None]:
     """Model and loaders of the config, wherever it is; with its source if that is not trusted."""
+    if isinstance(config, Config):
+        full = config.to_dict()
+        return {name: full[name] for name in SETTINGS if full.get(name)}, None
     if config is not None and not (isinstance(config, str) and '\n' in config):
         full = read_config(str(config)).to_dict()
         return {name: full[name] for name in SETTINGS if full.get(name)}, None
     if config is not None:
         return read_literals(config, SETTINGS, source := 'the index'), source
     if checkpoint is None:
-        raise GalleryError('neither a checkpoint nor a config: give one of them')
+        raise ConfigError('neither a checkpoint nor a config: give one of them')
     meta = content.get('meta') if isinstance(content, dict) else None
     if isinstance(meta, dict) and isinstance(meta.get('cfg'), str):
         return read_literals(meta['cfg'], SETTINGS, source := str(checkpoint)), source
     beside = sorted(Path(checkpoint).parent.glob('*.py'))
     if len(beside) != 1:
-        raise GalleryError(
+        raise ConfigError(
             f'{checkpoint} holds no config, and {len(beside)} .py files lie beside it: name the '
             f'config file (--config)'
         )
@@ -339,15 +410,24 @@ def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:
     # The config of converted weights has no data set.
     size = settings.get('input_size')
     if not isinstance(size, (list, tuple)) or len(size) != 2:
-        raise GalleryError(
+        raise ConfigError(
             'the config has neither a test pipeline nor an input_size of two numbers: give the '
             'config file with the data set (--config)'
         )
     return default_pipeline(tuple(size))
 
 
-def _load_weights(model: nn.Module, content: Any, checkpoint: Any) -> None:
-    """Load the weights, which must fit exactly."""
+def load_weights(model: nn.Module, content: Any, checkpoint: Any) -> None:
+    """Load the weights into a model, which they must fit exactly.
+
+    Args:
+        model: The model.
+        content: What :func:`~fusionreid.checkpoints.read_weight_file` has read.
+        checkpoint: The file, for messages; None for a model without weights.
+
+    Raises:
+        WeightsError: If they do not fit.
+    """
     if checkpoint is None:
         if next(model.parameters(), None) is not None:
             raise WeightsError('the model has weights to load: name the checkpoint')

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionreid.apis.feature_extractor import FeatureExtractor, Image
+from fusionreid.apis.feature_extractor import FeatureExtractor
 from fusionreid.apis.feature_spec import FeatureSpec
+from fusionreid.apis.image_input import Image, check_image, list_inputs
+from fusionreid.apis.reid_inferencer import ReIDInferencer
 from fusionreid.errors import GalleryError
 from fusionreid.evaluation.functional import top_k
 from fusionreid.evaluation.functional.progress import Progress
@@ -80,9 +82,10 @@ class Gallery:
 
     def __init__(
         self,
-        extractor: FeatureExtractor | None = None,
+        extractor: ReIDInferencer | FeatureExtractor | None = None,
         engine: str | dict[str, Any] = 'exact',
     ) -> None:
+        extractor = _extractor_of(extractor)
         self._extractor = extractor
         self._device: str | torch.device = 'cpu'
         self.spec: FeatureSpec | None = None
@@ -141,7 +144,7 @@ class Gallery:
         if spec is None or spec.config is None:
             raise GalleryError(
                 'the gallery has no model, so it takes features, not images: build it with '
-                'Gallery(FeatureExtractor(checkpoint))'
+                'Gallery(ReIDInferencer(pretrained=checkpoint))'
             )
         checkpoint = checkpoint or spec.checkpoint
         if checkpoint is not None:
@@ -182,7 +185,8 @@ class Gallery:
         that cannot be decoded is named in the report, the others are added.
 
         Args:
-            images: Paths of image files, or uint8 arrays of shape (H, W, 3).
+            images: Paths of image files, uint8 arrays or PIL images, as
+                :class:`~fusionreid.apis.ReIDInferencer` takes them.
             features: In place of images: (N, D), any float type.
             ids: Unique ids; integers are taken as text. None takes the paths.
             paths: Image files of features or arrays, for showing them later.
@@ -196,9 +200,10 @@ class Gallery:
 
         Raises:
             GalleryError: Before anything is computed: if the lengths differ, an id is missing,
-                given twice or there already, features are of another width or hold NaN, or an
-                array is no image. Later, if the model gives an image no usable feature; the
-                batches before it are in the gallery then.
+                given twice or there already, or features are of another width or hold NaN.
+            InferenceError: Before anything is computed, if something is no image. Later, if the
+                model gives an image no usable feature; the batches before it are in the gallery
+                then.
         """
         if (images is None) == (features is None):
             raise GalleryError('give either images or features')
@@ -206,7 +211,9 @@ class Gallery:
             rows = self._check_features(features, 'features')
             count = len(rows)
         else:
-            given = _as_list(images)
+            given = list_inputs(images)
+            for number, image in enumerate(given):
+                check_image(image, number)
             count = len(given)
             if paths is None:
                 paths = [image if isinstance(image, (str, Path)) else '' for image in given]
@@ -266,7 +273,8 @@ class Gallery:
         """Find the k nearest items of each query.
 
         Args:
-            queries: A path or uint8 array, several of them, or features (Q, D) or (D,).
+            queries: A path, uint8 array or PIL image, several of them, or features (Q, D) or
+                (D,).
             k: Items wanted, 1 to the size of the gallery. Where the filters leave fewer, the
                 result is filled up, see :class:`GallerySearchResult`.
             query_camera_ids: 0-based cameras of query images, for a model with SIE; None means all
@@ -314,7 +322,7 @@ class Gallery:
             groups = _group(filters, shared, len(rows))
             rows = _normalized(rows)
         else:
-            images = _as_list(queries)
+            images = list_inputs(queries)
             if not images:
                 raise GalleryError('there is no query: give at least one image or feature')
             groups = _group(filters, shared, len(images))
@@ -396,7 +404,7 @@ class Gallery:
     def load(
         cls,
         folder: str | Path,
-        extractor: FeatureExtractor | None = None,
+        extractor: ReIDInferencer | FeatureExtractor | None = None,
         *,
         device: str | torch.device = 'cpu',
     ) -> Gallery:
@@ -412,6 +420,7 @@ class Gallery:
             GalleryError: If there is no index, it is damaged, or its features are not those of
                 ``extractor``.
         """
+        model = _extractor_of(extractor)
 
         def read(manifest: dict[str, Any], generation: Path) -> Gallery:
             try:
@@ -421,12 +430,12 @@ class Gallery:
                 raise GalleryError(
                     f'{folder} is damaged: its manifest is wrong: {error}'
                 ) from error
-            if extractor is not None:
-                spec.check_same(extractor.spec)
+            if model is not None:
+                spec.check_same(model.spec)
             if settings.get('type') == 'exact':
                 settings['device'] = device
             gallery = cls(engine=settings)
-            gallery._extractor, gallery._device, gallery.spec = extractor, device, spec
+            gallery._extractor, gallery._device, gallery.spec = model, device, spec
             gallery._generations.add(generation.name)
             gallery.engine.read(generation, spec.width, spec.fingerprint)
             return gallery
@@ -554,15 +563,10 @@ def _check_text(text: str) -> None:
         raise GalleryError(f'an id or path cannot be saved in a CSV file: {text[:80]!r}')
 
 
-def _as_list(images: Any) -> list[Image]:
-    if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3):
-        return [images]
-    try:
-        return list(images)
-    except TypeError as error:
-        raise GalleryError(
-            f'images must be paths or uint8 arrays, got {type(images).__name__}'
-        ) from error
+def _extractor_of(
+    extractor: ReIDInferencer | FeatureExtractor | None,
+) -> FeatureExtractor | None:
+    return extractor.extractor if isinstance(extractor, ReIDInferencer) else extractor
 
 
 def _are_features(queries: Any) -> TypeGuard[Features]:

@@ -1,9 +1,10 @@
 from .architecture import draw_architecture
 from .camera_pairs import draw_camera_pairs
 from .contact_sheet import draw_contact_sheet
+from .distance_matrix import draw_distance_matrix
 from .feature_chart import draw_feature_chart
 from .rank_list import draw_rank_lists, select_queries
-from .saving import save_picture
+from .saving import figure_pixels, save_picture
 from .search_results import QueryAnswers, draw_search_results
 from .training_curves import draw_training_curves
 from .training_history import TrainingHistory, read_training_history
@@ -15,11 +16,13 @@ __all__ = [
     'draw_architecture',
     'draw_camera_pairs',
     'draw_contact_sheet',
+    'draw_distance_matrix',
     'draw_feature_chart',
     'draw_rank_lists',
     'draw_search_results',
     'draw_training_curves',
     'draw_verification',
+    'figure_pixels',
     'read_training_history',
     'save_picture',
     'select_queries',

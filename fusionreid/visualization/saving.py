@@ -1,9 +1,11 @@
-"""Saves pictures and charts."""
+"""Saves pictures and charts, or turns them into pixels."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -28,3 +30,21 @@ def save_picture(picture: Image.Image | Figure, path: str | Path) -> None:
             picture.save(path)
     except (OSError, ValueError) as error:
         raise UserError(f'{path} cannot be drawn: {error}') from error
+
+
+def figure_pixels(figure: Figure) -> np.ndarray:
+    """Render a chart.
+
+    Args:
+        figure: The chart.
+
+    Returns:
+        uint8 of shape (H, W, 3), RGB.
+
+    Example:
+        >>> figure_pixels(Figure(figsize=(2, 1), dpi=100)).shape
+        (100, 200, 3)
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

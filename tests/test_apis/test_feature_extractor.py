@@ -19,7 +19,13 @@ from fusionreid.apis.feature_extractor import default_pipeline
 from fusionreid.cli.main import run_command
 from fusionreid.config import find_config
 from fusionreid.datasets.transforms.loading import read_image
-from fusionreid.errors import ConfigError, GalleryError, ImageDecodeError, WeightsError
+from fusionreid.errors import (
+    ConfigError,
+    GalleryError,
+    ImageDecodeError,
+    InferenceError,
+    WeightsError,
+)
 from fusionreid.evaluation import FeatureSet
 from fusionreid.gallery import Gallery
 from fusionreid.registry import MODELS
@@ -87,9 +93,9 @@ def test_cameras_count_and_unknown_ones_are_the_mean(trained):
     assert extractor.known_cameras == 6
     assert mean.known_cameras == 0
     message = r'is of camera 41, .*camera_id 40 .* cameras 1 to 6: .* -1 .*use_cameras=False'
-    with pytest.raises(GalleryError, match=message):
+    with pytest.raises(InferenceError, match=message):
         extractor.extract(paths, [0, 40, 1, 2])
-    with pytest.raises(GalleryError, match='camera_ids must be whole'):
+    with pytest.raises(InferenceError, match='camera_ids must be whole'):
         extractor.extract(paths, ['1', '2', '3', '4'])
 
 
@@ -115,7 +121,7 @@ def test_the_config_is_found_in_the_checkpoint_beside_it_or_named(trained, tmp_p
     expected = FeatureExtractor(checkpoint, feature='cnn').extract(paths)
     bare = tmp_path / 'bare.pth'
     torch.save(torch.load(checkpoint, weights_only=True)['state_dict'], bare)
-    with pytest.raises(GalleryError, match='holds no config, and 0 .py files lie beside it'):
+    with pytest.raises(ConfigError, match='holds no config, and 0 .py files lie beside it'):
         FeatureExtractor(bare)
     named = FeatureExtractor(bare, config, feature='cnn')
     torch.testing.assert_close(named.extract(paths), expected)
@@ -150,18 +156,18 @@ def test_weights_with_the_config_of_the_model_alone(trained, tmp_path):
     torch.testing.assert_close(FeatureExtractor(tmp_path / 'a.pth').extract(paths), expected)
     content['meta']['cfg'] = Config(dict(model=model)).pretty_text
     torch.save(content, tmp_path / 'a.pth')
-    with pytest.raises(GalleryError, match='neither a test pipeline nor an input_size'):
+    with pytest.raises(ConfigError, match='neither a test pipeline nor an input_size'):
         FeatureExtractor(tmp_path / 'a.pth')
     for size in (256, (64, 32, 3)):
         content['meta']['cfg'] = Config(dict(model=model, input_size=size)).pretty_text
         torch.save(content, tmp_path / 'a.pth')
-        with pytest.raises(GalleryError, match='nor an input_size of two numbers'):
+        with pytest.raises(ConfigError, match='nor an input_size of two numbers'):
             FeatureExtractor(tmp_path / 'a.pth')
     loader = dict(dataset=dict(pipeline=[dict(type='PackReIDInputs')]))
     content['meta']['cfg'] = Config(dict(model=model, test_dataloader=loader)).pretty_text
     torch.save(content, tmp_path / 'a.pth')
     message = r"the test pipeline has no dict\(type='LoadReIDImage'\): .*PackReIDInputs"
-    with pytest.raises(GalleryError, match=message):
+    with pytest.raises(ConfigError, match=message):
         FeatureExtractor(tmp_path / 'a.pth')
 
 
@@ -223,7 +229,7 @@ def test_code_around_the_settings_of_a_config_is_never_run(tmp_path):
     checkpoint = tmp_path / 'a.pth'
     text = f"import os\nopen('{flag}', 'w')\nx = 1"
     torch.save(dict(meta=dict(cfg=text), state_dict=dict(a=torch.ones(1))), checkpoint)
-    with pytest.raises(GalleryError, match='has no model'):
+    with pytest.raises(ConfigError, match='has no model'):
         FeatureExtractor(checkpoint)
     assert not flag.exists()
 
@@ -241,27 +247,27 @@ def test_weights_that_do_not_fit_are_refused(trained, tmp_path):
         FeatureExtractor(config=config)
     with pytest.raises(WeightsError, match='there is no such file'):
         FeatureExtractor(tmp_path / 'nothing.pth')
-    with pytest.raises(GalleryError, match="feature 'nose' is unknown: the model gives"):
+    with pytest.raises(ConfigError, match="feature 'nose' is unknown: the model gives"):
         FeatureExtractor(checkpoint, feature='nose')
-    with pytest.raises(GalleryError, match='neither a checkpoint nor a config'):
+    with pytest.raises(ConfigError, match='neither a checkpoint nor a config'):
         FeatureExtractor()
-    with pytest.raises(GalleryError, match='batch_size must be whole, of 64 bits, got 2.5'):
+    with pytest.raises(ConfigError, match='batch_size must be whole, of 64 bits, got 2.5'):
         FeatureExtractor(checkpoint, batch_size=2.5)
 
 
 @pytest.mark.parametrize(
     ('image', 'message'),
     [
-        (np.zeros((4, 4), np.uint8), r'image 1 is neither .* uint8 of shape \(4, 4\)'),
+        (np.zeros((4, 4, 2), np.uint8), r'image 1 is uint8 of shape \(4, 4, 2\), expected a path'),
         (np.zeros((4, 4, 3), np.float32), 'float32'),
         (7, 'int of shape'),
     ],
 )
 def test_what_is_no_image_is_refused_before_anything_is_computed(trained, image, message):
     extractor = FeatureExtractor(trained[2], feature='cnn')
-    with pytest.raises(GalleryError, match=message):
+    with pytest.raises(InferenceError, match=message):
         next(extractor.batches([queries(trained[0])[0], image]))
-    with pytest.raises(GalleryError, match='got 1 images but 2 camera_ids'):
+    with pytest.raises(InferenceError, match='got 1 images but 2 camera_ids'):
         extractor.extract([queries(trained[0])[0]], [0, 0])
 
 
@@ -298,11 +304,11 @@ def test_a_feature_that_is_none_stops_with_what_was_computed(value, trained, tmp
 
     monkeypatch.setattr(extractor.model, 'test_step', spoiled)
     gallery = Gallery(extractor)
-    with pytest.raises(GalleryError, match=r'the feature of .*/3.jpg is zero, or holds') as error:
+    with pytest.raises(InferenceError, match=r'the feature of .*/3.jpg is zero, or holds') as error:
         gallery.add(paths)
     assert '\n' not in str(error.value)
     assert gallery.known(paths) == set(paths[:2])
-    with pytest.raises(GalleryError, match='3.jpg'):
+    with pytest.raises(InferenceError, match='3.jpg'):
         gallery.search(paths[3], 1)
 
 

@@ -138,16 +138,14 @@ def test_a_model_that_gives_nan_stops_in_one_line(data, tmp_path, monkeypatch, c
     folder = tmp_path / 'images'
     for number in range(4):
         write_image(folder / f'{number}.jpg', number)
-    honest = FeatureExtractor._run
+    honest = FeatureExtractor.select
 
     def diverged(self, samples):
         features = honest(self, samples)
-        return features * (torch.nan if str(folder / '2.jpg') in samples_of(samples) else 1)
+        paths = [sample.img_path for sample in samples]
+        return features * (torch.nan if str(folder / '2.jpg') in paths else 1)
 
-    def samples_of(samples):
-        return [sample['data_samples'].img_path for sample in samples]
-
-    monkeypatch.setattr(FeatureExtractor, '_run', diverged)
+    monkeypatch.setattr(FeatureExtractor, 'select', diverged)
     arguments = [folder, '-o', tmp_path / 'index', '--config', HISTOGRAM, '--batch-size', 2]
     message = failure('index', *arguments)
     assert '2.jpg is zero, or holds a NaN' in message
@@ -160,17 +158,17 @@ def test_an_interrupt_keeps_what_was_computed(data, tmp_path, monkeypatch, capsy
         write_image(folder / f'{number}.jpg', number)
     arguments = [folder, '-o', tmp_path / 'index', '--config', HISTOGRAM]
     calls = 0
-    honest = FeatureExtractor._run
+    honest = FeatureExtractor.predict
 
-    def interrupted(self, samples):
+    def interrupted(self, *args):
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return honest(self, samples)
+        return honest(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FeatureExtractor, '_run', interrupted)
+        patch.setattr(FeatureExtractor, 'predict', interrupted)
         status = run_command('index', [*map(str, arguments), '--batch-size', '2'])
     assert status == 130
     assert '4 images are in' in capsys.readouterr().out

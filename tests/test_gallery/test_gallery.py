@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from fusionreid.apis import FeatureSpec
-from fusionreid.errors import ConfigError, GalleryError
+from fusionreid.errors import ConfigError, GalleryError, InferenceError
 from fusionreid.gallery import Gallery, GalleryFilter
 from fusionreid.gallery.engines import FaissIVFPQEngine, build_engine
 from fusionreid.gallery.engines.exact import ExactEngine
@@ -541,6 +541,13 @@ def test_an_index_of_others_is_not_replaced(tmp_path):
     assert len(Gallery.load(index)) == 20
 
 
+def test_what_is_no_image_is_named():
+    gallery = Gallery()
+    fill(gallery)
+    with pytest.raises(InferenceError, match='image 0 is int of shape'):
+        gallery.add(images=7)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -559,7 +566,6 @@ def test_an_index_of_others_is_not_replaced(tmp_path):
         (dict(features=torch.ones(1, WIDTH).int(), ids=['a']), 'must be floats of shape'),
         (dict(), 'give either images or features'),
         (dict(images=['a.jpg']), 'the gallery has no model'),
-        (dict(images=7), 'images must be paths or uint8 arrays, got int'),
         (dict(features=['a.jpg'], ids=['a']), 'features must be floats of shape'),
         *(
             (dict(features=torch.randn(1, WIDTH), ids=['a'], camera_ids=values), message)

@@ -5,7 +5,7 @@ import mmcv.transforms  # noqa: F401
 
 from .antialiased_resize import AntialiasedResize, resize_image
 from .formatting import PackReIDInputs
-from .loading import LoadReIDImage, read_image
+from .loading import LoadReIDImage, pillow_to_rgb, read_image
 from .random_horizontal_flip import RandomHorizontalFlip
 from .random_pad_crop import RandomPadCrop
 
@@ -15,6 +15,7 @@ __all__ = [
     'PackReIDInputs',
     'RandomHorizontalFlip',
     'RandomPadCrop',
+    'pillow_to_rgb',
     'read_image',
     'resize_image',
 ]

@@ -52,9 +52,7 @@ def read_image(path: str) -> np.ndarray:
                 return planes.permute(1, 2, 0).numpy()
         # Everything else, and what is wrong with a broken file, is for Pillow.
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            image.load()
-            _turn_upright(image)
-            return np.array(_to_rgb(image))
+            return pillow_to_rgb(image)
     except FileNotFoundError:
         raise ImageDecodeError(f"image '{path}' does not exist (any more)") from None
     except UnidentifiedImageError:
@@ -67,6 +65,29 @@ def read_image(path: str) -> np.ndarray:
             f"image '{path}' cannot be decoded ({type(error).__name__}: {error}). Replace the "
             f'file, or remove it from the data set.'
         ) from error
+
+
+def pillow_to_rgb(image: Image.Image) -> np.ndarray:
+    """Convert an image of Pillow's as :func:`read_image` converts that of a file.
+
+    Args:
+        image: The image, of any mode but those with 32 bits; its pixels may be yet to load.
+
+    Returns:
+        uint8 of shape (H, W, 3), RGB.
+
+    Raises:
+        ValueError: The mode has no defined range; other errors if the pixels cannot be decoded.
+
+    Example:
+        >>> pillow_to_rgb(Image.new('L', (2, 1), 7)).tolist()
+        [[[7, 7, 7], [7, 7, 7]]]
+    """
+    image.load()
+    # Broken EXIF says nothing about the pixels, which are decoded by now.
+    with contextlib.suppress(Exception):
+        image = ImageOps.exif_transpose(image)
+    return np.array(_to_rgb(image))
 
 
 @functools.cache
@@ -109,12 +130,6 @@ def _is_directly_decodable(content: bytearray) -> bool:
             return False
         start += 2 + int.from_bytes(content[start + 2 : start + 4], 'big')
     return False
-
-
-def _turn_upright(image: Image.Image) -> None:
-    # Broken EXIF says nothing about the pixels, which are decoded by now.
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
