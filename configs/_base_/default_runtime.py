@@ -26,6 +26,8 @@ custom_hooks = [
     dict(type='ResumeReportHook'),
     # Running statistics of all processes, for scoring and for what is saved.
     dict(type='SyncBuffersHook'),
+    # Last, since the others may still change what is saved.
+    dict(type='CheckpointChecksumHook'),
 ]
 
 env_cfg = dict(

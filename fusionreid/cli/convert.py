@@ -11,6 +11,7 @@ from pathlib import Path
 from fusionreid.checkpoints import read_state_dict, write_weight_file
 from fusionreid.checkpoints.release import Conversion, convert_original
 from fusionreid.checkpoints.release.part_table import part_table
+from fusionreid.checkpoints.tensor_checksums import add_checksums
 from fusionreid.errors import WeightsError
 from fusionreid.utils.files import open_atomic
 
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
         )
     except WeightsError as error:
         raise WeightsError(f'{args.src}: {error}') from error
+    add_checksums(conversion.checkpoint)
     write_weight_file(conversion.checkpoint, args.dst)
     if args.config:
         _write_config(conversion, args)

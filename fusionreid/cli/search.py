@@ -65,11 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
     parser.add_argument('--config', help="config file; the index's own otherwise")
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    parser.add_argument(
+        '--no-verify',
+        action='store_true',
+        help='take the index as it is, without comparing it with its checksums',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Answer every query, and draw the answers where that is asked for."""
-    gallery = Gallery.load(args.index, device=args.device)
+    gallery = Gallery.load(args.index, device=args.device, verify=not args.no_verify)
     paths = _find_queries(args.queries)
     people, cameras = _read_labels(paths, args.query_camera)
     if args.other_cameras and any(camera < 0 for camera in cameras):

@@ -72,9 +72,10 @@ def build_config(args: argparse.Namespace) -> Config:
     resume = args.resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))
     if resume:
         choose_resumed(cfg, resume)
-    hooks = cfg.get('custom_hooks') or []
-    if not any(str(hook.get('type')).endswith('SafeCheckpointHook') for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type='fusionreid.SafeCheckpointHook')]
+    for name in ('SafeCheckpointHook', 'CheckpointChecksumHook'):
+        hooks = cfg.get('custom_hooks') or []
+        if not any(str(hook.get('type')).endswith(name) for hook in hooks):
+            cfg.custom_hooks = [*hooks, dict(type=f'fusionreid.{name}')]
     if cfg.get('load_from'):
         cfg.load_from = check_checkpoint(cfg.load_from)
         check = 'StrictLoadHook' if cfg.get('resume') else 'WeightCoverageHook'

@@ -313,9 +313,11 @@ def verify_saved(directory: Path) -> dict[str, Any]:
                 f'again'
             )
         raise FeaturesNotFoundError(f'no saved features: {path} does not exist')
-    manifest = read_manifest(path, FORMAT, ScoringError, ADVICE)
-    total = recorded_size(manifest, path, ScoringError)
-    verify_files(
-        directory, manifest, ScoringError, ADVICE, report_bytes(f'verifying {directory}', total)
-    )
+    try:
+        manifest = read_manifest(path, FORMAT, ScoringError, ADVICE)
+        total = recorded_size(manifest, path, ScoringError)
+        report = report_bytes(f'verifying {directory}', total)
+        verify_files(directory, manifest, ScoringError, ADVICE, report)
+    except OSError as error:
+        raise ScoringError(f'{directory} cannot be read: {error}') from error
     return manifest

@@ -62,7 +62,7 @@ def test_a_config_says_how_saved_features_are_scored(scored, model, tmp_path):
     run_command('test', [*command, '--work-dir', str(tmp_path)])
     kept = json.loads((tmp_path / 'metrics.json').read_text())
     assert kept['reid/mAP'] != scores['reid/mAP']
-    assert not (tmp_path / 'features.safetensors').exists()
+    assert not (tmp_path / 'features.json').exists()
 
 
 def test_rerank_states_its_numbers_and_depends_on_them(scored, tmp_path, monkeypatch):

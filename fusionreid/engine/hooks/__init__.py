@@ -1,4 +1,5 @@
 from .check_invalid_loss_hook import CheckInvalidLossHook
+from .checkpoint_checksum_hook import CheckpointChecksumHook
 from .consistency_check_hook import ConsistencyCheckHook
 from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
@@ -9,6 +10,7 @@ from .weight_coverage_hook import WeightCoverageHook
 
 __all__ = [
     'CheckInvalidLossHook',
+    'CheckpointChecksumHook',
     'ConsistencyCheckHook',
     'EpochLengthHook',
     'EpochSeedHook',
