@@ -21,6 +21,7 @@ from .integers import LARGEST
 FEATURES = 'features'
 # Features whose values are checked at once.
 BLOCK_ROWS = 8192
+LENGTH_TOLERANCE = 1e-2
 
 
 def check_text(text: str, error: type[UserError]) -> None:
@@ -124,7 +125,9 @@ def write_features(path: Path, features: Tensor) -> None:
     sync(path)
 
 
-def read_features(path: Path, rows: int, width: int, error: type[UserError]) -> Tensor:
+def read_features(
+    path: Path, rows: int, width: int, error: type[UserError], normalized: bool = False
+) -> Tensor:
     """Map the features that :func:`write_features` wrote.
 
     Args:
@@ -132,14 +135,15 @@ def read_features(path: Path, rows: int, width: int, error: type[UserError]) -> 
         rows: How many features there must be.
         width: How wide they must be.
         error: What to raise.
+        normalized: Whether each must have length 1.
 
     Returns:
         (rows, width) float32, mapped from the file.
 
     Raises:
         FileNotFoundError: There is no such file.
-        UserError: It is damaged, holds other features or a NaN or infinite value; raised as
-            ``error``.
+        UserError: It is damaged, holds other features, a NaN or infinite value, or one of another
+            length; raised as ``error``.
     """
     _check_file(path, error)
     try:
@@ -154,9 +158,14 @@ def read_features(path: Path, rows: int, width: int, error: type[UserError]) -> 
         )
     start = 0
     for block in features.split(BLOCK_ROWS):
-        bad = (~block.isfinite().all(dim=1)).nonzero().flatten().tolist()
+        if normalized:  # a NaN or infinite value has no length near 1
+            good = (torch.linalg.vector_norm(block, dim=1) - 1).abs() < LENGTH_TOLERANCE
+        else:
+            good = block.isfinite().all(dim=1)
+        bad = (~good).nonzero().flatten().tolist()
         if bad:
-            raise error(f'{path}: row {start + bad[0] + 1} holds a NaN or infinite value')
+            what = 'is not of length 1' if normalized else 'holds a NaN or infinite value'
+            raise error(f'{path}: row {start + bad[0] + 1} {what}')
         start += len(block)
     return features
 

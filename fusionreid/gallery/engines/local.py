@@ -129,6 +129,7 @@ class LocalEngine(SearchEngine):
         items = Items(*columns.values())
         if len(set(items.ids)) < len(items):
             raise GalleryError(f'{folder / ITEMS_FILE} holds an item_id twice')
-        features = read_features(folder / FEATURES_FILE, len(items), width, GalleryError)
+        path = folder / FEATURES_FILE
+        features = read_features(path, len(items), width, GalleryError, normalized=True)
         self._storage = features.to(self.device)
         self.table.append(items)
