@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def find_resumable(folder: str | Path) -> Path | None:
 
     MMEngine's own record of it is an absolute path, which is wrong once the folder has moved, and
     may point to a file that was never finished. Only a file of the folder itself is taken, and no
-    link. What is passed over is logged with the reason.
+    link. What is passed over is printed with the reason.
 
     Args:
         folder: The run's folder, with files ``epoch_<n>.pth``, ``iter_<n>.pth`` or
@@ -79,11 +78,8 @@ def find_resumable(folder: str | Path) -> Path | None:
             passed_over.append((path, str(error).removeprefix(f'{path}: ')))
             continue
         for bad, reason in passed_over:
-            print_log(
-                f'{bad} is passed over: {reason}; training continues from {path.name}',
-                'current',
-                logging.WARNING,
-            )
+            # A run has no log before it starts.
+            print_log(f'{bad} is passed over: {reason}; training continues from {path.name}')
         return path
     if passed_over:
         reasons = '; '.join(f'{bad.name}: {reason}' for bad, reason in passed_over)

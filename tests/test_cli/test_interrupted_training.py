@@ -246,9 +246,7 @@ def test_a_second_ctrl_c_ends_at_once(data, tmp_path):
 @pytest.mark.parametrize('only_second', [True, False])
 def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tmp_path):
     config = write_tiny_config(tmp_path, data)
-    stopping = signalling(
-        config, tmp_path, dict(number=int(signal.SIGTERM), iteration=4)
-    )
+    stopping = signalling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=4))
     sender = 'import sys; sys.path.insert(0, "."); import send_signal\n'
     sender += 'from fusionreid.cli.main import run_command; sys.exit(run_command("train"))\n'
     (tmp_path / 'train_signalling.py').write_text(sender)
