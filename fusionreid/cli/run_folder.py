@@ -85,10 +85,17 @@ def locked(work_dir: Path) -> Iterator[None]:
         yield
         return
     try:
-        path.write_text(f'process {os.getpid()} on {socket.gethostname()}\n')
+        _name_holder(path)
         yield
     finally:
         lock.release()
+
+
+def _name_holder(lock: Path) -> None:
+    try:
+        lock.write_text(f'process {os.getpid()} on {socket.gethostname()}\n')
+    except OSError as error:  # a full disk
+        raise ConfigError(f'{lock} cannot be written: {error.strerror}') from error
 
 
 def _holder(lock: Path) -> str:

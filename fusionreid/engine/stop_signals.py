@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -42,7 +43,8 @@ class StopSignals:
         """Begin to note signals."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:
+                # None is a handler that another language has set.
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -57,7 +59,8 @@ class StopSignals:
         # Not in a worker that was forked a moment ago.
         if self._speaks and not self.received and self._process == os.getpid():
             # Python's streams must not be entered from a handler.
-            os.write(2, b'stopping after this step; Ctrl-C again ends at once\n')
+            with suppress(OSError):
+                os.write(2, b'stopping after this step; Ctrl-C again ends at once\n')
         self.received = self.received or number
 
 
