@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
 from tiny_runs import ROOT, refused, write_tiny_config
 
 from fusionreid.cli.main import run_command
-from fusionreid.registry import HOOKS
+from fusionreid.registry import HOOKS, LOOPS
 
 pytestmark = pytest.mark.slow  # trains
 
@@ -45,6 +46,11 @@ class SendSignal(Hook):
     def before_val_iter(self, runner, batch_idx, data_batch=None):
         if runner.epoch == self.validation:
             os.kill(os.getpid(), self.number)
+
+
+@LOOPS.register_module(force=True)
+class OtherLoop(EpochBasedTrainLoop):
+    """A loop that knows nothing of interruptions."""
 
 
 @pytest.fixture(scope='module')
@@ -148,12 +154,12 @@ def test_another_loop_does_not_repeat_an_interrupted_epoch(straight, tmp_path):
     run = tmp_path / 'run'
     stopping = signalling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=2))
     assert run_command('train', [str(stopping), '--work-dir', str(run)]) == 143
-    text = config.read_text().replace('by_epoch=True, max', "type='EpochBasedTrainLoop', max")
-    assert "type='EpochBasedTrainLoop'" in text
+    text = config.read_text().replace('by_epoch=True, max', "type='OtherLoop', max")
+    assert "type='OtherLoop'" in text
     other = tmp_path / 'other.py'
     other.write_text(text)
     line = refused('train', [str(other), '--work-dir', str(run), '--resume'])
-    assert 'within an epoch, where a EpochBasedTrainLoop cannot go on' in line
+    assert 'within an epoch, where OtherLoop cannot go on' in line
 
 
 def start(arguments: list[str], cwd: Path, log: Path, **options) -> subprocess.Popen:

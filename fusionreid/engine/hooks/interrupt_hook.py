@@ -41,7 +41,7 @@ class InterruptHook(Hook):
             runner.train_loop.continue_epoch(interrupted)
         elif interrupted['batches_done']:
             raise ConfigError(
-                f'{runner._load_from} was saved within an epoch, where a '
+                f'{runner._load_from} was saved within an epoch, where '
                 f'{type(runner.train_loop).__name__} cannot go on: resume it with fusionreid '
                 "train, or with type='InterruptibleTrainLoop' instead of by_epoch=True in "
                 'train_cfg'
