@@ -82,5 +82,21 @@ class GalleryError(UserError, ValueError):
     """Something that a gallery cannot take, find or read, and what to do about it."""
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training that was stopped from outside has saved where it stands; no error.
+
+    Args:
+        signal: Number of the signal that it received.
+        message: Where it stopped and how to go on.
+
+    Attributes:
+        status: Exit status of the process, as a shell gives it: 128 + signal.
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.status = 128 + signal
+
+
 class CommandError(UserError, RuntimeError):
     """A command that another command runs has failed, or was ended because another one did."""

@@ -24,6 +24,7 @@ custom_hooks = [
     dict(type='SafeCheckpointHook'),
     dict(type='CheckInvalidLossHook'),
     dict(type='ResumeReportHook'),
+    dict(type='InterruptHook'),
     # Running statistics of all processes, for scoring and for what is saved.
     dict(type='SyncBuffersHook'),
     # Last, since the others may still change what is saved.

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fusionreid.errors import UserError
+from fusionreid.errors import TrainingInterrupted, UserError
 from fusionreid.version import __version__
 
 from .commands import COMMANDS, GROUPS
@@ -91,6 +91,9 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
             return module.run(args) or 0
     except UserError as error:
         raise SystemExit(f'error: {error}') from error
+    except TrainingInterrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.status
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, get_rank, init_dist
+from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
 
-from fusionreid.errors import ConfigError
+from fusionreid.errors import ConfigError, UserError
+
+T = TypeVar('T')
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Where each launcher tells a process its rank, before there is a process group to ask.
@@ -65,7 +71,14 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
         )
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     cfg.launcher = launcher
-    if launcher == 'none' or torch.cuda.is_available():
+    if launcher == 'none':
+        return
+    if torch.cuda.is_available():
+        # As the Runner does it; the processes have to agree before there is one.
+        if not distributed.is_initialized():
+            env_cfg = cfg.get('env_cfg') or {}
+            set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)
+            init_dist(launcher, **env_cfg.get('dist_cfg', {}))
         return
     # mmengine's launchers choose a GPU without asking whether there is one, but leave a running
     # process group alone.
@@ -93,6 +106,36 @@ def print_once(cfg: Config, message: str) -> None:
     """
     if int(os.environ.get(RANK_VARIABLES.get(cfg.launcher, ''), 0)) == 0:
         print(message, flush=True)
+
+
+def decide_in_first_process(decide: Callable[[], T]) -> T:
+    """Let the first of all processes decide for all.
+
+    Args:
+        decide: Is called in the first process.
+
+    Returns:
+        What it returned, in every process.
+
+    Raises:
+        UserError: In the first process, what the function raised.
+        SystemExit: In the other processes, if it raised a UserError.
+    """
+    if not distributed.is_initialized():
+        return decide()
+    decision: list = [None, False]
+    error: UserError | None = None
+    if get_rank() == 0:
+        try:
+            decision = [decide(), False]
+        except UserError as raised:
+            error, decision = raised, [None, True]
+    broadcast_object_list(decision)
+    if error is not None:
+        raise error
+    if decision[1]:
+        raise SystemExit(1)
+    return decision[0]
 
 
 def leave_process_group() -> None:

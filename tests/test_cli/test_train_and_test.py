@@ -9,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from tiny_runs import ROOT, parse_command, refused, render_tiny, write_tiny_config
 
 from fusionreid.cli import test, train
@@ -193,16 +195,25 @@ def test_a_truncated_checkpoint_is_passed_over(straight, tmp_path):
     assert_same_weights(tmp_path / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
 
+def started_config(arguments: list[str]) -> Config:
+    """The config of a training that is about to start."""
+    args = parse_command('train', arguments)
+    cfg = train.build_config(args)
+    with ExitStack() as folder:
+        train.choose_start(cfg, args, folder)
+    return cfg
+
+
 def test_resume_in_an_empty_folder_starts_at_the_beginning(straight, tmp_path, capsys):
     config, work_dir = straight
     arguments = [str(config), '--work-dir', str(tmp_path)]
-    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    cfg = started_config([*arguments, '--resume'])
     assert not cfg.resume
     assert cfg.load_from is None
     assert 'no readable checkpoint' in capsys.readouterr().out
     start = str(work_dir / 'epoch_1.pth')
     arguments += ['--cfg-options', f'load_from={start}']
-    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    cfg = started_config([*arguments, '--resume'])
     assert not cfg.resume
     assert cfg.load_from == start
     assert {'type': 'WeightCoverageHook'} in cfg.custom_hooks
@@ -210,11 +221,11 @@ def test_resume_in_an_empty_folder_starts_at_the_beginning(straight, tmp_path, c
     # As the runs of others are resumed, too.
     shutil.copy(work_dir / 'epoch_2.pth', tmp_path)
     for options in (['--resume'], ['--cfg-options', 'resume=True']):
-        cfg = train.build_config(parse_command('train', [*arguments[:3], *options]))
+        cfg = started_config([*arguments[:3], *options])
         assert cfg.resume
         assert cfg.load_from == str(tmp_path / 'epoch_2.pth')
         assert {'type': 'StrictLoadHook'} in cfg.custom_hooks
-    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    cfg = started_config([*arguments, '--resume'])
     assert cfg.resume
     assert cfg.load_from == str(tmp_path / 'epoch_2.pth')
 

@@ -3,6 +3,7 @@ from .checkpoint_checksum_hook import CheckpointChecksumHook
 from .consistency_check_hook import ConsistencyCheckHook
 from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
+from .interrupt_hook import InterruptHook
 from .resume_report_hook import ResumeReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .strict_load_hook import StrictLoadHook
@@ -14,6 +15,7 @@ __all__ = [
     'ConsistencyCheckHook',
     'EpochLengthHook',
     'EpochSeedHook',
+    'InterruptHook',
     'ResumeReportHook',
     'SafeCheckpointHook',
     'StrictLoadHook',
