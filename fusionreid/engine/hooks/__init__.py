@@ -2,6 +2,7 @@ from .check_invalid_loss_hook import CheckInvalidLossHook
 from .consistency_check_hook import ConsistencyCheckHook
 from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
+from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .resume_report_hook import ResumeReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .strict_load_hook import StrictLoadHook
@@ -12,6 +13,7 @@ __all__ = [
     'ConsistencyCheckHook',
     'EpochLengthHook',
     'EpochSeedHook',
+    'ResumableCheckpointHook',
     'ResumeReportHook',
     'SafeCheckpointHook',
     'StrictLoadHook',
