@@ -13,7 +13,7 @@ from fusionreid.engine.optimizers import scale_learning_rate
 from fusionreid.errors import ConfigError
 
 from .arguments import add_common_arguments
-from .processes import leave_process_group, print_once
+from .processes import leave_process_group, lost_process_errors, print_once
 from .runner_config import check_checkpoint, load_config, make_folder, require, set_precision
 
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     """Train."""
     cfg = build_config(args)
     make_folder(cfg.work_dir, '--work-dir')
-    with build_errors():
+    with lost_process_errors(), build_errors():
         runner = Runner.from_cfg(cfg)
         scale_learning_rate(runner)
         runner.train()

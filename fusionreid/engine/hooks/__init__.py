@@ -2,6 +2,7 @@ from .check_invalid_loss_hook import CheckInvalidLossHook
 from .consistency_check_hook import ConsistencyCheckHook
 from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
+from .rank_watch_hook import RankWatchHook
 from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .resume_report_hook import ResumeReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
@@ -13,6 +14,7 @@ __all__ = [
     'ConsistencyCheckHook',
     'EpochLengthHook',
     'EpochSeedHook',
+    'RankWatchHook',
     'ResumableCheckpointHook',
     'ResumeReportHook',
     'SafeCheckpointHook',

@@ -70,7 +70,7 @@ class ResumeReportHook(Hook):
         kept = any(difference.effect == KEPT for difference in differences)
         runner.logger.warning(
             f'{runner._load_from} was written with other settings:\n{text}'
-            + (f'\nTo train with what is kept out, {way_out}' if kept else '')
+            + (f'\nTo train with the values of this config instead, {way_out}' if kept else '')
         )
 
     def before_train(self, runner: Runner) -> None:
