@@ -72,7 +72,7 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     Raises:
         ConfigError: If the launcher cannot work here.
     """
-    if launcher == 'pytorch' and 'WORLD_SIZE' not in os.environ:
+    if launcher == 'pytorch' and not {'RANK', 'WORLD_SIZE'} <= os.environ.keys():
         raise ConfigError(
             '--launcher pytorch is for processes started by torchrun: use tools/dist_train.sh or '
             'tools/dist_test.sh'
@@ -84,11 +84,14 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     timeout = _timeout_of(cfg)
     # Processes wait for one that scores or saves alone; the watch ends them if it is lost.
     longest = max(timeout, LONGEST_WORK)
+    if launcher == 'pytorch':
+        # Before all have joined, since one may be lost already.
+        start_watch(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']), timeout)
     if torch.cuda.is_available():
         _join_with_gpus(cfg, launcher, longest)
     else:
         _join_without_gpus(cfg, launcher, longest)
-    start_watch(timeout)
+    start_watch(distributed.get_rank(), distributed.get_world_size(), timeout)
     hooks = cfg.get('custom_hooks') or []
     if not any(str(hook.get('type')).endswith('RankWatchHook') for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type='fusionreid.RankWatchHook')]

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import NoReturn
 
 from torch import distributed
@@ -179,17 +180,18 @@ def end_process(reason: str) -> NoReturn:
 _watch: RankWatch | None = None
 
 
-def start_watch(timeout: float) -> None:
-    """Watch the processes of the default group, once in a process.
+def start_watch(rank: int, world_size: int, timeout: float) -> None:
+    """Watch the processes of a training, once in a process.
 
     Args:
+        rank: See :class:`RankWatch`.
+        world_size: See :class:`RankWatch`.
         timeout: See :class:`RankWatch`.
     """
     global _watch
     if _watch is None:
-        _watch = RankWatch(
-            distributed.get_rank(), distributed.get_world_size(), timeout, _connect, end_process
-        )
+        connect = partial(_connect, timedelta(seconds=timeout))
+        _watch = RankWatch(rank, world_size, timeout, connect, end_process)
         _watch.start()
 
 
@@ -206,14 +208,14 @@ def current_watch() -> RankWatch | None:
     return _watch
 
 
-def _connect() -> distributed.Store:
+def _connect(timeout: timedelta) -> distributed.Store:
     # A connection of its own: that of the process group may be busy in a call of the main thread.
     store = distributed.TCPStore(
         os.environ['MASTER_ADDR'],
         int(os.environ['MASTER_PORT']),
         is_master=False,
         wait_for_workers=False,
-        timeout=timedelta(seconds=60),
+        timeout=timeout,
     )
     restarts = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
     return distributed.PrefixStore(f'fusionreid/watch/{restarts}', store)

@@ -87,9 +87,7 @@ def _walk(saved: Any, current: Any, name: str = '') -> Iterator[tuple[str, Any, 
         for key in saved | current:
             if prefix == 'default_hooks.' and key != 'checkpoint':
                 continue
-            yield from _walk(
-                saved.get(key, NOT_SET), current.get(key, NOT_SET), f'{prefix}{key}'
-            )
+            yield from _walk(saved.get(key, NOT_SET), current.get(key, NOT_SET), f'{prefix}{key}')
     elif isinstance(saved, list) and isinstance(current, list) and len(saved) == len(current):
         for index, (before, now) in enumerate(zip(saved, current, strict=True)):
             yield from _walk(before, now, f'{name}.{index}')
@@ -206,9 +204,7 @@ def _is_other_shape(value: Any, parameter: torch.Tensor) -> bool:
     )
 
 
-def refuse_other_members(
-    names: list[list[str]], saved: Any, way_out: str
-) -> None:
+def refuse_other_members(names: list[list[str]], saved: Any, way_out: str) -> None:
     """Refuse the state of an optimizer whose groups hold other parameters, or in another order.
 
     Args:
@@ -290,13 +286,11 @@ def compare_schedules(
             f'set param_scheduler to that of the checkpoint, or {way_out}'
         )
     found = []
-    for index, (scheduler, saved) in enumerate(zip(schedulers, states, strict=True)):
+    for index, (scheduler, state) in enumerate(zip(schedulers, states, strict=True)):
         name = 'param_scheduler' if len(kinds) == 1 else f'param_scheduler.{index}'
         for key, value in scheduler.state_dict().items():
-            if key not in _POSITION and key in saved and saved[key] != value:
-                found.append(
-                    Difference(f'{name}.{key}', _shown(saved[key]), _shown(value), KEPT)
-                )
+            if key not in _POSITION and key in state and state[key] != value:
+                found.append(Difference(f'{name}.{key}', _shown(state[key]), _shown(value), KEPT))
     return found
 
 

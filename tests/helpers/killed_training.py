@@ -95,14 +95,16 @@ def _killed_at(moment: str, epoch: int, epochs: list[int]) -> None:
         'before the record': (
             builtins,
             'open',
-            lambda file, *_, **__: Path(str(file)).name == 'last_checkpoint' and epochs[-1] == epoch,
+            lambda file, *_, **__: (
+                Path(str(file)).name == 'last_checkpoint' and epochs[-1] == epoch
+            ),
         ),
         'before the removal': (
             Path,
             'unlink',
-            lambda path, *_, **__: path.name.startswith('best_')
-            and path.suffix == '.pth'
-            and epochs[-1] == epoch,
+            lambda path, *_, **__: (
+                path.name.startswith('best_') and path.suffix == '.pth' and epochs[-1] == epoch
+            ),
         ),
     }[moment]
     _kill_before(owner, name, condition)

@@ -28,10 +28,12 @@ import time
 
 rank, deed = int(os.environ['RANK']), os.environ['DEED']
 
+if deed == 'dies at once' and rank == 1:
+    os._exit(3)
 if deed == 'hangs in its data loader' and rank == 1:
-    from fusionreid.datasets.base_reid_dataset import BaseReIDDataset
+    from fusionreid.datasets.base_reid_dataset import ReIDDataset
 
-    read = BaseReIDDataset.__getitem__
+    read = ReIDDataset.__getitem__
     left = 20
 
     def hanging(self, index):
@@ -41,7 +43,7 @@ if deed == 'hangs in its data loader' and rank == 1:
             time.sleep(1)
         return read(self, index)
 
-    BaseReIDDataset.__getitem__ = hanging
+    ReIDDataset.__getitem__ = hanging
 elif deed == 'scores and saves slowly' and rank == 0:
     import torch
     from fusionreid.evaluation.metrics import ReIDMetric
@@ -154,7 +156,7 @@ def last_error(text: str) -> str:
 def test_a_process_that_is_stopped_or_killed_ends_the_other(sent, lost, config, tmp_path):
     other = 1 - lost
     with pair(tmp_path, config) as both:
-        both.wait_for('Epoch(train)  [1]')
+        both.wait_for('Epoch(train)')
         os.kill(both.started[lost].pid, sent)
         began = time.monotonic()
         assert both.wait(other, 60) == 1
@@ -168,9 +170,17 @@ def test_a_process_that_is_stopped_or_killed_ends_the_other(sent, lost, config, 
 def test_a_process_that_waits_for_its_data_ends_all(config, tmp_path):
     with pair(tmp_path, config, 'hangs in its data loader') as both:
         assert both.wait(1) == 1
-        assert both.wait(0, 60) == 1
+        assert both.wait(0, 60) == 1, both.text(0)[-3000:]
         line = last_error(both.text(1))
         assert f'process 1 of 2 waits for its data loader for {TIMEOUT} s' in line
+        assert 'process 1 of 2 has not answered' in last_error(both.text(0))
+
+
+@pytest.mark.slow
+def test_a_process_that_never_joins_is_named(config, tmp_path):
+    with pair(tmp_path, config, 'dies at once') as both:
+        assert both.wait(1) == 3
+        assert both.wait(0, 60) == 1
         assert 'process 1 of 2 has not answered' in last_error(both.text(0))
 
 
@@ -184,7 +194,7 @@ def test_a_process_that_scores_and_saves_for_longer_is_waited_for(config, tmp_pa
 @pytest.mark.slow
 def test_both_may_be_stopped_and_go_on(config, tmp_path):
     with pair(tmp_path, config, epochs=8) as both:
-        both.wait_for('Epoch(train)  [1]')
+        both.wait_for('Epoch(train)')
         for sent in (signal.SIGSTOP, signal.SIGCONT):
             for process in both.started:
                 os.kill(process.pid, sent)
@@ -195,7 +205,7 @@ def test_both_may_be_stopped_and_go_on(config, tmp_path):
 @pytest.mark.slow
 def test_the_launcher_ends_with_the_processes(config, tmp_path):
     with pair(tmp_path, config, launcher=True) as both:
-        both.wait_for('Epoch(train)  [1]')
+        both.wait_for('Epoch(train)')
         (agent,) = both.started
         children = Path(f'/proc/{agent.pid}/task/{agent.pid}/children').read_text().split()
         ranks = {}

@@ -66,7 +66,9 @@ class ResumeReportHook(Hook):
             differences = _forget_other_best(checkpoint, saved, current, differences)
         if not differences:
             return
-        text = format_table([('setting', 'checkpoint', 'this config', 'what happens'), *differences])
+        text = format_table(
+            [('setting', 'checkpoint', 'this config', 'what happens'), *differences]
+        )
         kept = any(difference.effect == KEPT for difference in differences)
         runner.logger.warning(
             f'{runner._load_from} was written with other settings:\n{text}'
