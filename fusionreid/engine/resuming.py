@@ -131,7 +131,7 @@ def compare_options(optimizer: Optimizer, state: dict[str, Any]) -> list[Differe
     for name in groups[0]:
         if name not in known - scheduled - _NO_OPTIONS - set(MULTIPLES):
             continue
-        saved, ours = ([group[name] for group in part] for part in (saved_groups, groups))
+        saved, ours = ([_plain(group[name]) for group in part] for part in (saved_groups, groups))
         if saved != ours:
             option = name.removeprefix('initial_')
             found.append(
@@ -140,6 +140,10 @@ def compare_options(optimizer: Optimizer, state: dict[str, Any]) -> list[Differe
                 )
             )
     return found
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _distinct(values: Sequence[Any]) -> str:
@@ -166,7 +170,7 @@ def refuse_other_optimizer(
             f'the checkpoint holds the state of {saved_kind}, which {kind} cannot go on with: set '
             f'optim_wrapper.optimizer.type={saved_kind}, or {way_out}'
         )
-    groups = state.get('param_groups')
+    groups = state.get('param_groups') if isinstance(state, dict) else None
     if not isinstance(groups, list) or not all(
         isinstance(group, dict) and isinstance(group.get('params'), list) for group in groups
     ):
