@@ -77,8 +77,10 @@ def build_config(args: argparse.Namespace) -> Config:
         cfg.custom_hooks = [*hooks, dict(type='fusionreid.SafeCheckpointHook')]
     if cfg.get('load_from'):
         cfg.load_from = check_checkpoint(cfg.load_from)
-        check = 'StrictLoadHook' if cfg.get('resume') else 'WeightCoverageHook'
-        cfg.custom_hooks = [*cfg.custom_hooks, dict(type=check)]
+        resumed = ('StrictLoadHook', 'ResumeReportHook')
+        for check in resumed if cfg.get('resume') else ('WeightCoverageHook',):
+            if not any(str(hook.get('type')).endswith(check) for hook in cfg.custom_hooks):
+                cfg.custom_hooks = [*cfg.custom_hooks, dict(type=check)]
     for name, count in fill_in_counts(cfg).items():
         print_once(cfg, f'{name}={count}, from the training set')
     return cfg
