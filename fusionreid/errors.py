@@ -100,3 +100,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 class CommandError(UserError, RuntimeError):
     """A command that another command runs has failed, or was ended because another one did."""
+
+
+class ProcessLostError(UserError, RuntimeError):
+    """Another process of the same training was stopped, killed or cut off."""

@@ -28,7 +28,7 @@ from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
 from fusionreid.registry import DATASETS, METRICS
 
 from .arguments import add_common_arguments
-from .processes import leave_process_group, print_once
+from .processes import leave_process_group, lost_process_errors, print_once
 from .runner_config import check_checkpoint, load_config, make_folder
 
 
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
     """Score, and keep the scores where that is asked for."""
     if args.out:
         make_folder(args.out, '--out')
-    with build_errors():
+    with lost_process_errors(), build_errors():
         scores = score_saved(args) if args.saved else score_model(args)
     if args.out and is_main_process():
         (Path(args.out) / 'metrics.json').write_text(json.dumps(scores, indent=2) + '\n')

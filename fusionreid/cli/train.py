@@ -15,13 +15,18 @@ from fusionreid.engine.optimizers import scale_learning_rate
 from fusionreid.errors import ConfigError, TrainingInterrupted
 
 from .arguments import add_common_arguments
-from .processes import decide_in_first_process, leave_process_group, print_once
+from .processes import (
+    decide_in_first_process,
+    leave_process_group,
+    lost_process_errors,
+    print_once,
+)
 from .run_folder import take_folder
 from .runner_config import check_checkpoint, load_config, require, set_precision
 
 AUTO = 'auto'
 # Every training needs them, also by a config that has replaced custom_hooks.
-NEEDED_HOOKS = ('SafeCheckpointHook', 'InterruptHook')
+NEEDED_HOOKS = ('SafeCheckpointHook', 'CheckpointChecksumHook', 'InterruptHook')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     cfg = build_config(args)
     with ExitStack() as folder:
         choose_start(cfg, args, folder)
-        with build_errors():
+        with lost_process_errors(), build_errors():
             runner = Runner.from_cfg(cfg)
             scale_learning_rate(runner)
             make_interruptible(runner)
@@ -102,12 +107,7 @@ def build_config(args: argparse.Namespace) -> Config:
             checkpoint.save_best = None
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
-    hooks = cfg.get('custom_hooks') or []
-    cfg.custom_hooks = [*hooks] + [
-        dict(type=f'fusionreid.{name}')
-        for name in NEEDED_HOOKS
-        if not any(str(hook.get('type')).endswith(name) for hook in hooks)
-    ]
+    add_missing_hooks(cfg, *NEEDED_HOOKS)
     for name, count in fill_in_counts(cfg).items():
         print_once(cfg, f'{name}={count}, from the training set')
     return cfg
@@ -149,5 +149,18 @@ def choose_start(cfg: Config, args: argparse.Namespace, folder: ExitStack) -> No
     if cfg.get('load_from'):
         if continued is None:
             cfg.load_from = named or check_checkpoint(cfg.load_from)
-        check = 'StrictLoadHook' if cfg.resume else 'WeightCoverageHook'
-        cfg.custom_hooks = [*cfg.custom_hooks, dict(type=check)]
+        checks = ('StrictLoadHook', 'ResumeReportHook') if cfg.resume else ('WeightCoverageHook',)
+        add_missing_hooks(cfg, *checks)
+
+
+def add_missing_hooks(cfg: Config, *names: str) -> None:
+    """Add hooks of this package to a config that lacks them.
+
+    Args:
+        cfg: The config, changed in place.
+        *names: The hooks.
+    """
+    hooks = list(cfg.get('custom_hooks') or [])
+    known = {str(hook.get('type')).rpartition('.')[2] for hook in hooks}
+    added = [dict(type=f'fusionreid.{name}') for name in names if name not in known]
+    cfg.custom_hooks = [*hooks, *added]

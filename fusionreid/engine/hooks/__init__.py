@@ -4,6 +4,8 @@ from .consistency_check_hook import ConsistencyCheckHook
 from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
 from .interrupt_hook import InterruptHook
+from .rank_watch_hook import RankWatchHook
+from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .resume_report_hook import ResumeReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .strict_load_hook import StrictLoadHook
@@ -16,6 +18,8 @@ __all__ = [
     'EpochLengthHook',
     'EpochSeedHook',
     'InterruptHook',
+    'RankWatchHook',
+    'ResumableCheckpointHook',
     'ResumeReportHook',
     'SafeCheckpointHook',
     'StrictLoadHook',
