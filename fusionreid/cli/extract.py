@@ -19,11 +19,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
+from fusionreid.cli.extraction import add_extraction_arguments, build_extractor, find_images
 from fusionreid.errors import UserError
 from fusionreid.evaluation.functional.progress import Progress
-from fusionreid.gallery.image_folder import find_image_files, read_name
+from fusionreid.gallery.image_folder import read_name
 from fusionreid.utils.files import atomic_path, save_tensors
+from fusionreid.utils.terminal import say
 
 SUFFIX = '.safetensors'
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Extract and save; images that cannot be decoded are named, the others are saved."""
-    paths = find_image_files(args.images_dir)
+    paths = find_images(args.images_dir)
     out = Path(args.out)
     # Before hours of work, not after them.
     check_target(out)
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         failed += batch.failed.values()
         meter.update(len(kept) + len(failed))
     for reason in failed:
-        print(reason, file=sys.stderr)
+        say(reason, sys.stderr)
     if not kept:
         raise UserError(f'none of the {len(paths)} images, named above, could be decoded')
     people, cameras = torch.tensor([labels[row] for row in kept]).unbind(1)
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
             save_tensors(partial, tensors, metadata)
     except OSError as error:
         raise UserError(f'{out} cannot be written: {error}') from error
-    print(f'{out}: {len(kept)} of {len(paths)} images, {label}')
+    say(f'{out}: {len(kept)} of {len(paths)} images, {label}')
     if failed:
         raise UserError(f'{len(failed)} images, named above, could not be decoded')
 

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from torch import distributed
 
 from fusionreid.errors import ConfigError
+from fusionreid.utils.terminal import say_lines
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Where each launcher tells a process its rank, before there is a process group to ask.
@@ -89,10 +90,10 @@ def print_once(cfg: Config, message: str) -> None:
 
     Args:
         cfg: Config from :func:`load_config`.
-        message: What to print.
+        message: What to print; control characters but line breaks are escaped.
     """
     if int(os.environ.get(RANK_VARIABLES.get(cfg.launcher, ''), 0)) == 0:
-        print(message, flush=True)
+        say_lines(message)
 
 
 def leave_process_group() -> None:

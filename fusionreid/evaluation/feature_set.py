@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import re
@@ -19,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fusionreid.errors import FeaturesNotFoundError, ScoringError, UnknownFeatureError
+from fusionreid.utils.csv_table import read_csv, write_csv
 from fusionreid.utils.files import atomic_path, open_atomic, save_tensors
 
 ALL = 'all'
@@ -193,13 +192,9 @@ class FeatureSet:
         """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        text = io.StringIO()
-        # Quoted, since a path may hold anything but a zero byte.
-        writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator='\n')
-        writer.writerow(COLUMNS)
         people, cameras = self.person_ids.tolist(), self.camera_ids.tolist()
-        writer.writerows(zip(self.img_paths, people, cameras, self.roles, strict=True))
-        content = text.getvalue().encode('utf-8', 'surrogateescape')
+        rows = zip(self.img_paths, people, cameras, self.roles, strict=True)
+        content = write_csv([COLUMNS, *rows])
         table = f'samples-{hashlib.sha256(content).hexdigest()[:12]}.csv'
         metadata = {
             'format': 'fusionreid-features-1',
@@ -246,8 +241,8 @@ class FeatureSet:
         content = table.read_bytes()
         if hashlib.sha256(content).hexdigest()[:12] not in metadata['samples']:
             raise ScoringError(f'{table} was changed after it was saved: its checksum differs')
-        text = io.StringIO(content.decode('utf-8', 'surrogateescape'), newline='')
-        samples = list(csv.DictReader(text))
+        names, *rows = read_csv(content)
+        samples = [dict(zip(names, row, strict=True)) for row in rows]
         return cls(
             features=features,
             widths=json.loads(metadata['widths']),

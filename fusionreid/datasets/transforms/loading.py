@@ -14,6 +14,7 @@ from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from fusionreid.datasets.files import read_regular
 from fusionreid.errors import ImageDecodeError
 from fusionreid.registry import TRANSFORMS
 
@@ -42,8 +43,7 @@ def read_image(path: str) -> np.ndarray:
             it names the file.
     """
     try:
-        with open(path, 'rb') as file:
-            content = bytearray(file.read())
+        content = read_regular(path)
         # A copy of what Pillow decodes, without the work that it does around it.
         if (decode := jpeg_decoder()) is not None and _is_directly_decodable(content):
             # A warning is an error where Python is told so.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -16,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fusionreid.errors import GalleryError
+from fusionreid.utils.csv_table import read_csv, write_csv
 from fusionreid.utils.device import find_device
 from fusionreid.utils.files import save_tensors
 
@@ -123,15 +122,9 @@ class LocalEngine(SearchEngine):
 
     def write(self, folder: Path) -> None:
         """Write features and items as two files, tied together by a checksum."""
-        text = io.StringIO()
-        # Everything quoted: the writer sees no need to quote a carriage return, which ends a row.
-        writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)
-        writer.writerow(COLUMNS)
         items = self.table.items
-        writer.writerows(
-            zip(items.ids, items.paths, items.person_ids, items.camera_ids, strict=True)
-        )
-        content = text.getvalue().encode('utf-8', 'surrogateescape')
+        rows = zip(items.ids, items.paths, items.person_ids, items.camera_ids, strict=True)
+        content = write_csv([COLUMNS, *rows])
         write_durably(folder / ITEMS_FILE, content)
         # The checksum ties the two files together.
         checksum = hashlib.sha256(content).hexdigest()
@@ -153,8 +146,7 @@ class LocalEngine(SearchEngine):
             raise GalleryError(
                 f'{folder / ITEMS_FILE} was changed after it was saved: its checksum differs'
             )
-        text = io.StringIO(content.decode('utf-8', 'surrogateescape'), newline='')
-        columns = list(zip(*csv.reader(text), strict=True))
+        columns = list(zip(*read_csv(content), strict=True))
         ids, paths, people, cameras = (list(column[1:]) for column in columns)
         if features.shape != (len(ids), width):
             raise GalleryError(
