@@ -85,6 +85,11 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     )
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the first of all processes that a launcher has started."""
+    return int(os.environ.get(RANK_VARIABLES.get(launcher, ''), 0)) == 0
+
+
 def print_once(cfg: Config, message: str) -> None:
     """Print a message from the first of all processes.
 
@@ -92,7 +97,7 @@ def print_once(cfg: Config, message: str) -> None:
         cfg: Config from :func:`load_config`.
         message: What to print; control characters but line breaks are escaped.
     """
-    if int(os.environ.get(RANK_VARIABLES.get(cfg.launcher, ''), 0)) == 0:
+    if is_first_process(cfg.launcher):
         say_lines(message)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 
+from joblib import cpu_count
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from fusionreid.checkpoints import find_resumable
-from fusionreid.config import build_errors, fill_in_counts
+from fusionreid.config import build_errors, fill_in_counts, merge_options, read_config
 from fusionreid.engine.optimizers import scale_learning_rate
 from fusionreid.errors import ConfigError
 
 from .arguments import add_common_arguments
-from .processes import leave_process_group, print_once
+from .check_dataset import check_config
+from .processes import is_first_process, leave_process_group, print_once
 from .runner_config import check_checkpoint, load_config, make_folder, require, set_precision
 
 
@@ -43,10 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='scale the learning rate to the images behind one update',
     )
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='check every image and label first, as fusionreid check-dataset does, and do not '
+        'train if there are errors',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
+    if args.check:
+        check_data(args)
     cfg = build_config(args)
     make_folder(cfg.work_dir, '--work-dir')
     with build_errors():
@@ -54,6 +64,18 @@ def run(args: argparse.Namespace) -> None:
         scale_learning_rate(runner)
         runner.train()
     leave_process_group()
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """Check the data sets in the first process; the others wait for it when they meet."""
+    if not is_first_process(args.launcher):
+        return
+    cfg = read_config(args.config)
+    merge_options(cfg, args.cfg_options or {})
+    if args.no_validate:
+        cfg.val_dataloader = None
+    cfg.test_dataloader = None
+    check_config(cfg, args.data_root, cpu_count())
 
 
 def build_config(args: argparse.Namespace) -> Config:
