@@ -49,6 +49,7 @@ from fusionreid.utils.terminal import say
 
 from .arguments import positive
 from .option_actions import OptionAction
+from .output_file import check_output_file
 from .runner_config import LOADERS
 
 FIRST = 5
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f'--cfg-options and --data-root are for configs, {args.target} is none')
     if args.out:
         # Before the work, not after it.
-        _write(args.out, [])
+        check_output_file(Path(args.out))
     with DefaultScope.overwrite_default_scope(SCOPE), build_errors():
         if is_data:
             sources = [_read_data(args.target)]

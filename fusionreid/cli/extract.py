@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from fusionreid.cli.extraction import add_extraction_arguments, build_extractor, find_images
+from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import UserError
 from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.gallery.image_folder import read_name
@@ -42,7 +42,9 @@ def run(args: argparse.Namespace) -> None:
     paths = find_images(args.images_dir)
     out = Path(args.out)
     # Before hours of work, not after them.
-    check_target(out)
+    if out.suffix != SUFFIX:
+        raise UserError(f'{out} is to hold tensors: give it a name that ends in {SUFFIX}')
+    check_output_file(out)
     extractor = build_extractor(args)
     labels = [read_name(path) for path in paths]
     meter = Progress('extracting', len(paths), sys.stderr.isatty())
@@ -70,21 +72,3 @@ def run(args: argparse.Namespace) -> None:
     say(f'{out}: {len(kept)} of {len(paths)} images, {label}')
     if failed:
         raise UserError(f'{len(failed)} images, named above, could not be decoded')
-
-
-def check_target(out: Path) -> None:
-    """Check that a file can be written, and make its folder.
-
-    Raises:
-        UserError: If its name has another suffix, it is a folder, or its folder cannot be written.
-    """
-    if out.suffix != SUFFIX:
-        raise UserError(f'{out} is to hold tensors: give it a name that ends in {SUFFIX}')
-    if out.is_dir():
-        raise UserError(f'{out} is a folder: name a file to write')
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise UserError(f'{out} cannot be written: {error}') from error

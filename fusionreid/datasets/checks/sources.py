@@ -9,7 +9,12 @@ from typing import NamedTuple
 
 from fusionreid.datasets.annotation import ROLES
 from fusionreid.datasets.base_reid_dataset import ReIDDataset
-from fusionreid.datasets.image_listing import IMAGE_EXTENSIONS, ImageListing, list_images
+from fusionreid.datasets.image_listing import (
+    IMAGE_EXTENSIONS,
+    ImageListing,
+    list_images,
+    why_not_regular,
+)
 from fusionreid.datasets.market_style_dataset import parse_market_name
 from fusionreid.errors import DatasetError, DatasetFormatError
 
@@ -176,4 +181,5 @@ def _note_skipped(
                 continue  # looked at as an image
             is_image = name.lower().endswith(IMAGE_EXTENSIONS) and 'no regular file' in reason
             kind = 'not a regular file' if is_image else 'not taken'
-            source.findings.append(Finding(kind, source.name, path=path, detail=reason))
+            detail = why_not_regular(path) if is_image else reason
+            source.findings.append(Finding(kind, source.name, path=path, detail=detail or reason))
