@@ -24,6 +24,7 @@ from mmengine.registry import DefaultScope
 
 from fusionreid.config import build_errors, merge_options, read_config
 from fusionreid.datasets import DukeMTMCReID, Market1501, ReIDDataset
+from fusionreid.datasets.annotation import ROLES
 from fusionreid.datasets.base_reid_dataset import SPLITS
 from fusionreid.datasets.checks import (
     ERRORS,
@@ -161,7 +162,7 @@ def read_sources(cfg: Config, data_root: str | None = None) -> list[CheckedSourc
         dataset = DATASETS.build(dict(kept, pipeline=[], lazy_init=True))
         if not isinstance(dataset, ReIDDataset):
             raise ConfigError(f'{each.get("type")} is no data set of this project: not checked')
-        sources.append(read_dataset(dataset, sorted(roles[key])))
+        sources.append(read_dataset(dataset, [role for role in ROLES if role in roles[key]]))
     return sources
 
 

@@ -119,7 +119,7 @@ def _read_rows(ann_file: str) -> list[_Row]:
         ]
     except csv.Error as error:
         raise DatasetFormatError(
-            f'{ann_file}, line {reader.line_num}: no valid CSV ({error})'
+            f'{ann_file}, line {reader.line_num + 1}: no valid CSV ({error})'
         ) from None
 
 

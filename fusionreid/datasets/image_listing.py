@@ -190,7 +190,7 @@ def _sort(
     Returns:
         The real folders to read, the last one first.
     """
-    folders = []
+    folders: list[str] = []
     for entry in entries:
         path, extension = entry.path, os.path.splitext(entry.name)[1].lower()
         # The folder's own word spares a look at each file.

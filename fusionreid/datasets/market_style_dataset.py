@@ -100,16 +100,18 @@ class MarketStyleDataset(ReIDDataset):
 
 
 def _read_names(listing: ImageListing) -> list[ReIDRecord]:
-    records, problems = [], {}
+    records: list[ReIDRecord] = []
+    problems: list[str] = []
+    others: list[str] = []
     for path in listing.paths:
         name = os.path.basename(path)
         try:
             records.append(ReIDRecord(path, *parse_market_name(name)))
         except DatasetFormatError as error:
-            problems[name] = error
+            (others if problems else problems).append(name if problems else str(error))
     if problems:
-        (_, error), *others = problems.items()
-        more = first_names([name for name, _ in others])
-        also = f' (and {len(others)} others: {more})' if others else ''
-        raise DatasetFormatError(f'in {listing.folder}: {error}{also}. Rename or remove the file.')
+        also = f' (and {len(others)} others: {first_names(others)})' if others else ''
+        raise DatasetFormatError(
+            f'in {listing.folder}: {problems[0]}{also}. Rename or remove the file.'
+        )
     return records

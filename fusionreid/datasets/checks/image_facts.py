@@ -80,7 +80,7 @@ def inspect_image(path: str) -> ImageFacts:
     if not FLATTEST <= height / width <= NARROWEST:
         findings.append(('extreme shape', f'{height}x{width} pixels (height x width)'))
     digest = hashlib.blake2b(f'{height}x{width}'.encode(), digest_size=16)
-    digest.update(pixels)
+    digest.update(pixels.data)
     return ImageFacts(tuple(findings), checksum, digest.digest())
 
 

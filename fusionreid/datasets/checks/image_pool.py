@@ -46,11 +46,11 @@ def inspect_images(
     while chunks:
         lost: list[list[int]] = []
         yield from _run(paths, chunks, workers, inspect, lost)
-        for position in (position for chunk in lost for position in chunk):
-            alone, killed = deque([[position]]), []
-            yield from _run(paths, alone, 1, inspect, killed)
-            if killed:
-                yield position, DIED
+        alone = deque([position] for chunk in lost for position in chunk)
+        while alone:
+            killed: list[list[int]] = []
+            yield from _run(paths, alone, 1, inspect, killed, ahead=1)
+            yield from ((position, DIED) for (position,) in killed)
 
 
 def _run(
@@ -59,6 +59,7 @@ def _run(
     workers: int,
     inspect: Inspect,
     lost: list[list[int]],
+    ahead: int = AHEAD,
 ) -> Iterator[tuple[int, ImageFacts]]:
     """Work through chunks until they are done or a worker dies.
 
@@ -68,6 +69,7 @@ def _run(
         workers: Processes.
         inspect: Function of a path.
         lost: Gets the chunks that were under way when a worker died.
+        ahead: Chunks for each worker that are under way.
 
     Yields:
         Position and facts of each image.
@@ -79,7 +81,7 @@ def _run(
     running: dict[Future[list[ImageFacts]], list[int]] = {}
     try:
         while chunks or running:
-            while chunks and len(running) < AHEAD * workers:
+            while chunks and len(running) < ahead * workers:
                 chunk = chunks[0]
                 future = pool.submit(_inspect_chunk, inspect, [paths[place] for place in chunk])
                 running[future] = chunks.popleft()
