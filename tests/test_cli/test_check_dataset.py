@@ -225,7 +225,12 @@ def test_all_data_sets_of_a_config(market, tmp_path):
     found = findings(tmp_path, config)
     leaks = [each for each in found if each['kind'] == 'image in train and test']
     assert [each['path'] for each in leaks] == [str(leaked)]
-    assert refused('check-dataset', ['color_histogram_synthetic', '--data-root', str(tmp_path)])
+
+
+def test_a_data_set_that_is_not_there_is_a_finding(tmp_path):
+    found = findings(tmp_path, 'color_histogram_synthetic', '--data-root', tmp_path / 'nowhere')
+    assert kinds(found) == {'data set cannot be read': 1}
+    assert 'nowhere' in found[0]['detail']
 
 
 @pytest.mark.slow
