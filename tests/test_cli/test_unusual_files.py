@@ -1,4 +1,4 @@
-"""Folders that hold more than images: every command takes the same files and says what it leaves."""
+"""Folders that hold more than images: all commands take the same files and say what they leave."""
 
 from __future__ import annotations
 

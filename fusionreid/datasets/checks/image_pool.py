@@ -91,7 +91,7 @@ def _run(
     except BrokenProcessPool:
         lost += running.values()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
