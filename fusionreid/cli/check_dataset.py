@@ -39,6 +39,7 @@ from fusionreid.datasets.checks import (
     read_folder,
 )
 from fusionreid.datasets.csv_dataset import COLUMNS
+from fusionreid.datasets.image_listing import why_not_regular
 from fusionreid.datasets.market_style_dataset import FOLDERS
 from fusionreid.errors import ConfigError, DatasetError, UserError
 from fusionreid.evaluation.functional.progress import Progress
@@ -172,9 +173,11 @@ _OF_TRAINING = ('pipeline', 'indices', 'serialize_data', 'cache_images', 'cache_
 def _settings(cfg: Config, data_root: str | None) -> Iterator[dict[str, Any]]:
     """Configs of all data sets of a config, those of training first."""
     for name in LOADERS:
-        for settings in _unwrap((cfg.get(name) or {}).get('dataset')):
+        loader = cfg.get(name)
+        for settings in _unwrap(loader.get('dataset') if isinstance(loader, Mapping) else None):
             yield settings if data_root is None else dict(settings, data_root=data_root)
-    for settings in (cfg.get('test_cfg') or {}).get('datasets') or ():
+    test = cfg.get('test_cfg')
+    for settings in (test.get('datasets') if isinstance(test, Mapping) else None) or ():
         yield dict(settings, split='test')
 
 
@@ -193,6 +196,8 @@ def _unwrap(settings: Any) -> Iterator[dict[str, Any]]:
 def _read_data(path: str) -> CheckedSource:
     """Read a data set by what its folder holds."""
     if path.endswith('.csv'):
+        if problem := why_not_regular(path):
+            raise ConfigError(f'{path} is no table of images: {problem}')
         folder, table = os.path.split(path)
         settings = dict(type='CsvDataset', data_root=folder or '.', ann_file=table)
     else:

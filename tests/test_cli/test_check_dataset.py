@@ -190,12 +190,15 @@ def test_a_plain_folder(tmp_path):
     found = findings(tmp_path, folder)
     assert kinds(found) == {'repeated image': 1, 'not taken': 1}
     (tmp_path / 'nothing').mkdir()
-    assert findings(tmp_path, tmp_path / 'nothing') == []
+    assert kinds(findings(tmp_path, tmp_path / 'nothing')) == {'role without images': 1}
 
 
 def test_wrong_arguments_are_one_line(market, tmp_path, capsys):
+    os.mkfifo(tmp_path / 'pipe.csv')
     for arguments, message in {
         ('nothing_like_this',): 'nothing_like_this',
+        (tmp_path / 'none.csv',): 'none.csv is no table of images: missing',
+        (tmp_path / 'pipe.csv',): 'is no table of images: a named pipe',
         (market, '--data-root', 'x'): 'are for configs',
         (market, '--out', market / 'query' / 'x.json' / 'y.json', '--first', '0'): '--first',
         (market, '--out', tmp_path / 'x.txt'): '--out must end in .csv or .json',

@@ -140,6 +140,11 @@ def read_folder(folder: str) -> CheckedSource:
         except DatasetFormatError:
             person, camera = -1, -1
         source.images.append(CheckedImage(path, '', None if person < 0 else person, camera))
+    if not listing.paths:
+        detail = 'there is no image in the folder and those below it'
+        source.findings.append(
+            Finding('role without images', source.name, '', folder, detail=detail)
+        )
     _note_skipped(source, listing)
     return source
 
