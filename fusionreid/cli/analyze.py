@@ -34,6 +34,7 @@ from fusionreid.evaluation.functional.memory import DEFAULT_MEMORY_LIMIT
 from fusionreid.evaluation.metrics.score_table import describe_protocol
 from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.tables import markdown_table
+from fusionreid.utils.terminal import say_lines
 from fusionreid.visualization import draw_camera_pairs, draw_verification
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.style import camera_name
@@ -138,8 +139,8 @@ def run(args: argparse.Namespace) -> None:
         _camera_pair_text(pairs),
         _bootstrap_text(by_query, by_identity, args.samples),
     ):
-        print(f'{part}\n')
-    print(f'{args.out}: verification.png, camera_pairs.png, analysis.json')
+        say_lines(f'{part}\n')
+    say_lines(f'{args.out}: verification.png, camera_pairs.png, analysis.json')
 
 
 def _describe_feature(feature_set: FeatureSet, name: str) -> str:

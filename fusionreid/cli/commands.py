@@ -49,6 +49,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('train', 'train', 'train a model'),
         Command('test', 'test', 'score a checkpoint, or saved features'),
         Command('render', 'render', 'render a synthetic data set'),
+        Command('check-dataset', 'check_dataset', 'check every image and label of a data set'),
     ),
     'Find people': (
         Command('index', 'index', 'make a searchable index of a folder of images'),

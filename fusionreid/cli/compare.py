@@ -24,6 +24,7 @@ from fusionreid.evaluation.functional import RankingResult
 from fusionreid.evaluation.metrics.score_table import describe_protocol
 from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.tables import markdown_table
+from fusionreid.utils.terminal import say_lines
 from fusionreid.visualization import draw_feature_chart
 from fusionreid.visualization.saving import save_picture
 
@@ -124,4 +125,4 @@ def run(args: argparse.Namespace) -> None:
     figure = draw_feature_chart(scores, args.title, protocol)
     (args.out / 'feature_scores.md').write_text(text)
     save_picture(figure, args.out / 'feature_scores.png')
-    print(f'{text}\n{args.out}: feature_scores.md, feature_scores.png')
+    say_lines(f'{text}\n{args.out}: feature_scores.md, feature_scores.png')

@@ -22,6 +22,7 @@ from fusionreid.engine.rank_watch import (
     stop_watch,
 )
 from fusionreid.errors import ConfigError, ProcessLostError, UserError
+from fusionreid.utils.terminal import say_lines
 
 T = TypeVar('T')
 
@@ -165,15 +166,20 @@ def lost_process_errors() -> Iterator[None]:
         ) from error
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the first of all processes that a launcher has started."""
+    return int(os.environ.get(RANK_VARIABLES.get(launcher, ''), 0)) == 0
+
+
 def print_once(cfg: Config, message: str) -> None:
     """Print a message from the first of all processes.
 
     Args:
         cfg: Config from :func:`load_config`.
-        message: What to print.
+        message: What to print; control characters but line breaks are escaped.
     """
-    if int(os.environ.get(RANK_VARIABLES.get(cfg.launcher, ''), 0)) == 0:
-        print(message, flush=True)
+    if is_first_process(cfg.launcher):
+        say_lines(message)
 
 
 def decide_in_first_process(decide: Callable[[], T]) -> T:

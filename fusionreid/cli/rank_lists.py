@@ -16,6 +16,7 @@ from fusionreid.errors import ScoringError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import SearchResult, rank_queries, top_k
 from fusionreid.evaluation.scoring_errors import scoring_errors
+from fusionreid.utils.terminal import say
 from fusionreid.visualization import draw_rank_lists, select_queries
 from fusionreid.visualization.saving import save_picture
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         average_precision=scores,
     )
     save_picture(picture, args.out)
-    print(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
+    say(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
 
 
 def _rank(

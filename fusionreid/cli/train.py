@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
+from joblib import cpu_count
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from fusionreid.checkpoints import check_resumable
-from fusionreid.config import build_errors, fill_in_counts
+from fusionreid.config import build_errors, fill_in_counts, merge_options, read_config
 from fusionreid.engine.loops import make_interruptible
 from fusionreid.engine.optimizers import scale_learning_rate
 from fusionreid.errors import ConfigError, TrainingInterrupted
 
 from .arguments import add_common_arguments
+from .check_dataset import check_config
 from .processes import (
     decide_in_first_process,
+    is_first_process,
     leave_process_group,
     lost_process_errors,
     print_once,
@@ -60,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='scale the learning rate to the images behind one update',
     )
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='check every image and label first, as fusionreid check-dataset does, and do not '
+        'train if there are errors',
+    )
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -70,6 +79,8 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
+    if args.check:
+        check_data(args)
     cfg = build_config(args)
     with ExitStack() as folder:
         choose_start(cfg, args, folder)
@@ -85,6 +96,18 @@ def run(args: argparse.Namespace) -> None:
                     raise SystemExit(stop.status) from stop
                 raise
         leave_process_group()
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """Check the data sets in the first process; the others wait for it when they meet."""
+    if not is_first_process(args.launcher):
+        return
+    cfg = read_config(args.config)
+    merge_options(cfg, args.cfg_options or {})
+    if args.no_validate:
+        cfg.val_dataloader = None
+    cfg.test_dataloader = None
+    check_config(cfg, args.data_root, cpu_count())
 
 
 def build_config(args: argparse.Namespace) -> Config:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from fusionreid.errors import UserError
 
+from .csv_table import read_csv, write_csv
 from .files import save_tensors, sync, write_durably
 from .integers import LARGEST
 
@@ -49,12 +49,8 @@ def write_table(path: Path, columns: Mapping[str, Sequence[str] | Sequence[int]]
         path: The file.
         columns: Columns of equal length by name; texts that :func:`check_text` accepts.
     """
-    text = io.StringIO()
-    # Everything quoted: the writer sees no need to quote a carriage return, which ends a row.
-    writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    write_durably(path, text.getvalue().encode('utf-8', 'surrogateescape'))
+    rows = zip(*columns.values(), strict=True)
+    write_durably(path, write_csv([tuple(columns), *rows]))
 
 
 def read_table(
@@ -76,9 +72,8 @@ def read_table(
             as ``error``.
     """
     _check_file(path, error)
-    text = io.StringIO(path.read_bytes().decode('utf-8', 'surrogateescape'), newline='')
     try:
-        rows = list(csv.reader(text, strict=True))
+        rows = list(read_csv(path.read_bytes()))
     except csv.Error as reason:
         raise error(f'{path} is damaged: {reason}') from reason
     head = rows[0] if rows else []

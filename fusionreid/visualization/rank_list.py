@@ -80,7 +80,7 @@ def draw_rank_lists(
 
     The query has a blue frame. A right answer has a green frame and a tick, a wrong one a red frame
     and a cross. Camera, distance and identity stand under every picture; cameras are numbered from
-    1, as in the data sets' file names.
+    1, as in the data sets' file names. An image that cannot be read is marked as such and logged.
 
     Args:
         query_paths: Image files of the Q queries.
@@ -102,7 +102,6 @@ def draw_rank_lists(
     Raises:
         ValueError: If lengths or shapes disagree, an index lies outside the gallery, or an answer
             has the query's identity and camera.
-        DatasetError: If an image cannot be read.
     """
     indices, distances = np.asarray(indices), np.asarray(distances)
     _check(

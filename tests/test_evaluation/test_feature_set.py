@@ -170,3 +170,15 @@ def test_protocol_is_plain_json(tmp_path):
     make(protocol={'sie': True, 'cameras': 6}).save(tmp_path)
     protocol = FeatureSet.load(tmp_path).protocol
     assert json.loads(json.dumps(protocol)) == {'sie': True, 'cameras': 6}
+
+
+def test_paths_that_a_spreadsheet_would_run_come_back(tmp_path):
+    paths = ['=cmd|calc', '+1', '-1', '@x', "'=x", "'quoted'"]
+    make(img_paths=paths).save(tmp_path)
+    (table,) = tmp_path.glob('*.csv')
+    lines = table.read_text().splitlines()[1:]
+    assert [line.split('"')[1] for line in lines] == [
+        *("'=cmd|calc", "'+1", "'-1", "'@x", "''=x", "'quoted'")
+    ]
+    assert lines[1].split(',')[2] == '"-1"'  # a number, of a camera that is unknown
+    assert FeatureSet.load(tmp_path).img_paths == paths
