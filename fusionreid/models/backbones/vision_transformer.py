@@ -75,6 +75,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
             **kwargs,
         )
         self.with_cp = with_cp
+        self.fixed_image_size = (img_size[0], img_size[1])
         self.finish_init(self.embed_dims, num_cameras, sie_coefficient)
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
