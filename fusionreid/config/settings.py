@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from mmengine.config import Config
+
 from fusionreid.errors import ConfigError
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
@@ -112,14 +114,7 @@ NOTHING = Rule('None', lambda value: value is None)
 PART = Rule(
     'a dict with a type', lambda value: isinstance(value, Mapping) and bool(value.get('type'))
 )
-PARTS = Rule(
-    'a list of dicts with a type',
-    lambda value: (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and all(PART.holds(each) for each in value)
-    ),
-)
+LIST = Rule('a list', lambda value: isinstance(value, Sequence) and not isinstance(value, str))
 # MMEngine's hooks take -1 for never.
 INTERVAL = whole(1) | Rule('-1, never', lambda value: type(value) is int and value == -1)
 
@@ -133,17 +128,25 @@ _LOADER = {
     'drop_last': FLAG,
     'timeout': number(0),
     'dataset': PART,
-    'dataset.pipeline': PARTS,
+    'dataset.pipeline': LIST,
+    'dataset.pipeline.[]': PART,
     'sampler': PART,
     'batch_sampler': PART | NOTHING,
     'collate_fn': PART,
 }
-# In this order: what holds others comes before them. `*` is every entry of a dict or a list. What a
-# config leaves out is not checked.
+# In this order: what holds others comes before them. `*` is every entry of a dict, `[]` of a list.
+# What a config leaves out is not checked.
 RULES: dict[str, Rule] = {
     'work_dir': TEXT,
     'default_scope': TEXT,
     'model': PART,
+    'model.branches': section(),
+    'model.branches.*': section() | NOTHING,
+    'model.branches.*.backbone': PART,
+    'model.branches.*.pooling': PART | NOTHING,
+    'model.data_preprocessor': section() | NOTHING,
+    'model.neck': section() | LIST | NOTHING,
+    'model.head': section() | LIST | NOTHING,
     **{
         f'{loader}_dataloader{"." if name else ""}{name}': rule
         for loader in ('train', 'val', 'test')
@@ -159,8 +162,10 @@ RULES: dict[str, Rule] = {
     'val_cfg.fp16': FLAG,
     'test_cfg': section() | NOTHING,
     'test_cfg.fp16': FLAG,
-    'val_evaluator': PART | PARTS | NOTHING,
-    'test_evaluator': PART | PARTS | NOTHING,
+    'val_evaluator': section() | LIST | NOTHING,
+    'val_evaluator.[]': PART,
+    'test_evaluator': section() | LIST | NOTHING,
+    'test_evaluator.[]': PART,
     'optim_wrapper': section() | NOTHING,
     'optim_wrapper.type': TEXT,
     'optim_wrapper.constructor': TEXT,
@@ -189,7 +194,8 @@ RULES: dict[str, Rule] = {
     'optim_wrapper.paramwise_cfg.custom_keys.*': section(),
     'optim_wrapper.paramwise_cfg.custom_keys.*.lr_mult': number(0),
     'optim_wrapper.paramwise_cfg.custom_keys.*.decay_mult': number(0),
-    'param_scheduler': PART | PARTS | NOTHING,
+    'param_scheduler': section() | LIST | NOTHING,
+    'param_scheduler.[]': PART,
     'auto_scale_lr': section() | NOTHING,
     'auto_scale_lr.enable': FLAG,
     'auto_scale_lr.base_batch_size': whole(1),
@@ -200,9 +206,10 @@ RULES: dict[str, Rule] = {
     'default_hooks.logger.interval': whole(1),
     'default_hooks.checkpoint.max_keep_ckpts': INTERVAL,
     'default_hooks.checkpoint.rule': one_of('greater', 'less') | NOTHING,
-    'custom_hooks': PARTS | NOTHING,
-    'custom_hooks.*.interval': INTERVAL,
-    'custom_hooks.*.by_epoch': FLAG,
+    'custom_hooks': LIST | NOTHING,
+    'custom_hooks.[]': PART,
+    'custom_hooks.[].interval': INTERVAL,
+    'custom_hooks.[].by_epoch': FLAG,
     'env_cfg': section(),
     'env_cfg.cudnn_benchmark': FLAG,
     'env_cfg.mp_cfg': section(),
@@ -211,7 +218,8 @@ RULES: dict[str, Rule] = {
     'env_cfg.dist_cfg': section(),
     'env_cfg.dist_cfg.backend': TEXT,
     'visualizer': PART | NOTHING,
-    'visualizer.vis_backends': PARTS | NOTHING,
+    'visualizer.vis_backends': LIST | NOTHING,
+    'visualizer.vis_backends.[]': PART,
     'log_processor': section() | NOTHING,
     'log_processor.window_size': whole(1),
     'log_processor.num_digits': whole(0),
@@ -233,7 +241,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def check_settings(cfg: Mapping[str, Any]) -> None:
+def check_settings(cfg: Config | dict[str, Any]) -> None:
     """Refuse a config in which one of MMEngine's settings has an impossible value.
 
     Args:
@@ -243,12 +251,13 @@ def check_settings(cfg: Mapping[str, Any]) -> None:
         ConfigError: Naming the setting, its value and what it may be.
 
     Example:
-        >>> check_settings(dict(train_cfg=dict(max_epochs=1.5)))
+        >>> check_settings(dict(train_cfg=dict(max_iters=0)))
         Traceback (most recent call last):
-        fusionreid.errors.ConfigError: train_cfg.max_epochs must be a whole number from 1 on, got 1.5
+        fusionreid.errors.ConfigError: train_cfg.max_iters must be a whole number from 1 on, got 0
     """
+    settings = dict(cfg.items())  # a Config is no Mapping
     for pattern, rule in RULES.items():
-        for name, value in _find(cfg, pattern.split('.')):
+        for name, value in _find(settings, pattern.split('.')):
             if not rule.holds(value):
                 raise ConfigError(f'{name} must be {rule.expectation}, got {value!r:.80}')
 
@@ -258,12 +267,10 @@ def _find(value: Any, keys: list[str], path: str = '') -> Iterator[tuple[str, An
     if not keys:
         yield path, value
         return
-    if isinstance(value, Mapping):
-        entries = {str(key): entry for key, entry in value.items()}
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        entries = {str(position): entry for position, entry in enumerate(value)}
-    else:
-        return
     key, *rest = keys
-    for name in entries if key == '*' else {key} & entries.keys():
-        yield from _find(entries[name], rest, f'{path}.{name}' if path else name)
+    if isinstance(value, Mapping):
+        names = [key] if key in value else list(value) if key == '*' else []
+    else:
+        names = list(range(len(value))) if key == '[]' and LIST.holds(value) else []
+    for name in names:
+        yield from _find(value[name], rest, f'{path}.{name}' if path else str(name))

@@ -14,8 +14,8 @@ from fusionreid.registry import LOG_PROCESSORS
 class HeadlineLogProcessor(LogProcessor):
     """MMEngine's log processor, with the headline scores alone in the line of an epoch.
 
-    The headline scores are those of the feature that stands for the model. Those of each feature are
-    in the table before the line. All of them go to the visualizer and its files.
+    The headline scores are those of the feature that stands for the model. Those of each feature
+    are in the table before the line. All of them go to the visualizer and its files.
     """
 
     def get_log_after_epoch(

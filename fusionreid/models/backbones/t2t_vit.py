@@ -57,7 +57,7 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         embed_dims: int = 384,
         num_layers: int = 14,
         num_heads: int = 6,
-        num_cameras: int = 0,
+        num_cameras: int | None = 0,
         sie_coefficient: float = 3.0,
         with_cp: bool = False,
         **kwargs: Any,
