@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 from mmengine.dataset import Compose
 from mmengine.registry import build_from_cfg
@@ -18,19 +18,30 @@ import fusionreid
 from fusionreid.errors import ConfigError, UserError
 
 _RUNNER_FILE = inspect.getfile(Runner)
+# Methods of the Runner that make something of the config, but are not called `build_...`.
+_RUNNER_STEPS = {
+    '__init__': 'runner',
+    '_init_model_weights': 'weights of the model',
+    'scale_lr': 'auto_scale_lr',
+    'wrap_model': 'model wrapper',
+}
 _OURS = inspect.getfile(fusionreid).removesuffix('__init__.py')
 _STANDARD_LIBRARY = sysconfig.get_path('stdlib')
 _INSTALLED = {'site-packages', 'dist-packages'}
 
 
 @contextmanager
-def build_errors() -> Iterator[None]:
+def build_errors(trial: str | None = None) -> Iterator[None]:
     """Turn what a wrong setting makes a part of the config raise into a ConfigError.
 
     A part's constructor refuses an argument by a KeyError, TypeError, ValueError or AssertionError.
     A library that was handed a wrong value may raise anything, a ZeroDivisionError for a stride of
     0. Whatever else a constructor of ours, or of the user, raises is a mistake in it and passes, as
     does every error from outside of building.
+
+    Args:
+        trial: What is tried, if the block does not build, but tries what was built. Then a
+            ValueError and whatever a library raises are told.
 
     Yields:
         None; what builds belongs inside.
@@ -52,6 +63,8 @@ label_smoothing must be in [0, 1), got 2.0
         raise
     except Exception as error:
         problem = _find_part(error)
+        if problem is None and trial and (isinstance(error, ValueError) or _is_of_library(error)):
+            problem = trial
         if problem is None:
             raise
         raise ConfigError(f'{problem}: {describe(error)}') from error
@@ -64,24 +77,31 @@ def _find_part(error: Exception) -> str | None:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         if code is build_from_cfg.__code__:
-            kind = frame.f_locals.get('obj_type', frame.f_locals['cfg'].get('type'))
-            part = f'type={getattr(kind, "__name__", kind)!r}'
+            part = f'type={_kind(frame.f_locals)!r}'
         elif code is Compose.__call__.__code__:
             # Transforms look at their settings when they meet an image.
             part, event = f'type={type(frame.f_locals["t"]).__name__!r}', 'a transform fails'
         elif code.co_filename == _RUNNER_FILE and code.co_name.startswith('build_'):
             part = code.co_name.removeprefix('build_')
-        elif code is Runner.__init__.__code__ and part is None:
-            part = 'runner'
+        elif code.co_filename == _RUNNER_FILE and code.co_name in _RUNNER_STEPS and part is None:
+            part = _RUNNER_STEPS[code.co_name]
     # What the operating system refuses is no matter of the config.
     is_environment = isinstance(error, OSError) and error.errno is not None
-    if part is None or is_environment or not (refused or _is_of_library(frame)):
+    if part is None or is_environment or not (refused or _is_of_library(error)):
         return None
     return f'{event}, {part}'
 
 
-def _is_of_library(frame: FrameType) -> bool:
-    """Whether code is that of an installed package other than ours, or of Python."""
+def _kind(arguments: dict[str, Any]) -> Any:
+    """The type of the part that a call of MMEngine's builder builds, as far as it came."""
+    cfg = arguments['cfg']
+    kind = arguments.get('obj_type', cfg.get('type') if isinstance(cfg, dict) else cfg)
+    return getattr(kind, '__name__', kind)
+
+
+def _is_of_library(error: Exception) -> bool:
+    """Whether the code that raised is of an installed package other than ours, or of Python."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     file = frame.f_code.co_filename
     if file.startswith(_OURS):
         return False

@@ -113,7 +113,7 @@ def test_permissions_and_files_in_the_way(failing, tmp_path):
 
 def test_a_thread_that_cannot_write_is_no_traceback(monkeypatch, capsys):
     def write(args):
-        thread = threading.Thread(target=lambda: open('/dev/full', 'wb', buffering=0).write(b'x'))
+        thread = threading.Thread(target=lambda: Path('/dev/full').write_text('x'))
         thread.start()
         thread.join()
 

@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from fusionreid.config import build_errors
 from fusionreid.datasets.samplers import PKSampler
 from fusionreid.datasets.seeded_augmentation import seeded_augmentation
 from fusionreid.errors import ConfigError
@@ -19,7 +20,9 @@ from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.metrics import ReIDMetric
 from fusionreid.models import FusionReID
 from fusionreid.models.image_size import check_image_size
+from fusionreid.models.retrievers.fusionreid import compute_features
 from fusionreid.registry import HOOKS
+from fusionreid.structures import ReIDDataSample
 
 
 def _data_set(loader: DataLoader[Any]) -> BaseDataset:
@@ -119,6 +122,7 @@ class ConsistencyCheckHook(Hook):
             return  # a pipeline of another project
         size = (inputs.shape[1], inputs.shape[2])
         check_image_size(self._unwrapped(runner), size, f'{name}.dataset.pipeline')
+        self._try_model(self._unwrapped(runner), inputs)
         stated = runner.cfg.get('input_size')
         if stated is not None and tuple(stated) != size:
             raise ConfigError(
@@ -126,6 +130,19 @@ class ConsistencyCheckHook(Hook):
                 f'of {size}: set input_size={size}, or scale={tuple(stated)[::-1]} (width, height) '
                 'in the pipeline'
             )
+
+    @staticmethod
+    def _try_model(model: Any, inputs: torch.Tensor) -> None:
+        """Encode an image: parts that do not fit together are told before the first step."""
+        if not isinstance(model, FusionReID):
+            return
+        was_training = model.training
+        model.eval()
+        shape = f'{inputs.shape[1]}x{inputs.shape[2]}'
+        with torch.no_grad(), build_errors(f'the model cannot encode an image of {shape} pixels'):
+            data = model.data_preprocessor(dict(inputs=[inputs], data_samples=[ReIDDataSample()]))
+            compute_features(model, data['inputs'], None)
+        model.train(was_training)
 
     def _check_best(self, runner: Runner) -> None:
         """Check that the score by which the best checkpoint is chosen will be there."""
