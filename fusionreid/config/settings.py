@@ -112,7 +112,12 @@ FLAG = Rule('True or False', lambda value: isinstance(value, bool))
 TEXT = Rule('a text', lambda value: isinstance(value, str) and bool(value))
 NOTHING = Rule('None', lambda value: value is None)
 PART = Rule(
-    'a dict with a type', lambda value: isinstance(value, Mapping) and bool(value.get('type'))
+    'a dict with the name of a type',
+    lambda value: (
+        isinstance(value, Mapping)
+        and (isinstance(kind := value.get('type'), str) or callable(kind))
+        and bool(kind)
+    ),
 )
 LIST = Rule('a list', lambda value: isinstance(value, Sequence) and not isinstance(value, str))
 # MMEngine's hooks take -1 for never.
