@@ -59,7 +59,7 @@ def whole(smallest: int, largest: float = math.inf) -> Rule:
         lambda value: (
             isinstance(value, Integral)
             and not isinstance(value, bool)
-            and smallest <= value <= largest
+            and smallest <= int(value) <= largest
         ),
     )
 
@@ -86,8 +86,8 @@ def number(smallest: float = -math.inf, above: float = -math.inf) -> Rule:
             isinstance(value, Real)
             and not isinstance(value, bool)
             and math.isfinite(value)
-            and smallest <= value
-            and above < value
+            and smallest <= float(value)
+            and above < float(value)
         ),
     )
 
