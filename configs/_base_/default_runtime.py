@@ -40,6 +40,7 @@ visualizer = dict(
     type='Visualizer',
     vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
 )
+log_processor = dict(type='HeadlineLogProcessor')
 log_level = 'INFO'
 load_from = None
 resume = False

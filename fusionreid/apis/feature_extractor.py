@@ -27,6 +27,7 @@ from fusionreid.config import build_errors, build_untrusted, read_config, read_l
 from fusionreid.datasets.transforms import LoadReIDImage
 from fusionreid.errors import GalleryError, ImageDecodeError, WeightsError
 from fusionreid.evaluation.feature_set import ALL
+from fusionreid.models.image_size import check_image_size
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from fusionreid.utils.device import find_device
 from fusionreid.utils.files import file_sha256
@@ -111,6 +112,7 @@ class FeatureExtractor:
         if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
             # It alone takes arrays as well as files.
             raise GalleryError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
+        self._check_image_size()
         loader = dict(dataset=dict(pipeline=pipeline))
         _load_weights(self.model, content, checkpoint)
         self.model.to(self.device).eval()
@@ -202,6 +204,12 @@ class FeatureExtractor:
                 raise ImageDecodeError(next(iter(batch.failed.values())))
             parts.append(batch.features)
         return torch.cat(parts)
+
+    def _check_image_size(self) -> None:
+        """Compare what the pipeline makes of an image with what the model is built for."""
+        with build_errors():
+            inputs = self._prepare(np.zeros((8, 8, 3), np.uint8), UNKNOWN, 'rgb')['inputs']
+        check_image_size(self.model, (inputs.shape[1], inputs.shape[2]), 'the test pipeline')
 
     def _check(
         self, images: Sequence[Image], camera_ids: Sequence[int] | None, channel_order: str

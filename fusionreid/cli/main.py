@@ -17,8 +17,11 @@ from fusionreid.utils.terminal import EscapedLogRecord, escape_controls
 from fusionreid.version import __version__
 
 from .commands import COMMANDS, GROUPS
+from .environment_errors import describe_environment_error, no_hidden_environment_errors
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+# Set to anything, it keeps the traceback of every error.
+TRACEBACK_VARIABLE = 'FUSIONREID_TRACEBACK'
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,8 +64,9 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
     """Run one command.
 
     The only place where a :class:`~fusionreid.errors.UserError` is caught: its message becomes one
-    line, with control characters escaped, as they are in logs. Every other exception is a mistake
-    of the program and keeps its traceback.
+    line, with control characters escaped, as they are in logs. So does what the machine refuses,
+    such as space or memory. Every other exception is a mistake of the program and keeps its
+    traceback. With the environment variable ``FUSIONREID_TRACEBACK`` all of them keep it.
 
     Args:
         name: Name of the command.
@@ -82,7 +86,7 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
     """
     logging.setLogRecordFactory(EscapedLogRecord)
     try:
-        with _reader_may_leave():
+        with no_hidden_environment_errors(), _reader_may_leave():
             module = COMMANDS[name].load()
             parser = _Parser(
                 prog=prog,
@@ -94,14 +98,17 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
             if hasattr(module, 'check_arguments'):
                 module.check_arguments(args, parser)
             return module.run(args) or 0
-    except UserError as error:
-        raise SystemExit(f'error: {escape_controls(str(error))}') from error
     except TrainingInterrupted as stop:
         print(escape_controls(str(stop)), file=sys.stderr)
         return stop.status
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        line = str(error) if isinstance(error, UserError) else describe_environment_error(error)
+        if line is None or os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        raise SystemExit(f'error: {escape_controls(line)}') from error
 
 
 class _Parser(argparse.ArgumentParser):

@@ -462,6 +462,20 @@ def test_optional_parts_may_be_missing(data, tmp_path):
         ('default_hooks.checkpoint.save_best=reid/nosuch.mAP', 'there is no such score'),
         ('val_evaluator.features=[cnn,nope]', "feature 'nope' is to be scored"),
         ('val_evaluator.remove_same_camera=no', "must be True or False, got 'no'"),
+        ('val_evaluator.memory_limit=abc', "memory_limit must be a whole number, got 'abc'"),
+        ('train_cfg.max_epochs=1.5', 'max_epochs must be a whole number from 1 on, got 1.5'),
+        ('model.branches.transformer.backbone.patch_stride=0', 'must be at least 1, got 16 and 0'),
+        ('model.branches.transformer.backbone.patch_stride=abc', "a whole number, got 'abc'"),
+        ('model.branches.cnn.pooling=None', 'cannot encode an image of 64x32 pixels: .*GeMPooling'),
+        ('optim_wrapper.clip_grad.max_norm=abc', "a finite number above 0, got 'abc'"),
+        ('train_dataloader.sampler.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('train_dataloader.dataset.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('val_evaluator.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('default_hooks.timer.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('param_scheduler.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('visualizer.vis_backends.0.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('visualizer.vis_backends.0.type=NeptuneVisBackend', 'Please run "pip install'),
+        ('train_dataloader.dataset.pipeline.1.type=Foo', "type='Foo': .*Foo is not in the"),
     ],
 )
 def test_mistyped_settings_end_in_one_line(option, message, data, tmp_path):
@@ -482,7 +496,8 @@ def test_options_are_of_the_form_key_value(capsys):
 def test_bad_configs_and_work_dirs_end_in_one_line(data, tmp_path):
     (tmp_path / 'broken.py').write_text('model = dict(\n')
     (tmp_path / 'orphan.py').write_text("_base_ = './nobody.py'\n")
-    for name in ('broken', 'orphan'):
+    (tmp_path / 'raising.py').write_text('model = dict(size=1 / 0)\n')
+    for name in ('broken', 'orphan', 'raising'):
         with pytest.raises(SystemExit, match=f'error: .*{name}.py is no valid config'):
             run_command('train', [str(tmp_path / f'{name}.py')])
     config = write_tiny_config(tmp_path, data)

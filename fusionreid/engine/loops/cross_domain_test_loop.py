@@ -13,7 +13,7 @@ from mmengine.runner import Runner, TestLoop
 
 from fusionreid.datasets import ReIDDataset
 from fusionreid.errors import ConfigError
-from fusionreid.evaluation.metrics.rerank_protocol import RERANKED
+from fusionreid.evaluation.metrics.score_names import is_headline
 from fusionreid.registry import DATASETS, LOOPS
 from fusionreid.utils.tables import format_table
 
@@ -128,9 +128,4 @@ class CrossDomainTestLoop(TestLoop):
 
 def _headline(scores: Mapping[str, float]) -> dict[str, float]:
     """The scores of the feature that stands for the model, without the metric's prefix."""
-    unprefixed = {name.partition('/')[2]: value for name, value in scores.items()}
-    return {
-        name: value
-        for name, value in unprefixed.items()
-        if '.' not in name.removeprefix(f'{RERANKED}.')
-    }
+    return {name.partition('/')[2]: value for name, value in scores.items() if is_headline(name)}
