@@ -68,8 +68,8 @@ def bootstrap_scores(
 
     Raises:
         TypeError: Groups that are not integers.
-        ScoringInputError: A rank, ``num_samples`` or ``confidence`` out of range, or groups of the wrong
-            length.
+        ScoringInputError: A rank, ``num_samples`` or ``confidence`` out of range, or groups of the
+            wrong length.
 
     Example:
         >>> from fusionreid.evaluation.functional import evaluate_ranking
@@ -125,7 +125,8 @@ def subset_scores(
         ``mAP``, ``rank{k}`` for each of ``ranks``, and ``mINP``, as fractions in [0, 1].
 
     Raises:
-        ScoringInputError: ``size`` is not in 1..num_valid_queries, or another argument is out of range.
+        ScoringInputError: ``size`` is not in 1..num_valid_queries, or another argument is out of
+            range.
 
     Example:
         >>> from fusionreid.evaluation.functional import evaluate_ranking
@@ -138,7 +139,9 @@ def subset_scores(
     _check(ranks, num_subsets, confidence)
     _, values = _valid_scores(result, ranks)
     if not 1 <= size <= len(values):
-        raise ScoringInputError(f'size={size} is outside 1..{len(values)}, the number of valid queries')
+        raise ScoringInputError(
+            f'size={size} is outside 1..{len(values)}, the number of valid queries'
+        )
     generator = torch.Generator().manual_seed(seed)
     means = torch.empty(num_subsets, values.shape[1], dtype=torch.float64)
     for number in range(num_subsets):

@@ -83,8 +83,8 @@ def evaluate_camera_pairs(
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ScoringInputError: Features that are empty, of different width or not finite, labels of the wrong
-            length, no query with a match, or a memory limit that is too small.
+        ScoringInputError: Features that are empty, of different width or not finite, labels of the
+            wrong length, no query with a match, or a memory limit that is too small.
 
     Example:
         >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[0.1], [0.2], [0.3], [0.4]])

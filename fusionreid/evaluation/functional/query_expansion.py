@@ -50,8 +50,8 @@ def average_query_expansion(
 
     Raises:
         TypeError: Not floating point tensors.
-        ScoringInputError: ``k`` or ``alpha`` out of range, bad features, or a memory limit that is too
-            small.
+        ScoringInputError: ``k`` or ``alpha`` out of range, bad features, or a memory limit that is
+            too small.
 
     Example:
         >>> query = torch.tensor([[1.0, 0.0]])
@@ -63,7 +63,9 @@ def average_query_expansion(
     if not alpha >= 0 or alpha == float('inf'):
         raise ScoringInputError(f'alpha={alpha} must be a finite number from 0 on')
     if not 1 <= k <= len(gallery_features):
-        raise ScoringInputError(f'k={k} is outside 1..{len(gallery_features)}, the size of the gallery')
+        raise ScoringInputError(
+            f'k={k} is outside 1..{len(gallery_features)}, the size of the gallery'
+        )
     dtype, (num_query, width) = checked.dtype, query_features.shape
     gathered = k * width * dtype.itemsize
     step = min(max(1, GROUP_BYTES // gathered), num_query)

@@ -89,8 +89,8 @@ def evaluate_ranking(
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ScoringInputError: Features that are empty, of different width or not finite, labels of the wrong
-            length, no query with a match, or a memory limit that is too small.
+        ScoringInputError: Features that are empty, of different width or not finite, labels of the
+            wrong length, no query with a match, or a memory limit that is too small.
 
     Example:
         >>> query = torch.tensor([[1.0, 0.0]])
@@ -151,8 +151,8 @@ def rank_queries(
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ScoringInputError: Features that are empty, of different width or not finite, labels of the wrong
-            length, or a memory limit that is too small. A query without a match is no error.
+        ScoringInputError: Features that are empty, of different width or not finite, labels of the
+            wrong length, or a memory limit that is too small. A query without a match is no error.
 
     Example:
         >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.2], [2.5]])
@@ -244,8 +244,8 @@ def evaluate_distances(
 
     Raises:
         TypeError: Distances or labels of the wrong type.
-        ScoringInputError: Shapes that do not fit the labels, a NaN, no query with a match, or a memory
-            limit that is too small.
+        ScoringInputError: Shapes that do not fit the labels, a NaN, no query with a match, or a
+            memory limit that is too small.
 
     Example:
         >>> distances = torch.tensor([[0.1, 0.3, 0.2]])
@@ -255,7 +255,9 @@ def evaluate_distances(
     """
     num_query, num_gallery = len(query_ids), len(gallery_ids)
     if num_query == 0 or num_gallery == 0:
-        raise ScoringInputError(f'{num_query} queries and {num_gallery} gallery entries: nothing to rank')
+        raise ScoringInputError(
+            f'{num_query} queries and {num_gallery} gallery entries: nothing to rank'
+        )
     check_max_rank(max_rank)
     check_ties(ties)
     shape = getattr(distances, 'shape', None)
@@ -538,7 +540,9 @@ def _checked_blocks(blocks: Iterable[Any], num_query: int, num_gallery: int) -> 
             )
         done += shape[0]
         if done > num_query:
-            raise ScoringInputError(f'the blocks hold {done} or more rows for {num_query} query_ids')
+            raise ScoringInputError(
+                f'the blocks hold {done} or more rows for {num_query} query_ids'
+            )
         if shape[0]:
             yield block
         del block

@@ -151,7 +151,9 @@ class _Labels(NamedTuple):
         if len(missing) == len(labels):
             return None
         if missing:
-            raise ScoringInputError(f'to leave out same-camera entries, also give {", ".join(missing)}')
+            raise ScoringInputError(
+                f'to leave out same-camera entries, also give {", ".join(missing)}'
+            )
         counts = {'query': num_query, 'gallery': num_gallery}
         return cls(
             *(

@@ -28,8 +28,8 @@ def feature_norms(features: Tensor, owner: str) -> Tensor:
 
     Raises:
         TypeError: ``features`` is not a floating point tensor.
-        ScoringInputError: Wrong number of dimensions, no feature at all, or one that is zero or holds
-            a NaN or infinite value.
+        ScoringInputError: Wrong number of dimensions, no feature at all, or one that is zero or
+            holds a NaN or infinite value.
     """
     if not isinstance(features, Tensor) or features.dtype not in FLOAT_DTYPES:
         kind = features.dtype if isinstance(features, Tensor) else type(features).__name__

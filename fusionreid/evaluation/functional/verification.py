@@ -174,9 +174,9 @@ def evaluate_verification(
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ScoringInputError: Features that are empty, of different width or not finite, labels of the wrong
-            length, a rate outside [0, 1], no pair of the same person or none of different people,
-            or a memory limit that is too small.
+        ScoringInputError: Features that are empty, of different width or not finite, labels of the
+            wrong length, a rate outside [0, 1], no pair of the same person or none of different
+            people, or a memory limit that is too small.
 
     Example:
         >>> query = torch.tensor([[0.0], [1.0]])

@@ -71,7 +71,8 @@ def k_reciprocal_rerank(
 
     Raises:
         TypeError: Not floating point tensors.
-        ScoringInputError: A number out of its range, bad features, or a memory limit that is too small.
+        ScoringInputError: A number out of its range, bad features, or a memory limit that is too
+            small.
 
     Example:
         >>> query = torch.tensor([[0.0, 0.0]])
@@ -122,7 +123,8 @@ def reranked_blocks(
 
     Raises:
         TypeError: Not floating point tensors.
-        ScoringInputError: A number out of its range, bad features, or a memory limit that is too small.
+        ScoringInputError: A number out of its range, bad features, or a memory limit that is too
+            small.
 
     Example:
         >>> query = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
