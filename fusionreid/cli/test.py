@@ -157,7 +157,7 @@ def _set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:
         try:
             RerankProtocol.from_config(evaluator['rerank'])
         except ScoringInputError as error:
-            raise ConfigError(f'--rerank: {error}') from error
+            raise ConfigError(f'--{error}') from error
 
 
 def _set_test_datasets(cfg: Config, datasets: list[str]) -> None:

@@ -73,7 +73,7 @@ def bootstrap_scores(
 
     Example:
         >>> from fusionreid.evaluation.functional import evaluate_ranking
-        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.8], [1.7]])
+        >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.8], [2.7]])
         >>> result = evaluate_ranking(query, gallery, [1, 2], [1, 3, 2], remove_same_camera=False)
         >>> spread = bootstrap_scores(result)['rank1']
         >>> spread.score, spread.low, spread.high
@@ -130,7 +130,7 @@ def subset_scores(
 
     Example:
         >>> from fusionreid.evaluation.functional import evaluate_ranking
-        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.8], [1.7]])
+        >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.8], [2.7]])
         >>> result = evaluate_ranking(query, gallery, [1, 2], [1, 3, 2], remove_same_camera=False)
         >>> spread = subset_scores(result, size=1)['mAP']
         >>> spread.score, spread.low, spread.high

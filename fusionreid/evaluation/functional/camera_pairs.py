@@ -87,7 +87,7 @@ def evaluate_camera_pairs(
             wrong length, no query with a match, or a memory limit that is too small.
 
     Example:
-        >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[0.1], [0.2], [0.3], [0.4]])
+        >>> query, gallery = torch.tensor([[1.0]]), torch.tensor([[1.1], [1.2], [1.3], [1.4]])
         >>> result = evaluate_camera_pairs(query, gallery, [7], [7, 7, 3, 7], [0], [0, 1, 2, 2])
         >>> result.mAP.tolist()  # of camera 0 in cameras 0, 1 and 2
         [[nan, 1.0, 0.5]]

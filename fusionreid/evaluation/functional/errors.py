@@ -7,6 +7,7 @@ class ScoringInputError(ValueError):
     Any other ValueError is a bug of the scoring functions.
 
     Example:
+        >>> import torch
         >>> from fusionreid.evaluation.functional import top_k
         >>> top_k(torch.ones(1, 2), torch.ones(3, 2), k=4)
         Traceback (most recent call last):

@@ -73,7 +73,7 @@ def expected_reciprocal_last(
     rows = max(1, max_bytes // (len(steps) * BYTES_PER_POSITION))
     for part in torch.arange(len(before), device=before.device).split(rows):
         n, e = matches[part, None], others[part, None]
-        # Each position is as likely as the one after it, times this; 0 where no match fits any more.
+        # A position is as likely as the one after it times this; 0 where the matches do not fit.
         chance = (e - steps + 1).clamp_min_(0).div_((n + e - steps).clamp_min_(1))
         chance[:, :1] = n / (n + e)
         position = (before[part, None] + n + e - steps).clamp_min_(1)

@@ -73,7 +73,7 @@ def top_k(
             limit that is too small.
 
     Example:
-        >>> found = top_k(torch.tensor([[0.0]]), torch.tensor([[3.0], [1.0], [2.0]]), k=2)
+        >>> found = top_k(torch.tensor([[1.0]]), torch.tensor([[4.0], [2.0], [3.0]]), k=2)
         >>> found.indices.tolist(), found.distances.tolist()
         ([[1, 2]], [[1.0, 2.0]])
     """

@@ -27,6 +27,7 @@ def unit_rows_(features: Tensor, name: Callable[[int], str]) -> Tensor:
         ScoringInputError: A feature is zero, or holds a NaN or infinite value.
 
     Example:
+        >>> import torch
         >>> unit_rows_(torch.tensor([[3e-30, 4e-30]]), 'feature {}'.format)
         tensor([[0.6000, 0.8000]])
     """

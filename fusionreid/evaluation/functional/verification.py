@@ -179,8 +179,8 @@ def evaluate_verification(
             people, or a memory limit that is too small.
 
     Example:
-        >>> query = torch.tensor([[0.0], [1.0]])
-        >>> gallery = torch.tensor([[0.1], [1.1], [0.7]])
+        >>> query = torch.tensor([[1.0], [2.0]])
+        >>> gallery = torch.tensor([[1.1], [2.1], [1.7]])
         >>> result = evaluate_verification(query, gallery, [1, 2], [1, 2, 1], [0, 0], [1, 1, 1])
         >>> result.num_same, result.num_different, round(result.auc, 3)
         (3, 3, 0.889)

@@ -31,7 +31,7 @@ class RerankProtocol:
     lambda_value: float = DEFAULT_LAMBDA_VALUE
 
     def __post_init__(self) -> None:
-        check_parameters(self.k1, self.k2, self.lambda_value)
+        self._check(None)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RerankProtocol:
@@ -66,7 +66,13 @@ class RerankProtocol:
         Raises:
             ScoringInputError: There are fewer than the neighbors wanted.
         """
-        check_parameters(self.k1, self.k2, self.lambda_value, images)
+        self._check(images)
+
+    def _check(self, images: int | None) -> None:
+        try:
+            check_parameters(**self.options, images=images)
+        except ScoringInputError as error:
+            raise ScoringInputError(f'rerank: {error}') from error
 
     @property
     def options(self) -> dict[str, Any]:

@@ -35,12 +35,11 @@ def check_parameters(k1: int, k2: int, lambda_value: float, images: int | None =
         'k2': (k2, 0, 'the number of queries and gallery images'),
     }
     for name, (value, own, meaning) in limits.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ScoringInputError(f'{name}={value!r} is not a whole number from 1 on')
-        if images is not None and value > images - own:
-            raise ScoringInputError(
-                f'{name}={value} is not a whole number in 1..{images - own}, {meaning}'
-            )
+        most = None if images is None else images - own
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not is_count or (most is not None and value > most):
+            allowed = 'from 1 on' if most is None else f'in 1..{most}, {meaning}'
+            raise ScoringInputError(f'{name}={value!r} is not a whole number {allowed}')
     if not isinstance(lambda_value, (int, float)) or not 0 <= lambda_value <= 1:
         raise ScoringInputError(
             f'lambda_value={lambda_value!r} is outside 0..1, the weight of the original distance'

@@ -75,8 +75,8 @@ def k_reciprocal_rerank(
             small.
 
     Example:
-        >>> query = torch.tensor([[0.0, 0.0]])
-        >>> gallery = torch.tensor([[0.1, 0.0], [3.0, 0.0], [3.1, 0.0]])
+        >>> query = torch.tensor([[1.0, 1.0]])
+        >>> gallery = torch.tensor([[1.1, 1.0], [4.0, 1.0], [4.1, 1.0]])
         >>> k_reciprocal_rerank(query, gallery, k1=1, k2=1).argsort().tolist()
         [[0, 1, 2]]
     """
@@ -127,8 +127,8 @@ def reranked_blocks(
             small.
 
     Example:
-        >>> query = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
-        >>> gallery = torch.tensor([[0.1, 0.0], [3.1, 0.0], [9.0, 0.0]])
+        >>> query = torch.tensor([[1.0, 1.0], [4.0, 1.0]])
+        >>> gallery = torch.tensor([[1.1, 1.0], [4.1, 1.0], [9.0, 1.0]])
         >>> from fusionreid.evaluation.functional import evaluate_distances
         >>> blocks = reranked_blocks(query, gallery, k1=1, k2=1)
         >>> evaluate_distances(blocks, [1, 2], [1, 2, 3], remove_same_camera=False).mAP
