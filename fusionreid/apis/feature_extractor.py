@@ -15,7 +15,6 @@ from joblib import cpu_count
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, Registry
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fusionreid.checkpoints.mismatch import describe_mismatch
 from fusionreid.checkpoints.weight_file import (
@@ -27,6 +26,8 @@ from fusionreid.config import build_errors, build_untrusted, read_config, read_l
 from fusionreid.datasets.transforms import LoadReIDImage
 from fusionreid.errors import GalleryError, ImageDecodeError, WeightsError
 from fusionreid.evaluation.feature_set import ALL
+from fusionreid.evaluation.functional import ScoringInputError
+from fusionreid.evaluation.functional.unit_rows import unit_rows_
 from fusionreid.models.image_size import check_image_size
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from fusionreid.utils.device import find_device
@@ -39,8 +40,6 @@ Image = str | Path | np.ndarray
 LOADERS = ('test_dataloader', 'val_dataloader')
 SETTINGS = ('model', 'input_size', *LOADERS)
 CHANNEL_ORDERS = ('rgb', 'bgr')
-# How far a normalized feature may be from length 1; a NaN, or a zero, is farther away.
-LENGTH_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -174,8 +173,8 @@ class FeatureExtractor:
                         positions.append(number)
                     except ImageDecodeError as error:
                         failed[number] = str(error)
-                features = self._run(samples)
-                _check_lengths(features, {number: images[number] for number in positions})
+                named = {number: images[number] for number in positions}
+                features = _unit_rows(self._run(samples), named)
                 yield FeatureBatch(positions, features, failed)
 
     def extract(
@@ -264,7 +263,7 @@ class FeatureExtractor:
             else sample.features[self.spec.feature]
             for sample in predicted
         ]
-        return F.normalize(torch.stack(rows).float())
+        return torch.stack(rows).float()
 
 
 def default_pipeline(input_size: tuple[int, int]) -> list[dict[str, Any]]:
@@ -292,17 +291,18 @@ def _name(image: Image, number: int) -> str:
     return str(image) if isinstance(image, (str, Path)) else f'image {number}'
 
 
-def _check_lengths(features: Tensor, images: dict[int, Image]) -> None:
-    """Check the features of a batch, whose images are given by their numbers."""
-    lengths = torch.linalg.vector_norm(features, dim=1)
-    good = ((lengths - 1).abs() < LENGTH_TOLERANCE).tolist()
-    for (number, image), is_good in zip(images.items(), good, strict=True):
-        if not is_good:
-            raise GalleryError(
-                f'the feature of {_name(image, number)} is zero, or holds a NaN or infinite value '
-                f'({good.count(False)} of the {len(good)} in its batch do): the model has '
-                'diverged, or its weights are damaged'
-            )
+def _unit_rows(features: Tensor, images: dict[int, Image]) -> Tensor:
+    """Normalize the features of a batch, whose images are given by their numbers."""
+    named = list(images.items())
+
+    def name(row: int) -> str:
+        number, image = named[row]
+        return f'the feature of {_name(image, number)}'
+
+    try:
+        return unit_rows_(features, name)
+    except ScoringInputError as error:
+        raise GalleryError(str(error)) from error
 
 
 def _build(config: Any, registry: Registry, source: str | None) -> Any:

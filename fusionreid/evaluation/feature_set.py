@@ -33,6 +33,9 @@ from fusionreid.utils.manifest import (
 
 from .functional.progress import report_bytes
 
+from .functional.unit_rows import unit_rows_
+from .scoring_errors import scoring_errors
+
 ALL = 'all'
 ROLES = ('query', 'gallery')
 MANIFEST = 'features.json'
@@ -174,6 +177,49 @@ class FeatureSet:
         if role not in ROLES:
             raise ScoringError(f'role {role!r} is neither of {ROLES}')
         return torch.tensor([row for row, own in enumerate(self.roles) if own == role]).long()
+
+    def query_and_gallery(self) -> tuple[Tensor, Tensor]:
+        """List the rows of the queries and of the gallery, to be scored.
+
+        Returns:
+            Row numbers of both, ascending.
+
+        Raises:
+            ScoringError: One of them has no photo.
+        """
+        rows = {role: self.rows(role) for role in ROLES}
+        for role, own in rows.items():
+            if not len(own):
+                raise ScoringError(
+                    f'the test set has no {role} image among its {len(self)}: evaluate a split '
+                    'of queries and gallery images'
+                )
+        return rows['query'], rows['gallery']
+
+    def unit_rows(self, names: str | Sequence[str], rows: Tensor | None = None) -> Tensor:
+        """Select features, and L2-normalize each once over the whole vector.
+
+        Args:
+            names: As for :meth:`select`.
+            rows: Photos wanted, (n,) int64; None for all.
+
+        Returns:
+            (n, d) float32, a copy.
+
+        Raises:
+            UnknownFeatureError: A name that the set does not hold.
+            ScoringError: A feature is zero, or holds a NaN or infinite value; the photo is named.
+        """
+        features = self.select(names)
+        label = names if isinstance(names, str) else ' + '.join(names)
+        if rows is None:
+            rows = torch.arange(len(self))
+
+        def name(row: int) -> str:
+            return f'the feature {label!r} of {self.img_paths[int(rows[row])]}'
+
+        with scoring_errors():
+            return unit_rows_(features[rows.to(features.device)], name)
 
     def split(self) -> tuple[FeatureSet, FeatureSet]:
         """Split the set by role.

@@ -21,6 +21,7 @@ from fusionreid.apis.feature_spec import FeatureSpec
 from fusionreid.errors import GalleryError
 from fusionreid.evaluation.functional import top_k
 from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.evaluation.functional.validation import unusable_feature
 from fusionreid.utils.feature_files import check_text
 from fusionreid.utils.files import file_sha256
 from fusionreid.utils.integers import UNKNOWN, as_integer, as_integers, clamp_unknown
@@ -462,12 +463,8 @@ class Gallery:
                 f'{self.spec.width} ({self.spec.feature}): they are of different models'
             )
         largest = torch.cat([part.abs().amax(dim=1) for part in rows.split(ADDED_ROWS)])
-        bad = (~largest.isfinite() | (largest == 0)).nonzero().flatten().tolist()
-        if bad:
-            raise GalleryError(
-                f'row {bad[0]} of the {name} is zero, or holds a NaN or infinite value '
-                f'({len(bad)} of {len(rows)} do)'
-            )
+        if problem := unusable_feature(largest, lambda row: f'row {row} of the {name}'):
+            raise GalleryError(problem)
         return rows
 
     def _check_items(

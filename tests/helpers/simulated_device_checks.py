@@ -116,17 +116,6 @@ def given_distances() -> None:
 
 
 @check
-def blocks_of_distances() -> None:
-    query, gallery, _ = made_up_test_set()
-    for metric in ('euclidean', 'cosine'):
-        same_on_both(
-            lambda move, metric=metric: list(
-                scoring.distance_blocks(move(query), move(gallery), metric=metric)
-            )
-        )
-
-
-@check
 def reranking() -> None:
     query, gallery, _ = made_up_test_set()
     same_on_both(lambda move: scoring.k_reciprocal_rerank(move(query), move(gallery)))
