@@ -32,7 +32,6 @@ from fusionreid.utils.manifest import (
 )
 
 from .functional.progress import report_bytes
-
 from .functional.unit_rows import unit_rows_
 from .scoring_errors import scoring_errors
 
