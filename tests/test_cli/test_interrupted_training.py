@@ -69,10 +69,10 @@ def straight(data, tmp_path_factory):
     return run
 
 
-def signalling(config: Path, folder: Path, *signals: dict) -> Path:
+def signaling(config: Path, folder: Path, *signals: dict) -> Path:
     """Write a config that trains like another one and signals itself."""
     hooks = ''.join(f'custom_hooks.append(dict(type="SendSignal", **{each}))\n' for each in signals)
-    path = folder / 'signalling.py'
+    path = folder / 'signaling.py'
     path.write_text(f'{config.read_text()}\n{hooks}')
     return path
 
@@ -105,7 +105,7 @@ def test_a_stopped_training_is_resumed_to_the_bit(
     name, where, finished, said, straight, tmp_path, capsys
 ):
     config, uninterrupted = straight(name)
-    stopping = signalling(config, tmp_path, dict(number=int(signal.SIGTERM), **where))
+    stopping = signaling(config, tmp_path, dict(number=int(signal.SIGTERM), **where))
     run = tmp_path / 'run'
     assert run_command('train', [str(stopping), '--work-dir', str(run)]) == 143
     saved = run / f'interrupted_after_epoch_{finished}.pth'
@@ -124,9 +124,7 @@ def test_a_training_can_be_stopped_again_and_again(straight, tmp_path, capsys):
     run = tmp_path / 'run'
     # With the tenth, all batches of an epoch are done; what comes at its end is not.
     for iteration in (2, 3, 10, 17):
-        stopping = signalling(
-            config, tmp_path, dict(number=int(signal.SIGINT), iteration=iteration)
-        )
+        stopping = signaling(config, tmp_path, dict(number=int(signal.SIGINT), iteration=iteration))
         assert run_command('train', [str(stopping), '--work-dir', str(run), '--resume']) == 130
         assert len(list(run.glob('interrupted_*'))) == 1
     assert 'in epoch 2 after 7 of 9 batches' in capsys.readouterr().err
@@ -141,7 +139,7 @@ def test_a_training_by_iteration_is_stopped_too(data, tmp_path):
         'default_hooks["checkpoint"].update(by_epoch=False, interval=6)\n'
     )
     config = write_tiny_config(tmp_path, data, extra=settings)
-    stopping = signalling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=3))
+    stopping = signaling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=3))
     run = tmp_path / 'run'
     assert run_command('train', [str(stopping), '--work-dir', str(run)]) == 143
     assert (run / 'iter_4.pth').is_file()
@@ -152,7 +150,7 @@ def test_a_training_by_iteration_is_stopped_too(data, tmp_path):
 def test_another_loop_does_not_repeat_an_interrupted_epoch(straight, tmp_path):
     config, _ = straight('plain')
     run = tmp_path / 'run'
-    stopping = signalling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=2))
+    stopping = signaling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=2))
     assert run_command('train', [str(stopping), '--work-dir', str(run)]) == 143
     text = config.read_text().replace('by_epoch=True, max', "type='OtherLoop', max")
     assert "type='OtherLoop'" in text
@@ -252,10 +250,10 @@ def test_a_second_ctrl_c_ends_at_once(data, tmp_path):
 @pytest.mark.parametrize('only_second', [True, False])
 def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tmp_path):
     config = write_tiny_config(tmp_path, data)
-    stopping = signalling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=4))
+    stopping = signaling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=4))
     sender = 'import sys; sys.path.insert(0, "."); import send_signal\n'
     sender += 'from fusionreid.cli.main import run_command; sys.exit(run_command("train"))\n'
-    (tmp_path / 'train_signalling.py').write_text(sender)
+    (tmp_path / 'train_signaling.py').write_text(sender)
     who = "os.environ['RANK'] == '1'" if only_second else 'True'
     (tmp_path / 'send_signal.py').write_text(
         'import os\n'
@@ -273,7 +271,7 @@ def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tm
     torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
     for name, script, cfg, run, resume in (
         ('straight', ROOT / 'tools/train.py', config, 'straight', []),
-        ('stopped', tmp_path / 'train_signalling.py', stopping, 'run', []),
+        ('stopped', tmp_path / 'train_signaling.py', stopping, 'run', []),
         ('resumed', ROOT / 'tools/train.py', config, 'run', ['--resume']),
     ):
         log = tmp_path / f'{name}.txt'
