@@ -253,7 +253,7 @@ def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tm
     stopping = signaling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=4))
     sender = 'import sys; sys.path.insert(0, "."); import send_signal\n'
     sender += 'from fusionreid.cli.main import run_command; sys.exit(run_command("train"))\n'
-    (tmp_path / 'train_signalling.py').write_text(sender)
+    (tmp_path / 'train_signaling.py').write_text(sender)
     who = "os.environ['RANK'] == '1'" if only_second else 'True'
     (tmp_path / 'send_signal.py').write_text(
         'import os\n'
@@ -271,7 +271,7 @@ def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tm
     torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
     for name, script, cfg, run, resume in (
         ('straight', ROOT / 'tools/train.py', config, 'straight', []),
-        ('stopped', tmp_path / 'train_signalling.py', stopping, 'run', []),
+        ('stopped', tmp_path / 'train_signaling.py', stopping, 'run', []),
         ('resumed', ROOT / 'tools/train.py', config, 'run', ['--resume']),
     ):
         log = tmp_path / f'{name}.txt'

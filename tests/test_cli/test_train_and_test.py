@@ -443,7 +443,7 @@ def test_optional_parts_may_be_missing(data, tmp_path):
     config = write_tiny_config(tmp_path, data, extra='default_hooks = custom_hooks = None\n')
     cfg = train.build_config(parse_command('train', [str(config), '--no-validate']))
     assert cfg.val_cfg is None
-    names = ['fusionreid.SafeCheckpointHook', 'fusionreid.CheckpointChecksumHook']
+    names = [f'fusionreid.{name}' for name in train.NEEDED_HOOKS]
     assert [hook['type'] for hook in cfg.custom_hooks] == names
 
 
