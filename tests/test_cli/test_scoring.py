@@ -141,7 +141,10 @@ def test_a_model_that_was_never_trained_has_no_home(data, tmp_path):
         (['{config}', '{weights}', '--datasets', 'Mars=x'], r'TYPE=ROOT is expected'),
         (['{config}', '{weights}', '--datasets', 'CsvDataset=x'], 'with a .csv as ROOT'),
         (['{config}', '{weights}', '--datasets', 'Market1501=nowhere'], 'nowhere'),
-        (['{config}', '{weights}', '--rerank', 'k1=900'], r'k1=900 is not .* in 1\.\.40, .* gallery images'),
+        (
+            ['{config}', '{weights}', '--rerank', 'k1=900'],
+            r'k1=900 is not .* in 1\.\.40, .* gallery images',
+        ),
         (['{config}', '{weights}', '--out', '{config}'], '--out .* cannot be made'),
         (
             ['{config}', '{weights}', '--datasets', 'MarketStyleDataset={data}']
