@@ -100,11 +100,14 @@ def ranking() -> None:
 @check
 def ranking_with_ties_and_labels_on_the_device() -> None:
     query, gallery, labels = made_up_test_set()
-    same_on_both(
-        lambda move: scoring.evaluate_ranking(
-            move(query[:, :2]), move(gallery[:, :2]), *map(move, labels)
+    # None is zero, which cannot be ranked.
+    query, gallery = query[:, :2] + 9, gallery[:, :2] + 9
+    for ties in ('order', 'expected'):
+        same_on_both(
+            lambda move, ties=ties: scoring.evaluate_ranking(
+                move(query), move(gallery), *map(move, labels), ties=ties
+            )
         )
-    )
 
 
 @check

@@ -128,7 +128,7 @@ class ReIDMetric(BaseMetric):
         """
         with scoring_errors():
             self._check_rerank()
-            self._collector.add(data_samples)
+        self._collector.add(data_samples)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score the whole test set.
@@ -145,12 +145,10 @@ class ReIDMetric(BaseMetric):
                 match, processes disagree about the features, or they cannot be saved (which is
                 said after the scores are logged).
         """
-        with scoring_errors():
-            feature_set = self._collector.gather(size, self.dataset_meta)
+        feature_set = self._collector.gather(size, self.dataset_meta)
         problem = self._save(feature_set)
         scores = self.compute_metrics(feature_set)
-        with scoring_errors():
-            raise_together(problem)
+        raise_together(problem)
         return {f'{self.prefix}/{name}': score for name, score in scores.items()}
 
     def score_names(self, model_features: Sequence[str]) -> list[str]:
