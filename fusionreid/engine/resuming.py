@@ -49,7 +49,14 @@ _MAX_WIDTH = 40
 
 
 class Difference(NamedTuple):
-    """A setting of which the checkpoint and this config say different things."""
+    """A setting of which the checkpoint and this config say different things.
+
+    Args:
+        setting: Its name in the config.
+        checkpoint: Its value in the checkpoint, as text.
+        config: Its value in the config of the resumed run, as text.
+        effect: What happens: :data:`KEPT`, or :data:`CHANGES` and what follows.
+    """
 
     setting: str
     checkpoint: str
