@@ -2,7 +2,7 @@
 
 from .identity import Identity, sample_identities
 from .layout import LAYOUTS, MAX_CAMERAS
-from .writer import SyntheticConfig, render_data_set
+from .writer import SyntheticConfig, render_data_set, render_silhouettes
 
 __all__ = [
     'LAYOUTS',
@@ -10,5 +10,6 @@ __all__ = [
     'Identity',
     'SyntheticConfig',
     'render_data_set',
+    'render_silhouettes',
     'sample_identities',
 ]
