@@ -196,6 +196,22 @@ def render_silhouettes(
         )
 
 
+def read_plan(root: str | Path) -> Plan:
+    """List the pictures of a rendered data set, with their persons and cameras.
+
+    Args:
+        root: Folder from :func:`render_data_set`.
+
+    Returns:
+        The pictures and list files.
+
+    Raises:
+        DatasetNotFoundError: If the folder is no rendered data set.
+        DatasetFormatError: If another version rendered it.
+    """
+    return _read_config(Path(root)).plan()
+
+
 def _read_config(root: Path) -> SyntheticConfig:
     """Read what a data set was rendered with."""
     record = root / _RECORD
