@@ -78,6 +78,10 @@ class UnknownFeatureError(ScoringError, KeyError):
     __str__ = Exception.__str__
 
 
+class ExplainError(UserError, ValueError):
+    """A model, feature or image that no map can be made of, and why."""
+
+
 class GalleryError(UserError, ValueError):
     """Something that a gallery cannot take, find or read, and what to do about it."""
 
