@@ -89,12 +89,11 @@ class GalleryError(UserError, ValueError):
 class TrainingInterrupted(KeyboardInterrupt):
     """A training that was stopped from outside has saved where it stands; no error.
 
+    The exit status of the process is ``status``, as a shell gives it: 128 + signal.
+
     Args:
         signal: Number of the signal that it received.
         message: Where it stopped and how to go on.
-
-    Attributes:
-        status: Exit status of the process, as a shell gives it: 128 + signal.
     """
 
     def __init__(self, signal: int, message: str) -> None:

@@ -21,10 +21,8 @@ class StopSignals:
 
     A second Ctrl-C ends the process at once. What the process ignores when the block begins, such
     as the Ctrl-C of a job in the background of a script, it goes on ignoring. Outside the main
-    thread, where Python sets no handlers, the block changes nothing.
-
-    Attributes:
-        received: Number of the first signal that came; 0 if none came.
+    thread, where Python sets no handlers, the block changes nothing. ``received`` is the number of
+    the first signal that came, 0 if none came.
 
     Example:
         >>> with StopSignals() as signals:

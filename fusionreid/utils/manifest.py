@@ -34,7 +34,7 @@ def seal(content: dict[str, Any]) -> bytes:
         >>> print(seal({'items': 3}).decode())
         {
           "items": 3,
-          "sha256": "a2afbc5af9821f59dbfbe5dce2ab00f7af5cde6f74e8ddce1bd0b1a7b3ab6e0b"
+          "sha256": "1059cdedfa06f365b4a4f4be233b37d68b31b8888836a7e794ee4d9eab562790"
         }
     """
     checksum = hashlib.sha256(json.dumps(content).encode()).hexdigest()

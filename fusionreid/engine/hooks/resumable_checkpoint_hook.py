@@ -29,7 +29,8 @@ def validation_is_owed(runner: Runner) -> bool:
     loop = runner.train_loop
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
     done, total = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
-    if runner.val_loop is None or done == 0:
+    # In the middle of an epoch, the validation of the one before is done.
+    if runner.val_loop is None or done == 0 or getattr(loop, 'batches_done', 0):
         return False
     loop._decide_current_val_interval()
     due = done >= loop.val_begin and (done % loop.val_interval == 0 or done == total)

@@ -28,14 +28,15 @@ class InterruptibleTrainLoop(Interruption, EpochBasedTrainLoop):
     sampler is a :class:`~fusionreid.datasets.samplers.PKSampler`; with another one they are loaded
     and thrown away. The file is removed once the run has saved a later checkpoint.
 
-    Arguments are those of MMEngine's ``EpochBasedTrainLoop``.
-
-    Attributes:
-        batches_done: Finished batches of the epoch at work.
+    Args:
+        runner: The runner.
+        dataloader: Loader of the training set, or its config.
+        **kwargs: Further arguments of MMEngine's ``EpochBasedTrainLoop``.
     """
 
     def __init__(self, runner: Runner, dataloader: Any, **kwargs: Any) -> None:
         super().__init__(runner, dataloader, **kwargs)
+        # Of the epoch at work.
         self.batches_done = 0
         # What is left to restore of an interrupted epoch: the states of the processes.
         self._states: list[dict[str, Any]] | None = None

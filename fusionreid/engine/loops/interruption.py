@@ -24,6 +24,11 @@ class Interruption(BaseLoop):
     gradients the step is the update. A validation is stopped after a batch.
 
     A subclass calls :meth:`stop_if_asked` after its steps and says what :meth:`save` saves.
+
+    Args:
+        runner: The runner.
+        dataloader: Loader of the training set, or its config.
+        **kwargs: Further arguments of the loop.
     """
 
     def __init__(self, runner: Runner, dataloader: Any, **kwargs: Any) -> None:
