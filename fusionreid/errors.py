@@ -78,6 +78,10 @@ class UnknownFeatureError(ScoringError, KeyError):
     __str__ = Exception.__str__
 
 
+class ExplainError(UserError, ValueError):
+    """A model, feature or image that no map can be made of, and why."""
+
+
 class InferenceError(UserError, ValueError):
     """An input that is no image, or a model that gives it no usable feature."""
 
@@ -86,5 +90,24 @@ class GalleryError(UserError, ValueError):
     """Something that a gallery cannot take, find or read, and what to do about it."""
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training that was stopped from outside has saved where it stands; no error.
+
+    The exit status of the process is ``status``, as a shell gives it: 128 + signal.
+
+    Args:
+        signal: Number of the signal that it received.
+        message: Where it stopped and how to go on.
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.status = 128 + signal
+
+
 class CommandError(UserError, RuntimeError):
     """A command that another command runs has failed, or was ended because another one did."""
+
+
+class ProcessLostError(UserError, RuntimeError):
+    """Another process of the same training was stopped, killed or cut off."""

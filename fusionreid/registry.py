@@ -22,6 +22,7 @@ TRANSFORMS = _child_of(mmengine_registry.TRANSFORMS, 'fusionreid.datasets.transf
 # fusionreid.checkpoints.
 MODELS = _child_of(mmengine_registry.MODELS, 'fusionreid.models', 'fusionreid.checkpoints')
 LOOPS = _child_of(mmengine_registry.LOOPS, 'fusionreid.engine.loops')
+LOG_PROCESSORS = _child_of(mmengine_registry.LOG_PROCESSORS, 'fusionreid.engine.log_processors')
 METRICS = _child_of(mmengine_registry.METRICS, 'fusionreid.evaluation.metrics')
 HOOKS = _child_of(mmengine_registry.HOOKS, 'fusionreid.engine.hooks', 'fusionreid.checkpoints')
 OPTIM_WRAPPERS = _child_of(mmengine_registry.OPTIM_WRAPPERS, 'fusionreid.engine.optimizers')
@@ -36,7 +37,6 @@ SEARCH_ENGINES = Registry('search engine', scope=SCOPE, locations=['fusionreid.g
 # Nothing of ours is in the ones below; without them mmengine warns at every lookup.
 EVALUATOR = _child_of(mmengine_registry.EVALUATOR)
 FUNCTIONS = _child_of(mmengine_registry.FUNCTIONS)
-LOG_PROCESSORS = _child_of(mmengine_registry.LOG_PROCESSORS)
 MODEL_WRAPPERS = _child_of(mmengine_registry.MODEL_WRAPPERS)
 OPTIMIZERS = _child_of(mmengine_registry.OPTIMIZERS)
 VISBACKENDS = _child_of(mmengine_registry.VISBACKENDS)

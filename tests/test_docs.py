@@ -166,6 +166,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
 }
 # What the blocks of a page make.
 PRODUCED = {
+    'datasets': ['problems.csv'],
     'analysis': ['verification.png', 'camera_pairs.png', f'{SAVED_FEATURES}/analysis.json'],
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],

@@ -21,7 +21,6 @@ CHECKS = (
     'ranking',
     'ranking_with_ties_and_labels_on_the_device',
     'given_distances',
-    'blocks_of_distances',
     'reranking',
     'query_expansion_and_search',
     'verification_and_camera_pairs',

@@ -6,7 +6,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='ResumableCheckpointHook',
         interval=10,
         # Two, since mmengine deletes the oldest before it writes the newest.
         max_keep_ckpts=2,
@@ -24,8 +24,11 @@ custom_hooks = [
     dict(type='SafeCheckpointHook'),
     dict(type='CheckInvalidLossHook'),
     dict(type='ResumeReportHook'),
+    dict(type='InterruptHook'),
     # Running statistics of all processes, for scoring and for what is saved.
     dict(type='SyncBuffersHook'),
+    # Last, since the others may still change what is saved.
+    dict(type='CheckpointChecksumHook'),
 ]
 
 env_cfg = dict(
@@ -37,6 +40,7 @@ visualizer = dict(
     type='Visualizer',
     vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
 )
+log_processor = dict(type='HeadlineLogProcessor')
 log_level = 'INFO'
 load_from = None
 resume = False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from joblib import cpu_count
 from mmengine.config import Config
@@ -26,6 +27,9 @@ from fusionreid.config import build_errors, build_untrusted, read_config, read_l
 from fusionreid.datasets.transforms import LoadReIDImage
 from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, WeightsError
 from fusionreid.evaluation.feature_set import ALL
+from fusionreid.evaluation.functional import ScoringInputError
+from fusionreid.evaluation.functional.unit_rows import unit_rows_
+from fusionreid.models.image_size import check_image_size
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.device import find_device
@@ -38,8 +42,6 @@ from .image_input import Image, check_channel_order, check_image, image_name, to
 LOADERS = ('test_dataloader', 'val_dataloader')
 SETTINGS = ('model', 'input_size', *LOADERS)
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
-# How far a normalized feature may be from length 1; a NaN, or a zero, is farther away.
-LENGTH_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ class FeatureExtractor:
         if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
             # It alone takes arrays as well as files.
             raise ConfigError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
+        self._check_image_size()
         loader = dict(dataset=dict(pipeline=pipeline))
         load_weights(self.model, content, checkpoint)
         self.model.to(self.device).eval()
@@ -222,7 +225,10 @@ class FeatureExtractor:
         with torch.autocast(self.device.type, self.dtype, enabled=reduced):
             predicted = self.model.test_step(data)
         named = {number: images[number] for number in batch.positions}
-        _check_lengths(self.select(predicted), named)
+        try:
+            unit_rows_(self._columns(predicted), lambda row: _numbered(named, row))
+        except ScoringInputError as error:
+            raise InferenceError(str(error)) from error
         return predicted
 
     def select(self, samples: Sequence[ReIDDataSample]) -> Tensor:
@@ -236,13 +242,17 @@ class FeatureExtractor:
         """
         if not samples:
             return torch.empty(0, self.spec.width, device=self.device)
+        return F.normalize(self._columns(samples))
+
+    def _columns(self, samples: Sequence[ReIDDataSample]) -> Tensor:
+        """The feature, not normalized."""
         rows = [
             torch.cat(list(sample.features.values()))
             if self.spec.feature == ALL
             else sample.features[self.spec.feature]
             for sample in samples
         ]
-        return F.normalize(torch.stack(rows).float())
+        return torch.stack(rows).float()
 
     def batches(
         self,
@@ -293,6 +303,12 @@ class FeatureExtractor:
                 raise ImageDecodeError(next(iter(batch.failed.values())))
             parts.append(batch.features)
         return torch.cat(parts)
+
+    def _check_image_size(self) -> None:
+        """Compare what the pipeline makes of an image with what the model is built for."""
+        with build_errors():
+            inputs = self._prepare(np.zeros((8, 8, 3), np.uint8), 0, UNKNOWN, 'rgb')['inputs']
+        check_image_size(self.model, (inputs.shape[1], inputs.shape[2]), 'the test pipeline')
 
     def _check(
         self, images: Sequence[Image], camera_ids: Sequence[int] | None, channel_order: str
@@ -351,18 +367,10 @@ def default_pipeline(input_size: tuple[int, int]) -> list[dict[str, Any]]:
     ]
 
 
-def _check_lengths(features: Tensor, images: dict[int, Image]) -> None:
-    """Check the features of a batch, whose images are given by their numbers."""
-    lengths = torch.linalg.vector_norm(features, dim=1)
-    good = ((lengths - 1).abs() < LENGTH_TOLERANCE).tolist()
-    for (number, image), is_good in zip(images.items(), good, strict=True):
-        if not is_good:
-            raise InferenceError(
-                f'the feature of {image_name(image, number)} is zero, or holds a NaN or infinite '
-                'value '
-                f'({good.count(False)} of the {len(good)} in its batch do): the model has '
-                'diverged, or its weights are damaged'
-            )
+def _numbered(images: Mapping[int, Image], row: int) -> str:
+    """Name the image of a row of a batch."""
+    number, image = list(images.items())[row]
+    return f'the feature of {image_name(image, number)}'
 
 
 def _build(config: Any, registry: Registry, source: str | None) -> Any:

@@ -28,6 +28,7 @@ class FeatureSpec:
     Raises:
         ValueError: If ``config`` is a single line, which would be taken for the name of a file, or
             a checkpoint has no checksum, so that any file could be in its place.
+        TypeError: If a value is of another type.
     """
 
     width: int
@@ -38,6 +39,13 @@ class FeatureSpec:
     config: str | None = None
 
     def __post_init__(self) -> None:
+        if type(self.width) is not int or self.width < 1:
+            raise ValueError(f'width must be a whole number from 1 on, got {self.width!r}')
+        for name in ('feature', 'protocol', 'checkpoint', 'sha256', 'config'):
+            value = getattr(self, name)
+            may_lack = name not in ('feature', 'protocol')
+            if not isinstance(value, str) and not (value is None and may_lack):
+                raise TypeError(f'{name} must be a text, got {value!r:.80}')
         if self.config is not None and '\n' not in self.config:
             raise ValueError(f'config is {self.config!r:.80}, not the text of a config')
         if self.checkpoint is not None and self.sha256 is None:

@@ -12,8 +12,11 @@ from fusionreid.errors import WeightsError
 from .backbone_inspection import Facts, describe_backbones
 from .release.inspection import describe_model
 from .release.part_table import count_values
+from .tensor_checksums import stored_checksums
 from .torch_file import SkippedObject
-from .weight_file import find_state_dict, first_not_finite, read_weight_file
+from .weight_file import count_not_finite, find_state_dict, read_weight_file
+
+LISTED = 5
 
 
 def inspect_weights(path: str | Path) -> Facts:
@@ -41,9 +44,17 @@ def inspect_weights(path: str | Path) -> Facts:
     types = sorted({str(value.dtype).removeprefix('torch.') for value in state.values()})
     facts.append(('tensors', f'{len(state)} of {", ".join(types)}'))
     facts.append(('parameters', f'{count_values(state):,}'))
-    bad = first_not_finite(state)
-    if bad is not None:
-        facts.append(('damaged', f'{bad} holds a NaN or infinite value'))
+    if verified := stored_checksums(content):
+        facts.append(('checksums', f'those of {", ".join(verified)} are right'))
+    bad = [f'{name} ({count} of {state[name].numel()})' for name, count in count_not_finite(state)]
+    if bad:
+        more = f', ... ({len(bad) - LISTED} more)' if len(bad) > LISTED else ''
+        facts.append(
+            (
+                'NaN or infinite',
+                f'{len(bad)} of {len(state)} tensors: {", ".join(bad[:LISTED])}{more}',
+            )
+        )
     return facts + describe_state(state)
 
 

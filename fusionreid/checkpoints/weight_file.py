@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from fusionreid.errors import WeightsError
 from fusionreid.utils.files import open_atomic
 
 from .downloads import download
+from .tensor_checksums import verify_tensors
 from .torch_file import RefusedError, read_torch_file
 
 # Where files keep their state dict, tried in this order: Lightning and OpenMMLab, DeiT and MAE,
@@ -62,9 +63,32 @@ def read_weight_file(source: str | Path, with_tensors: bool = True) -> Any:
 
     Raises:
         WeightsError: If there is no such file, or it is damaged, of another kind, wants to run
-            code, or claims to be larger than it is.
+            code, claims to be larger than it is, or its tensors do not have the checksums that it
+            carries.
     """
     path = locate_weight_file(source)
+    content = read_unverified(path, with_tensors)
+    if with_tensors:
+        try:
+            verify_tensors(content)
+        except WeightsError as error:
+            raise WeightsError(f'{path}: {error}') from error
+    return content
+
+
+def read_unverified(path: Path, with_tensors: bool = True) -> Any:
+    """Read a file of weights as :func:`read_weight_file` does, but compare no checksums.
+
+    Args:
+        path: The file.
+        with_tensors: As there.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        WeightsError: As there, but for checksums that differ.
+    """
     try:
         if path.suffix == '.safetensors':
             return load_safetensors(path)
@@ -120,25 +144,27 @@ def find_state_dict(content: Any) -> tuple[dict[str, Tensor], str]:
     return dict(state), wrapper
 
 
-def first_not_finite(state: dict[str, Tensor]) -> str | None:
-    """Find a tensor that no model can compute with.
+def count_not_finite(state: dict[str, Tensor]) -> Iterator[tuple[str, int]]:
+    """Find the tensors that no model can compute with.
 
     Args:
         state: State dict.
 
-    Returns:
-        Name of the first tensor with a NaN or infinite value; None if there is none.
+    Yields:
+        Name of a tensor with NaN or infinite values, and how many of them it has.
 
     Example:
-        >>> first_not_finite(dict(a=torch.zeros(1), b=torch.tensor([1.0, float('nan')])))
-        'b'
+        >>> nan, infinity = float('nan'), float('inf')
+        >>> state = dict(a=torch.zeros(1), b=torch.tensor([1.0, nan, -infinity]))
+        >>> list(count_not_finite(state))
+        [('b', 2)]
     """
     for name, value in state.items():
         # PyTorch cannot tell of its 8-bit numbers.
         wide = value.float() if value.is_floating_point() and value.itemsize == 1 else value
-        if not wide.isfinite().all():
-            return name
-    return None
+        finite = wide.isfinite()
+        if not finite.all():
+            yield name, int((~finite).sum())
 
 
 def check_finite(state: dict[str, Tensor]) -> None:
@@ -150,8 +176,7 @@ def check_finite(state: dict[str, Tensor]) -> None:
     Raises:
         WeightsError: Naming the first tensor with a NaN or infinite value.
     """
-    name = first_not_finite(state)
-    if name is not None:
+    for name, _ in count_not_finite(state):
         raise WeightsError(
             f'{name} holds a NaN or infinite value: the training diverged, or the file is damaged'
         )

@@ -29,8 +29,9 @@ from fusionreid.models import build_on_meta
 from fusionreid.models.complexity import count_layer_parameters
 from fusionreid.utils.files import open_atomic
 from fusionreid.utils.tables import markdown_table
+from fusionreid.utils.terminal import say, say_lines
 
-from .command_runner import CommandRunner, TrainingProgress, say, show_all
+from .command_runner import CommandRunner, TrainingProgress, show_all
 from .option_actions import OptionAction
 from .runner_config import LOADERS, make_folder
 
@@ -298,4 +299,4 @@ def run(args: argparse.Namespace) -> None:
     }
     text = _summarize(configs, results, args.seeds)
     (args.out / 'ablation.md').write_text(text)
-    print(f'\n{text}\n{args.out / "ablation.md"}')
+    say_lines(f'\n{text}\n{args.out / "ablation.md"}')

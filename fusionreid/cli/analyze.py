@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_set import ALL
@@ -31,9 +30,14 @@ from fusionreid.evaluation.functional import (
     evaluate_verification,
 )
 from fusionreid.evaluation.functional.memory import DEFAULT_MEMORY_LIMIT
-from fusionreid.evaluation.metrics.score_table import describe_protocol
+from fusionreid.evaluation.metrics.score_table import (
+    describe_features,
+    describe_protocol,
+    warn_of_ties,
+)
 from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.tables import markdown_table
+from fusionreid.utils.terminal import say_lines
 from fusionreid.visualization import draw_camera_pairs, draw_verification
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.style import camera_name
@@ -90,12 +94,11 @@ def run(args: argparse.Namespace) -> None:
     """Write pictures and numbers, and show the tables."""
     make_folder(args.out, '--out')
     feature_set = FeatureSet.load(args.features_dir)
-    features = feature_set.select(args.feature)
-    query, gallery = feature_set.rows('query'), feature_set.rows('gallery')
+    query, gallery = feature_set.query_and_gallery()
     # Normalized once over the whole vector, as for scoring.
     arguments = (
-        normalize(features[query]),
-        normalize(features[gallery]),
+        feature_set.unit_rows(args.feature, query),
+        feature_set.unit_rows(args.feature, gallery),
         feature_set.person_ids[query],
         feature_set.person_ids[gallery],
         feature_set.camera_ids[query],
@@ -115,13 +118,14 @@ def run(args: argparse.Namespace) -> None:
         verification = evaluate_verification(*arguments, fprs=args.fpr, **options)
 
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
-    subject = _describe_feature(feature_set, args.feature)
+    subject = describe_features(feature_set, [args.feature])
     text = f'{subject}; {protocol}'
     save_picture(draw_verification(verification, args.title, text), args.out / 'verification.png')
     save_picture(draw_camera_pairs(pairs, args.title, text), args.out / 'camera_pairs.png')
     record = {
         'feature': args.feature,
         'protocol': protocol,
+        'tied': ranking.tied,
         'verification': _verification_record(verification),
         'camera_pairs': _camera_pair_record(pairs),
         'bootstrap': {
@@ -137,16 +141,10 @@ def run(args: argparse.Namespace) -> None:
         _verification_text(verification),
         _camera_pair_text(pairs),
         _bootstrap_text(by_query, by_identity, args.samples),
+        *warn_of_ties(feature_set, {args.feature: ranking}),
     ):
-        print(f'{part}\n')
-    print(f'{args.out}: verification.png, camera_pairs.png, analysis.json')
-
-
-def _describe_feature(feature_set: FeatureSet, name: str) -> str:
-    """Say in a few words what is compared."""
-    if name == ALL and len(feature_set.names) > 1:
-        return f'all {len(feature_set.names)} features side by side'
-    return f'feature {feature_set.names[0] if name == ALL else name}'
+        say_lines(f'{part}\n')
+    say_lines(f'{args.out}: verification.png, camera_pairs.png, analysis.json')
 
 
 def _verification_text(result: VerificationResult) -> str:

@@ -15,6 +15,7 @@ from threading import Lock
 from joblib import cpu_count
 
 from fusionreid.errors import CommandError
+from fusionreid.utils.terminal import say, say_lines
 
 PROGRAM = ('-m', 'fusionreid.cli')
 SHOWN_OF_A_FAILURE = 15
@@ -72,7 +73,7 @@ class CommandRunner:
             stopped = self._stopped
         if process.returncode:
             if not stopped:
-                say('\n'.join(log.read_text().splitlines()[-SHOWN_OF_A_FAILURE:]))
+                say_lines('\n'.join(log.read_text().splitlines()[-SHOWN_OF_A_FAILURE:]))
             raise CommandError(f'{title} failed, all of its output is in {log}')
 
     def run_all(self, tasks: Iterable[Callable[[], object]]) -> None:
@@ -136,11 +137,6 @@ class CommandRunner:
 def show_all(line: str) -> list[str]:
     """Show a line of the output as it is."""
     return [line.strip()]
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)
 
 
 class TrainingProgress:

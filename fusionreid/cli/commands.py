@@ -49,6 +49,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('train', 'train', 'train a model'),
         Command('test', 'test', 'score a checkpoint, or saved features'),
         Command('render', 'render', 'render a synthetic data set'),
+        Command('check-dataset', 'check_dataset', 'check every image and label of a data set'),
     ),
     'Find people': (
         Command('index', 'index', 'make a searchable index of a folder of images'),
@@ -61,10 +62,12 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('rank-lists', 'rank_lists', 'draw queries with the images found for them'),
         Command('curves', 'curves', 'draw losses and scores of training runs'),
         Command('ablate', 'ablate', 'train the branches alone and their fusion, and compare them'),
+        Command('score-maps', 'score_maps', 'how much of each relevance map lies on the person'),
         Command('complexity', 'complexity', 'count parameters and multiply-adds'),
     ),
     'Weights': (
         Command('inspect', 'inspect', 'say what a weight file is'),
+        Command('verify', 'verify', 'verify an index, saved features or a checkpoint'),
         Command('convert', 'convert', "convert weights of the authors' released code"),
         Command(
             'convert-to-release', 'convert_to_release', "convert weights for the authors' code"

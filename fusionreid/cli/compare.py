@@ -16,14 +16,19 @@ from fusionreid.config import find_config
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_comparison import (
+    ALL_EACH_NORMALIZED,
     compare_features,
     headline_scores,
     weigh_features,
 )
 from fusionreid.evaluation.functional import RankingResult
-from fusionreid.evaluation.metrics.score_table import describe_protocol
-from fusionreid.evaluation.scoring_errors import scoring_errors
+from fusionreid.evaluation.metrics.score_table import (
+    describe_protocol,
+    percent_tied,
+    warn_of_ties,
+)
 from fusionreid.utils.tables import markdown_table
+from fusionreid.utils.terminal import say_lines
 from fusionreid.visualization import draw_feature_chart
 from fusionreid.visualization.saving import save_picture
 
@@ -104,6 +109,9 @@ def _as_rows(feature_set: FeatureSet, results: dict[str, RankingResult]) -> list
         weight = f'{100 * weights[name]:.1f}%' if name in weights else ''
         scores = [f'{score:.1f}' for score in headline_scores(result).values()]
         rows.append([name, str(feature_set.widths.get(name, total)), weight, *scores])
+    if any(result.tied for result in results.values()):
+        for row, cell in zip(rows, ('tied', *map(percent_tied, results.values())), strict=True):
+            row.append(cell)
     return rows
 
 
@@ -113,15 +121,16 @@ def run(args: argparse.Namespace) -> None:
     if args.checkpoint:
         _save_features(args)
     feature_set = FeatureSet.load(args.out if args.checkpoint else args.source)
-    with scoring_errors():
-        results = compare_features(feature_set, not args.keep_same_camera)
+    results = compare_features(feature_set, not args.keep_same_camera)
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
     table = markdown_table(_as_rows(feature_set, results))
     text = f'Scores in percent. {protocol}\n\n{table}\n'
     if len(results) > 1:
         text += f'\n{LEGEND}\n'
+    known = {name: result for name, result in results.items() if name != ALL_EACH_NORMALIZED}
+    text += ''.join(f'\n{line}\n' for line in warn_of_ties(feature_set, known))
     scores = {name: headline_scores(result) for name, result in results.items()}
     figure = draw_feature_chart(scores, args.title, protocol)
     (args.out / 'feature_scores.md').write_text(text)
     save_picture(figure, args.out / 'feature_scores.png')
-    print(f'{text}\n{args.out}: feature_scores.md, feature_scores.png')
+    say_lines(f'{text}\n{args.out}: feature_scores.md, feature_scores.png')

@@ -11,8 +11,10 @@ from pathlib import Path
 from fusionreid.checkpoints import read_state_dict, write_weight_file
 from fusionreid.checkpoints.release import Conversion, convert_original
 from fusionreid.checkpoints.release.part_table import part_table
+from fusionreid.checkpoints.tensor_checksums import add_checksums
 from fusionreid.errors import WeightsError
 from fusionreid.utils.files import open_atomic
+from fusionreid.utils.terminal import say
 
 LISTED = 8
 
@@ -70,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
         )
     except WeightsError as error:
         raise WeightsError(f'{args.src}: {error}') from error
+    add_checksums(conversion.checkpoint)
     write_weight_file(conversion.checkpoint, args.dst)
     if args.config:
         _write_config(conversion, args)
@@ -77,8 +80,8 @@ def run(args: argparse.Namespace) -> None:
     if conversion.unused:
         names = list(conversion.unused)
         more = f', ... ({len(names)} in all)' if len(names) > LISTED else ''
-        print(f'without use, kept aside: {", ".join(names[:LISTED])}{more}')
-    print(f'wrote {" and ".join(filter(None, (args.dst, args.config)))}')
+        say(f'without use, kept aside: {", ".join(names[:LISTED])}{more}')
+    say(f'wrote {" and ".join(filter(None, (args.dst, args.config)))}')
 
 
 def _write_config(conversion: Conversion, args: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ from fusionreid.checkpoints.release.part_table import part_table
 from fusionreid.checkpoints.weight_file import find_state_dict
 from fusionreid.config.files import read_config
 from fusionreid.errors import ConfigError, WeightsError
+from fusionreid.utils.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +64,8 @@ def run(args: argparse.Namespace) -> None:
     write_weight_file(exported, args.dst)
     print(part_table(state))
     if model is None:
-        print(
+        say(
             "not checked, for lack of a config: the authors' code takes these weights for a "
             "model with the stem 'release' and 12 heads in the neck"
         )
-    print(f'wrote {args.dst}')
+    say(f'wrote {args.dst}')

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fusionreid.utils.terminal import say
 from fusionreid.visualization import draw_training_curves, read_training_history
 from fusionreid.visualization.saving import save_picture
 
@@ -37,4 +38,4 @@ def run(args: argparse.Namespace) -> None:
         for name, work_dir in zip(args.names, args.work_dirs, strict=True)
     }
     save_picture(draw_training_curves(histories, args.title), args.out)
-    print(f'{args.out}: ' + ', '.join(histories))
+    say(f'{args.out}: ' + ', '.join(histories))

@@ -13,17 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
+from fusionreid.cli.extraction import add_extraction_arguments, build_extractor, find_images
+from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import UserError
 from fusionreid.evaluation.functional.progress import Progress
-from fusionreid.gallery.image_folder import find_image_files, read_name
+from fusionreid.gallery.image_folder import read_name
 from fusionreid.utils.files import atomic_path, save_tensors
+from fusionreid.utils.terminal import say
 
 SUFFIX = '.safetensors'
 
@@ -38,10 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Extract and save; images that cannot be decoded are named, the others are saved."""
-    paths = find_image_files(args.images_dir)
+    paths = find_images(args.images_dir)
     out = Path(args.out)
     # Before hours of work, not after them.
-    check_target(out)
+    if out.suffix != SUFFIX:
+        raise UserError(f'{out} is to hold tensors: give it a name that ends in {SUFFIX}')
+    check_output_file(out)
     extractor = build_extractor(args)
     labels = [read_name(path) for path in paths]
     meter = Progress('extracting', len(paths), sys.stderr.isatty())
@@ -54,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         failed += batch.failed.values()
         meter.update(len(kept) + len(failed))
     for reason in failed:
-        print(reason, file=sys.stderr)
+        say(reason, sys.stderr)
     if not kept:
         raise UserError(f'none of the {len(paths)} images, named above, could be decoded')
     people, cameras = torch.tensor([labels[row] for row in kept]).unbind(1)
@@ -66,24 +69,6 @@ def run(args: argparse.Namespace) -> None:
             save_tensors(partial, tensors, metadata)
     except OSError as error:
         raise UserError(f'{out} cannot be written: {error}') from error
-    print(f'{out}: {len(kept)} of {len(paths)} images, {label}')
+    say(f'{out}: {len(kept)} of {len(paths)} images, {label}')
     if failed:
         raise UserError(f'{len(failed)} images, named above, could not be decoded')
-
-
-def check_target(out: Path) -> None:
-    """Check that a file can be written, and make its folder.
-
-    Raises:
-        UserError: If its name has another suffix, it is a folder, or its folder cannot be written.
-    """
-    if out.suffix != SUFFIX:
-        raise UserError(f'{out} is to hold tensors: give it a name that ends in {SUFFIX}')
-    if out.is_dir():
-        raise UserError(f'{out} is a folder: name a file to write')
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise UserError(f'{out} cannot be written: {error}') from error

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from fusionreid.apis import FeatureExtractor
+from fusionreid.gallery.image_folder import find_image_files
+from fusionreid.utils.terminal import say
 
 
 def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,24 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+
+
+def find_images(folder: str | Path) -> list[str]:
+    """List the images of a folder and those below it, and say what is not taken.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Absolute paths, sorted.
+
+    Raises:
+        GalleryError: If there is no such folder, or no image in it.
+    """
+    listing = find_image_files(folder)
+    for line in listing.summary():
+        say(line, sys.stderr)
+    return listing.paths
 
 
 def build_extractor(args: argparse.Namespace) -> FeatureExtractor:

@@ -12,14 +12,15 @@ import sys
 from pathlib import Path
 
 from fusionreid.apis import FeatureExtractor
-from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
+from fusionreid.cli.extraction import add_extraction_arguments, build_extractor, find_images
 from fusionreid.cli.option_actions import EngineOptions
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
 from fusionreid.gallery.engines import engine_names
-from fusionreid.gallery.image_folder import find_image_files, read_name
+from fusionreid.gallery.image_folder import read_name
 from fusionreid.gallery.versioned_folder import MANIFEST, check_target
 from fusionreid.utils.integers import UNKNOWN
+from fusionreid.utils.terminal import say
 
 RECALL_K, RECALL_QUERIES = 10, 200
 
@@ -52,17 +53,17 @@ def _open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gall
 
 def run(args: argparse.Namespace) -> None:
     """Add what is new and save."""
-    paths = find_image_files(args.images_dir)
+    paths = find_images(args.images_dir)
     gallery = _open_gallery(args, build_extractor(args))
     # Before hours of work, not after them.
     check_target(args.out)
     known = gallery.known(paths)
     new = [path for path in paths if path not in known]
     labels = [read_name(path) for path in new]
-    print(f'{args.images_dir}: {len(paths)} images, {len(new)} of them new')
+    say(f'{args.images_dir}: {len(paths)} images, {len(new)} of them new')
     if new:
         read = len(labels) - labels.count((UNKNOWN, UNKNOWN))
-        print(
+        say(
             f'identity and camera read from {read} of {len(new)} file names'
             + ('' if read == len(new) else '; unknown for the others')
         )
@@ -77,18 +78,18 @@ def run(args: argparse.Namespace) -> None:
     except BaseException:  # an interrupt, or the device is out of memory
         if len(gallery) > before:
             gallery.save(args.out)
-            print(f'stopped; {len(gallery)} images are in {args.out}, run again for the rest')
+            say(f'stopped; {len(gallery)} images are in {args.out}, run again for the rest')
         raise
     if report.added:
         gallery.save(args.out)
     if gallery.spec is not None and len(gallery):
-        print(
+        say(
             f'{args.out}: {len(gallery)} images, engine {gallery.engine.name}, {gallery.spec.label}'
         )
     if gallery.engine.name == 'faiss_ivfpq' and len(gallery) > RECALL_K:
         recall = gallery.measure_recall(RECALL_K, RECALL_QUERIES)
-        print(f'recall@{RECALL_K} against the exact search: {recall:.3f}')
+        say(f'recall@{RECALL_K} against the exact search: {recall:.3f}')
     for reason in report.failed.values():
-        print(reason, file=sys.stderr)
+        say(reason, sys.stderr)
     if report.failed:
         raise GalleryError(f'{len(report.failed)} images, named above, could not be indexed')

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import logging
 import os
 import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from fusionreid.errors import UserError
+from fusionreid.errors import TrainingInterrupted, UserError
+from fusionreid.utils.terminal import EscapedLogRecord, escape_controls
 from fusionreid.version import __version__
 
 from .commands import COMMANDS, GROUPS
+from .environment_errors import describe_environment_error, no_hidden_environment_errors
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+# Set to anything, it keeps the traceback of every error.
+TRACEBACK_VARIABLE = 'FUSIONREID_TRACEBACK'
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +64,9 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
     """Run one command.
 
     The only place where a :class:`~fusionreid.errors.UserError` is caught: its message becomes one
-    line. Every other exception is a mistake of the program and keeps its traceback.
+    line, with control characters escaped, as they are in logs. So does what the machine refuses,
+    such as space or memory. Every other exception is a mistake of the program and keeps its
+    traceback. With the environment variable ``FUSIONREID_TRACEBACK`` all of them keep it.
 
     Args:
         name: Name of the command.
@@ -76,10 +84,11 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
         Traceback (most recent call last):
         SystemExit: error: cameras must be from 2 to 6 (the market1501 layout has no more), got 9
     """
+    logging.setLogRecordFactory(EscapedLogRecord)
     try:
-        with _reader_may_leave():
+        with no_hidden_environment_errors(), _reader_may_leave():
             module = COMMANDS[name].load()
-            parser = argparse.ArgumentParser(
+            parser = _Parser(
                 prog=prog,
                 description=module.__doc__,
                 formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -89,11 +98,24 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
             if hasattr(module, 'check_arguments'):
                 module.check_arguments(args, parser)
             return module.run(args) or 0
-    except UserError as error:
-        raise SystemExit(f'error: {error}') from error
+    except TrainingInterrupted as stop:
+        print(escape_controls(str(stop)), file=sys.stderr)
+        return stop.status
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        line = str(error) if isinstance(error, UserError) else describe_environment_error(error)
+        if line is None or os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        raise SystemExit(f'error: {escape_controls(line)}') from error
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages show control characters in arguments escaped."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape_controls(message))
 
 
 @contextmanager

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, get_rank, init_dist
+from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
 
-from fusionreid.errors import ConfigError
+from fusionreid.engine.rank_watch import (
+    DEFAULT_TIMEOUT,
+    current_watch,
+    start_watch,
+    stop_watch,
+)
+from fusionreid.errors import ConfigError, ProcessLostError, UserError
+from fusionreid.utils.terminal import say_lines
+
+T = TypeVar('T')
+
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+# Seconds: how long processes wait for one that is alive, and the least that one may be silent.
+LONGEST_WORK, SHORTEST_TIMEOUT = 7200.0, 5
 # Where each launcher tells a process its rank, before there is a process group to ask.
 RANK_VARIABLES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
@@ -58,15 +77,52 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     Raises:
         ConfigError: If the launcher cannot work here.
     """
-    if launcher == 'pytorch' and 'WORLD_SIZE' not in os.environ:
+    if launcher == 'pytorch' and not {'RANK', 'WORLD_SIZE'} <= os.environ.keys():
         raise ConfigError(
             '--launcher pytorch is for processes started by torchrun: use tools/dist_train.sh or '
             'tools/dist_test.sh'
         )
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     cfg.launcher = launcher
-    if launcher == 'none' or torch.cuda.is_available():
+    if launcher == 'none':
         return
+    timeout = _timeout_of(cfg)
+    # Processes wait for one that scores or saves alone; the watch ends them if it is lost.
+    longest = max(timeout, LONGEST_WORK)
+    if launcher == 'pytorch':
+        # Before all have joined, since one may be lost already.
+        start_watch(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']), timeout)
+    if torch.cuda.is_available():
+        _join_with_gpus(cfg, launcher, longest)
+    else:
+        _join_without_gpus(cfg, launcher, longest)
+    start_watch(distributed.get_rank(), distributed.get_world_size(), timeout)
+    hooks = cfg.get('custom_hooks') or []
+    if not any(str(hook.get('type')).endswith('RankWatchHook') for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type='fusionreid.RankWatchHook')]
+
+
+def _timeout_of(cfg: Config) -> float:
+    timeout = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', DEFAULT_TIMEOUT)
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not is_number or not math.isfinite(timeout) or timeout < SHORTEST_TIMEOUT:
+        raise ConfigError(
+            f'env_cfg.dist_cfg.timeout must be a number of seconds, at least {SHORTEST_TIMEOUT}, '
+            f'got {timeout!r}'
+        )
+    return float(timeout)
+
+
+def _join_with_gpus(cfg: Config, launcher: str, longest: float) -> None:
+    """Join the process group as mmengine's Runner does, which then leaves it as it is."""
+    if distributed.is_initialized():
+        return
+    env_cfg = cfg.get('env_cfg') or {}
+    set_multi_processing(**(env_cfg.get('mp_cfg') or {}), distributed=True)
+    init_dist(launcher, **dict(env_cfg.get('dist_cfg') or {}, timeout=longest))
+
+
+def _join_without_gpus(cfg: Config, launcher: str, longest: float) -> None:
     # mmengine's launchers choose a GPU without asking whether there is one, but leave a running
     # process group alone.
     if launcher != 'pytorch':
@@ -74,8 +130,9 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
             f'without a GPU, several processes need --launcher pytorch, not {launcher}'
         )
     if not distributed.is_initialized():
-        distributed.init_process_group('gloo')
-    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+        distributed.init_process_group('gloo', timeout=timedelta(seconds=longest))
+    env_cfg = cfg.get('env_cfg') or {}
+    cfg.env_cfg = dict(env_cfg, dist_cfg=dict(env_cfg.get('dist_cfg') or {}, backend='gloo'))
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
         device_ids=None,
@@ -84,15 +141,75 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     )
 
 
+@contextmanager
+def lost_process_errors() -> Iterator[None]:
+    """Say which process is lost where communication with it has failed; other errors pass.
+
+    Yields:
+        None; what communicates belongs inside.
+
+    Raises:
+        ProcessLostError: Naming the process.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        watch = current_watch()
+        lost = watch.find_lost() if watch is not None else None
+        if lost is None:
+            raise
+        raise ProcessLostError(
+            f'{lost} any more, so this one cannot go on: look at what it said before, and start '
+            'all processes again with --resume'
+        ) from error
+
+
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the first of all processes that a launcher has started."""
+    return int(os.environ.get(RANK_VARIABLES.get(launcher, ''), 0)) == 0
+
+
 def print_once(cfg: Config, message: str) -> None:
     """Print a message from the first of all processes.
 
     Args:
         cfg: Config from :func:`load_config`.
-        message: What to print.
+        message: What to print; control characters but line breaks are escaped.
     """
-    if int(os.environ.get(RANK_VARIABLES.get(cfg.launcher, ''), 0)) == 0:
-        print(message, flush=True)
+    if is_first_process(cfg.launcher):
+        say_lines(message)
+
+
+def decide_in_first_process(decide: Callable[[], T]) -> T:
+    """Let the first of all processes decide for all.
+
+    Args:
+        decide: Is called in the first process.
+
+    Returns:
+        What it returned, in every process.
+
+    Raises:
+        UserError: In the first process, what the function raised.
+        SystemExit: In the other processes, if it raised a UserError.
+    """
+    if not distributed.is_initialized():
+        return decide()
+    decision: list = [None, False]
+    error: UserError | None = None
+    if get_rank() == 0:
+        try:
+            decision = [decide(), False]
+        except UserError as raised:
+            error, decision = raised, [None, True]
+    broadcast_object_list(decision)
+    if error is not None:
+        raise error
+    if decision[1]:
+        raise SystemExit(1)
+    return decision[0]
 
 
 def leave_process_group() -> None:
@@ -104,4 +221,5 @@ def leave_process_group() -> None:
     """
     if distributed.is_initialized():
         distributed.barrier()
+        stop_watch()
         distributed.destroy_process_group()

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from fusionreid.config import read_config
 from fusionreid.utils.tables import format_table
+from fusionreid.utils.terminal import say, say_lines
 from fusionreid.visualization import draw_contact_sheet
 from fusionreid.visualization.saving import save_picture
 
 from .arguments import positive
-from .command_runner import CommandRunner, TrainingProgress, say, show_all
+from .command_runner import CommandRunner, TrainingProgress, show_all
 
 OUT = Path('work_dirs/quickstart')
 DATA = Path('data/synthetic')
@@ -177,8 +178,8 @@ def run(args: argparse.Namespace) -> None:
     quickstart.run()
     shutil.rmtree(OUT, ignore_errors=True)
     unfinished.rename(OUT)
-    say(f'\n{quickstart.table()}')
-    say(
+    say_lines(f'\n{quickstart.table()}')
+    say_lines(
         f'\nquickstart: trained and scored in {quickstart.seconds["total"]:.0f} s; look at '
         f'{OUT}/rank_lists.png, training_curves.png, contact_sheet.png and metrics.json'
     )

@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from torch.nn import functional as F
-
-from fusionreid.errors import ScoringError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import SearchResult, rank_queries, top_k
+from fusionreid.evaluation.metrics.score_table import (
+    DISTANCE,
+    describe_data_set,
+    describe_features,
+)
 from fusionreid.evaluation.scoring_errors import scoring_errors
+from fusionreid.utils.terminal import say
 from fusionreid.visualization import draw_rank_lists, select_queries
 from fusionreid.visualization.saving import save_picture
 
@@ -41,10 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Rank, and draw the picture."""
     feature_set = FeatureSet.load(args.features_dir)
+    feature_set.query_and_gallery()
     query, gallery = feature_set.split()
-    for role, part in (('query', query), ('gallery', gallery)):
-        if not len(part):
-            raise ScoringError(f'{args.features_dir} holds no {role} image')
     with scoring_errors():
         chosen, scores, found = _rank(query, gallery, args)
     picture = draw_rank_lists(
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         average_precision=scores,
     )
     save_picture(picture, args.out)
-    print(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
+    say(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
 
 
 def _rank(
@@ -78,12 +79,12 @@ def _rank(
         Indices of the chosen queries, their average precision, and what was found for them.
 
     Raises:
-        ValueError: If an argument is out of its range, or no query has a match.
+        ScoringInputError: If an argument is out of its range, or no query has a match.
     """
     # The features are L2-normalized once, over the whole vector, as for scoring.
-    query_features = F.normalize(query.select(args.features))
-    gallery_features = F.normalize(gallery.select(args.features))
-    average_precision, _, _ = rank_queries(
+    query_features = query.unit_rows(args.features)
+    gallery_features = gallery.unit_rows(args.features)
+    scores = rank_queries(
         query_features,
         gallery_features,
         query.person_ids,
@@ -92,6 +93,7 @@ def _rank(
         gallery.camera_ids,
         progress=sys.stderr.isatty(),
     )
+    average_precision = scores.average_precision
     chosen = select_queries(average_precision.cpu().numpy(), args.num_queries)
     found = top_k(
         query_features[chosen],
@@ -108,12 +110,10 @@ def _rank(
 def _describe(feature_set: FeatureSet, names: list[str]) -> str:
     """State in one line what was ranked and how."""
     known = feature_set.protocol
-    data = [str(known[key]) for key in ('dataset_name', 'release') if known.get(key)]
-    all_of_several = names == ['all'] and len(feature_set.names) > 1
     parts = [
-        ' '.join(data),
-        f'all {len(feature_set.names)} features' if all_of_several else ' + '.join(names),
-        'Euclidean distance of L2-normalized vectors',
+        describe_data_set(known) if known else '',
+        describe_features(feature_set, names),
+        DISTANCE,
         "the query's own identity seen by its own camera is left out",
     ]
     return '; '.join(part for part in parts if part)

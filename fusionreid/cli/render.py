@@ -9,6 +9,7 @@ import argparse
 
 from fusionreid.datasets.synthetic import LAYOUTS, SyntheticConfig, render_data_set
 from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.utils.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,4 +62,4 @@ def run(args: argparse.Namespace) -> None:
         meter.update(done)
 
     rendered = render_data_set(args.out, config, args.workers, show)
-    print(f'{args.out}: {"rendered" if rendered else "already holds this data set"}')
+    say(f'{args.out}: {"rendered" if rendered else "already holds this data set"}')

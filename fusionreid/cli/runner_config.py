@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from fusionreid.checkpoints import locate_weight_file, read_state_dict
-from fusionreid.config import merge_options, read_config
+from fusionreid.config import check_arguments, check_settings, merge_options, read_config
 from fusionreid.errors import ConfigError, WeightsError
 
 from .processes import check_parallelism, set_launcher
@@ -34,6 +34,8 @@ def load_config(args: argparse.Namespace, *parts: str) -> Config:
     cfg = read_config(args.config)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
+    check_settings(cfg)
+    check_arguments(cfg)
     require(cfg, *parts)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

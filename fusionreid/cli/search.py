@@ -10,10 +10,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from fusionreid.cli.extraction import find_images
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
-from fusionreid.gallery.image_folder import find_image_files, read_name
+from fusionreid.gallery.image_folder import read_name
 from fusionreid.utils.tables import format_table
+from fusionreid.utils.terminal import say
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
 from fusionreid.visualization.style import camera_name
@@ -65,11 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
     parser.add_argument('--config', help="config file; the index's own otherwise")
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    parser.add_argument(
+        '--no-verify',
+        action='store_true',
+        help='take the index as it is, without comparing it with its checksums',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Answer every query, and draw the answers where that is asked for."""
-    gallery = Gallery.load(args.index, device=args.device)
+    gallery = Gallery.load(args.index, device=args.device, verify=not args.no_verify)
     paths = _find_queries(args.queries)
     people, cameras = _read_labels(paths, args.query_camera)
     if args.other_cameras and any(camera < 0 for camera in cameras):
@@ -103,7 +110,7 @@ def _find_queries(names: Sequence[str]) -> list[str]:
     """Absolute paths of the query images."""
     paths: list[str] = []
     for name in names:
-        paths += find_image_files(name) if Path(name).is_dir() else [os.path.abspath(name)]
+        paths += find_images(name) if Path(name).is_dir() else [os.path.abspath(name)]
     return paths
 
 
@@ -151,12 +158,12 @@ def _short(path: str | Path) -> str:
 def _print_answers(answers: Sequence[QueryAnswers]) -> None:
     """Print a table for each query."""
     for query in answers:
-        print(
+        say(
             f'query {_short(query.path)}: camera {camera_name(query.camera_id)}, '
             f'identity {_person_name(query.person_id)}'
         )
         if not query.paths:
-            print('no image passes the filters')
+            say('no image passes the filters')
             continue
         rows = [('rank', 'distance', 'camera', 'identity', 'image')]
         columns = zip(query.distances, query.camera_ids, query.person_ids, query.paths, strict=True)
@@ -183,4 +190,4 @@ def _draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:
         f'Euclidean distance, engine {gallery.engine.name}',
     )
     save_picture(picture, out)
-    print(f'picture: {out}')
+    say(f'picture: {out}')

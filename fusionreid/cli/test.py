@@ -19,16 +19,18 @@ from mmengine.runner import Runner
 from fusionreid.config import build_errors
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation import FeatureSet
+from fusionreid.evaluation.functional import ScoringInputError
 from fusionreid.evaluation.functional.reranking import (
     DEFAULT_K1,
     DEFAULT_K2,
     DEFAULT_LAMBDA_VALUE,
 )
+from fusionreid.evaluation.functional.ties import TIES
 from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
 from fusionreid.registry import DATASETS, METRICS
 
 from .arguments import add_common_arguments
-from .processes import leave_process_group, print_once
+from .processes import leave_process_group, lost_process_errors, print_once
 from .runner_config import check_checkpoint, load_config, make_folder
 
 
@@ -56,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME=VALUE',
         help=f'also score after k-reciprocal re-ranking; k1={DEFAULT_K1} k2={DEFAULT_K2} '
         f'lambda_value={DEFAULT_LAMBDA_VALUE} unless given',
+    )
+    parser.add_argument(
+        '--ties',
+        choices=TIES,
+        help='how images at the same distance are scored: in gallery order, or the expected '
+        'score over all their orders (default: order)',
     )
     parser.add_argument(
         '--flip', action='store_true', help='average the features of each image and its mirror'
@@ -94,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     """Score, and keep the scores where that is asked for."""
     if args.out:
         make_folder(args.out, '--out')
-    with build_errors():
+    with lost_process_errors(), build_errors():
         scores = score_saved(args) if args.saved else score_model(args)
     if args.out and is_main_process():
         (Path(args.out) / 'metrics.json').write_text(json.dumps(scores, indent=2) + '\n')
@@ -142,11 +150,13 @@ def _set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:
     """Put what the command line says of scoring into the metric's config."""
     if args.features:
         evaluator['features'] = args.features.split(',')
+    if args.ties:
+        evaluator['ties'] = args.ties
     if args.rerank is not None:
         evaluator['rerank'] = dict(args.rerank)
         try:
             RerankProtocol.from_config(evaluator['rerank'])
-        except ValueError as error:
+        except ScoringInputError as error:
             raise ConfigError(f'--{error}') from error
 
 

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 
+from joblib import cpu_count
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from fusionreid.checkpoints import find_resumable
-from fusionreid.config import build_errors, fill_in_counts
+from fusionreid.checkpoints import check_resumable
+from fusionreid.config import build_errors, fill_in_counts, merge_options, read_config
+from fusionreid.engine.loops import make_interruptible
 from fusionreid.engine.optimizers import scale_learning_rate
-from fusionreid.errors import ConfigError
+from fusionreid.errors import ConfigError, TrainingInterrupted
 
 from .arguments import add_common_arguments
-from .processes import leave_process_group, print_once
-from .runner_config import check_checkpoint, load_config, make_folder, require, set_precision
+from .check_dataset import check_config
+from .processes import (
+    decide_in_first_process,
+    is_first_process,
+    leave_process_group,
+    lost_process_errors,
+    print_once,
+)
+from .run_folder import take_folder
+from .runner_config import check_checkpoint, load_config, require, set_precision
+
+AUTO = 'auto'
+# Every training needs them, also by a config that has replaced custom_hooks.
+NEEDED_HOOKS = ('SafeCheckpointHook', 'CheckpointChecksumHook', 'InterruptHook')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const='auto',
+        const=AUTO,
         help='continue from a checkpoint; without a path, the newest readable one in the work dir',
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start anew where a run has its checkpoints; they are moved into a folder beside',
     )
     parser.add_argument(
         '--amp',
@@ -43,21 +63,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='scale the learning rate to the images behind one update',
     )
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='check every image and label first, as fusionreid check-dataset does, and do not '
+        'train if there are errors',
+    )
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together."""
+    if args.overwrite and args.resume == AUTO:
+        parser.error('--overwrite moves aside what --resume continues: give one of them')
 
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
+    if args.check:
+        check_data(args)
     cfg = build_config(args)
-    make_folder(cfg.work_dir, '--work-dir')
-    with build_errors():
-        runner = Runner.from_cfg(cfg)
-        scale_learning_rate(runner)
-        runner.train()
-    leave_process_group()
+    with ExitStack() as folder:
+        choose_start(cfg, args, folder)
+        with lost_process_errors(), build_errors():
+            runner = Runner.from_cfg(cfg)
+            scale_learning_rate(runner)
+            make_interruptible(runner)
+            try:
+                runner.train()
+            except TrainingInterrupted as stop:
+                leave_process_group()
+                if runner.rank:  # the first process says it
+                    raise SystemExit(stop.status) from stop
+                raise
+        leave_process_group()
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """Check the data sets in the first process; the others wait for it when they meet."""
+    if not is_first_process(args.launcher):
+        return
+    cfg = read_config(args.config)
+    merge_options(cfg, args.cfg_options or {})
+    if args.no_validate:
+        cfg.val_dataloader = None
+    cfg.test_dataloader = None
+    check_config(cfg, args.data_root, cpu_count())
 
 
 def build_config(args: argparse.Namespace) -> Config:
-    """Merge the config file with the command line."""
+    """Merge the config file with the command line.
+
+    Args:
+        args: The arguments.
+
+    Returns:
+        The config, but for what the training starts from, see :func:`choose_start`.
+    """
     cfg = load_config(args, 'model')
     if not cfg.get('train_cfg'):
         raise ConfigError(f'{args.config} trains nothing: score it with fusionreid test')
@@ -69,34 +130,60 @@ def build_config(args: argparse.Namespace) -> Config:
             checkpoint.save_best = None
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
-    resume = args.resume or (cfg.get('resume') and (cfg.get('load_from') or 'auto'))
-    if resume:
-        choose_resumed(cfg, resume)
-    hooks = cfg.get('custom_hooks') or []
-    if not any(str(hook.get('type')).endswith('SafeCheckpointHook') for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type='fusionreid.SafeCheckpointHook')]
-    if cfg.get('load_from'):
-        cfg.load_from = check_checkpoint(cfg.load_from)
-        check = 'StrictLoadHook' if cfg.get('resume') else 'WeightCoverageHook'
-        cfg.custom_hooks = [*cfg.custom_hooks, dict(type=check)]
+    add_missing_hooks(cfg, *NEEDED_HOOKS)
     for name, count in fill_in_counts(cfg).items():
         print_once(cfg, f'{name}={count}, from the training set')
     return cfg
 
 
-def choose_resumed(cfg: Config, wanted: str) -> None:
-    """Continue from a checkpoint; without one, start as the config says.
+def choose_start(cfg: Config, args: argparse.Namespace, folder: ExitStack) -> None:
+    """Take the run folder, and choose the checkpoint that the training starts from, if any.
+
+    All processes get the same one, from the first.
 
     Args:
         cfg: The config, changed in place.
-        wanted: A checkpoint, or ``'auto'`` for the newest readable one in the work dir.
+        args: The arguments.
+        folder: Keeps the folder until it is closed.
+
+    Raises:
+        ConfigError: If the folder belongs to another training or another run.
+        WeightsError: If the checkpoint cannot be used.
     """
-    checkpoint = find_resumable(cfg.work_dir) if wanted == 'auto' else wanted
-    cfg.resume = checkpoint is not None
-    if checkpoint is not None:
-        cfg.load_from = str(checkpoint)
-        return
-    start = f' from the weights of {cfg.load_from}' if cfg.get('load_from') else ''
-    print_once(
-        cfg, f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1{start}'
+    resume = args.resume or (cfg.get('resume') and (cfg.get('load_from') or AUTO)) or None
+    if args.overwrite and resume == AUTO:
+        raise ConfigError('--overwrite starts a new run, but the config has resume=True')
+    named = None if resume == AUTO else resume or cfg.get('load_from')
+    if named:
+        named = check_checkpoint(named)
+        if resume:
+            check_resumable(named)
+    continued = decide_in_first_process(
+        lambda: take_folder(cfg, named, bool(resume), args.overwrite, folder)
     )
+    cfg.resume = continued is not None
+    if continued is not None:
+        cfg.load_from = continued
+    elif resume:
+        start = f' from the weights of {cfg.load_from}' if cfg.get('load_from') else ''
+        print_once(
+            cfg, f'{cfg.work_dir} holds no readable checkpoint: training starts at epoch 1{start}'
+        )
+    if cfg.get('load_from'):
+        if continued is None:
+            cfg.load_from = named or check_checkpoint(cfg.load_from)
+        checks = ('StrictLoadHook', 'ResumeReportHook') if cfg.resume else ('WeightCoverageHook',)
+        add_missing_hooks(cfg, *checks)
+
+
+def add_missing_hooks(cfg: Config, *names: str) -> None:
+    """Add hooks of this package to a config that lacks them.
+
+    Args:
+        cfg: The config, changed in place.
+        *names: The hooks.
+    """
+    hooks = list(cfg.get('custom_hooks') or [])
+    known = {str(hook.get('type')).rpartition('.')[2] for hook in hooks}
+    added = [dict(type=f'fusionreid.{name}') for name in names if name not in known]
+    cfg.custom_hooks = [*hooks, *added]

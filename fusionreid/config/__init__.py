@@ -5,11 +5,15 @@ from .counts import fill_in_counts, open_counts
 from .files import config_folder, config_metadata, find_config, packaged_configs, read_config
 from .literals import read_literals
 from .options import merge_options
+from .part_arguments import check_arguments
+from .settings import check_settings
 from .trusted_parts import build_untrusted, clean_config, find_trusted
 
 __all__ = [
     'build_errors',
     'build_untrusted',
+    'check_arguments',
+    'check_settings',
     'clean_config',
     'config_folder',
     'config_metadata',

@@ -33,6 +33,8 @@ class ReIDAnnotation:
         sources: Where each of the three roles is read from, for messages.
         metainfo: What the data set's metainfo gains by reading, such as ``release``.
         notes: Sentences for the split table, such as what was dropped.
+        listed: For data sets that have lists, the images that each list file names; whether they
+            exist is checked when the data set is loaded.
     """
 
     root: str
@@ -40,6 +42,7 @@ class ReIDAnnotation:
     sources: dict[str, str]
     metainfo: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    listed: dict[str, list[str]] = field(default_factory=dict)
 
     def ids(self, role: str) -> set[int]:
         """Collect the identities of a role.

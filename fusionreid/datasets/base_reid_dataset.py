@@ -16,6 +16,7 @@ from fusionreid.errors import ConfigError, DatasetFormatError, DatasetNotFoundEr
 from fusionreid.registry import TRANSFORMS
 
 from .annotation import ROLES, ReIDAnnotation
+from .files import check_files_exist
 from .image_cache import SharedImageCache
 from .seeded_augmentation import seeded_augmentation
 from .split_table import split_table
@@ -150,6 +151,8 @@ class ReIDDataset(BaseDataset, ABC):
                 camera is out of range.
         """
         annotation = self.read_annotation()
+        for list_file, paths in annotation.listed.items():
+            check_files_exist(paths, list_file)
         self.data_root = annotation.root
         roles = SPLITS[self.split]
         for role in roles:

@@ -1,4 +1,4 @@
-"""Listing, checking and reading the files that a data set consists of."""
+"""Checking and reading the files that a data set consists of."""
 
 from __future__ import annotations
 
@@ -7,27 +7,11 @@ from collections.abc import Iterable
 
 from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+from .image_listing import why_not_regular
 
-
-def list_image_files(folder: str) -> list[str]:
-    """List the image files that lie directly in a folder.
-
-    Args:
-        folder: An existing folder.
-
-    Returns:
-        Sorted file names. Hidden files, sub-folders and files without an image's
-        extension (``Thumbs.db``) are left out.
-    """
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(IMAGE_EXTENSIONS)
-            and not entry.name.startswith('.')
-            and entry.is_file()
-        )
+SHOWN = 5  # missing files that a message names
+# Bytes of an image file; the largest image that Pillow decodes takes less without compression.
+LARGEST = 1 << 30
 
 
 def check_files_exist(paths: Iterable[str], listed_in: str) -> None:
@@ -51,21 +35,49 @@ def check_files_exist(paths: Iterable[str], listed_in: str) -> None:
         if name not in content[folder]:
             missing.append(path)
     if missing:
-        first = ''.join(
-            f'\n  {path}' + (' (a folder)' if os.path.isdir(path) else '') for path in missing[:5]
-        )
-        more = '\n  ...' if len(missing) > 5 else ''
+        named = [f"'{path}' ({why_not_regular(path) or 'missing'})" for path in missing[:SHOWN]]
         raise DatasetNotFoundError(
-            f"{len(missing)} of the {total} images listed in '{listed_in}' do not exist as files:"
-            f'{first}{more}\nUnpack the data set completely, or correct the list.'
+            f"{len(missing)} of the {total} images listed in '{listed_in}' do not exist as files: "
+            f'{", ".join(named)}{", ..." if len(missing) > SHOWN else ""}. Unpack the data set '
+            'completely, or correct the list.'
         )
 
 
 def _file_names(folder: str) -> set[str]:
-    if not os.path.isdir(folder):
+    try:
+        entries = os.scandir(folder)
+    except (OSError, ValueError):  # missing, or not readable
         return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
+    with entries:
+        return {
+            entry.name
+            for entry in entries
+            # The folder's own word spares a look at each file.
+            if entry.is_file(follow_symlinks=False) or why_not_regular(entry.path) is None
+        }
+
+
+def read_regular(path: str) -> bytearray:
+    """Read a regular file whole. Nothing else is opened, as a named pipe would wait for its writer.
+
+    Args:
+        path: The file, or a link to it.
+
+    Returns:
+        Its content.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no regular file, or larger than ``LARGEST``.
+    """
+    if (problem := why_not_regular(path)) not in (None, 'missing'):
+        raise ValueError(f'it is {problem}, not a file')
+    # What has become a pipe meanwhile is opened without waiting, and empty.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0))
+    with open(descriptor, 'rb') as file:
+        if (size := os.fstat(descriptor).st_size) > LARGEST:
+            raise ValueError(f'its {size} bytes are more than {LARGEST}')
+        return bytearray(file.read())
 
 
 def read_text(path: str) -> str:

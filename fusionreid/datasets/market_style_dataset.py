@@ -11,7 +11,7 @@ from fusionreid.registry import DATASETS
 from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
 from .data_root import candidate_roots, layout_error
-from .files import list_image_files
+from .image_listing import ImageListing, first_names, list_images
 
 FOLDERS = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
 JUNK_ID = -1
@@ -72,7 +72,9 @@ class MarketStyleDataset(ReIDDataset):
             folder = os.path.join(root, name)
             if not os.path.isdir(folder):
                 continue
-            found = [_read_name(folder, file_name) for file_name in list_image_files(folder)]
+            listing = list_images(folder)
+            found = _read_names(listing)
+            notes += [f'{role}: {line}' for line in listing.summary()]
             records[role] = [record for record in found if record.person_id != JUNK_ID]
             num_junk = len(found) - len(records[role])
             if num_junk:
@@ -97,9 +99,19 @@ class MarketStyleDataset(ReIDDataset):
         return roots[0]
 
 
-def _read_name(folder: str, name: str) -> ReIDRecord:
-    try:
-        person_id, camera_id = parse_market_name(name)
-    except DatasetFormatError as error:
-        raise DatasetFormatError(f'in {folder}: {error}. Rename or remove the file.') from None
-    return ReIDRecord(os.path.join(folder, name), person_id, camera_id)
+def _read_names(listing: ImageListing) -> list[ReIDRecord]:
+    records: list[ReIDRecord] = []
+    problems: list[str] = []
+    others: list[str] = []
+    for path in listing.paths:
+        name = os.path.basename(path)
+        try:
+            records.append(ReIDRecord(path, *parse_market_name(name)))
+        except DatasetFormatError as error:
+            (others if problems else problems).append(name if problems else str(error))
+    if problems:
+        also = f' (and {len(others)} others: {first_names(others)})' if others else ''
+        raise DatasetFormatError(
+            f'in {listing.folder}: {problems[0]}{also}. Rename or remove the file.'
+        )
+    return records

@@ -11,7 +11,7 @@ from fusionreid.registry import DATASETS
 from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
 from .data_root import candidate_roots, layout_error
-from .files import check_files_exist, read_text
+from .files import read_text
 
 # release -> folders of the training (and validation) images and of the test images
 RELEASES = {'V1': ('train', 'test'), 'V2': ('mask_train_v2', 'mask_test_v2')}
@@ -74,11 +74,14 @@ class MSMT17(ReIDDataset):
         }
         sources: dict[str, str] = {}
         records: dict[str, list[ReIDRecord]] = {}
+        listed: dict[str, list[str]] = {}
         for role, (folder, names) in lists.items():
             paths = [os.path.join(root, name) for name in names]
             sources[role] = f"{' and '.join(paths)} and the folder '{folder}'"
             if all(map(os.path.isfile, paths)) and os.path.isdir(folder):
-                records[role] = sorted(r for path in paths for r in _read_list(path, folder))
+                found = {path: _read_list(path, folder) for path in paths}
+                records[role] = sorted(record for part in found.values() for record in part)
+                listed |= {path: [r.img_path for r in part] for path, part in found.items()}
                 _check_unique(records[role], ' and '.join(paths))
         official_train = {
             'identities': 1041,
@@ -97,7 +100,7 @@ class MSMT17(ReIDDataset):
         notes = []
         if release == 'V2':
             notes.append('release V2 has blurred faces: not comparable with scores on V1')
-        return ReIDAnnotation(root, records, sources, metainfo, notes)
+        return ReIDAnnotation(root, records, sources, metainfo, notes, listed)
 
     def _locate_release(self) -> tuple[str, str]:
         found = [
@@ -160,7 +163,6 @@ def _read_list(list_file: str, folder: str) -> list[ReIDRecord]:
         )
     if not records:
         raise DatasetFormatError(f"{list_file} is empty: expected a line 'path id' for each image")
-    check_files_exist((record.img_path for record in records), list_file)
     return records
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusionreid.utils.tables import format_table
+from fusionreid.utils.terminal import escape_controls
 
 _COLUMNS = ('identities', 'images', 'cameras')
 
@@ -47,4 +48,5 @@ def split_table(metainfo: Mapping[str, Any]) -> str:
             f'{", ".join(unofficial)}: not the official counts, so scores are not comparable with '
             f'published ones'
         )
-    return '\n'.join([title, format_table(rows), *(f'* {note}' for note in notes)])
+    remarks = [f'* {escape_controls(note)}' for note in notes]
+    return '\n'.join([escape_controls(title), format_table(rows), *remarks])

@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from .feature_set import ALL, FeatureSet
 from .functional import RankingResult, evaluate_ranking
+from .scoring_errors import scoring_errors
 
 # The concatenation of features of length 1 each; ``all`` is normalized once, over the whole vector.
 ALL_EACH_NORMALIZED = 'all_each_normalized'
@@ -32,7 +33,8 @@ def compare_features(
         feature has no concatenations.
 
     Raises:
-        ValueError: If there is no query, no gallery image, or no query with a match.
+        ScoringError: If there is no query, no gallery image, no query with a match, or a feature
+            that is zero.
 
     Example:
         >>> feature_set = FeatureSet(
@@ -46,24 +48,31 @@ def compare_features(
         >>> {name: result.mAP for name, result in compare_features(feature_set).items()}
         {'cnn': 0.5, 'transformer': 0.5, 'all': 0.5, 'all_each_normalized': 0.5}
     """
-    features: dict[str, Tensor] = {name: feature_set.select(name) for name in feature_set.names}
-    if len(features) > 1:
-        each_normalized = torch.cat([normalize(block) for block in features.values()], dim=1)
-        features[ALL] = feature_set.select(ALL)
-        features[ALL_EACH_NORMALIZED] = each_normalized
-    query, gallery = feature_set.rows('query'), feature_set.rows('gallery')
-    return {
-        name: evaluate_ranking(
-            normalize(vectors[query]),
-            normalize(vectors[gallery]),
-            feature_set.person_ids[query],
-            feature_set.person_ids[gallery],
-            feature_set.camera_ids[query],
-            feature_set.camera_ids[gallery],
-            remove_same_camera=remove_same_camera,
-        )
-        for name, vectors in features.items()
-    }
+    query, gallery = feature_set.query_and_gallery()
+    names = list(feature_set.names)
+    if len(names) > 1:
+        names += [ALL, ALL_EACH_NORMALIZED]
+    results = {}
+    for name in names:
+        vectors = _unit_vectors(feature_set, name)
+        with scoring_errors():
+            results[name] = evaluate_ranking(
+                vectors[query],
+                vectors[gallery],
+                feature_set.person_ids[query],
+                feature_set.person_ids[gallery],
+                feature_set.camera_ids[query],
+                feature_set.camera_ids[gallery],
+                remove_same_camera=remove_same_camera,
+            )
+    return results
+
+
+def _unit_vectors(feature_set: FeatureSet, name: str) -> Tensor:
+    if name != ALL_EACH_NORMALIZED:
+        return feature_set.unit_rows(name)
+    each_normalized = [feature_set.unit_rows(name) for name in feature_set.names]
+    return normalize(torch.cat(each_normalized, dim=1))
 
 
 def weigh_features(feature_set: FeatureSet) -> dict[str, float]:

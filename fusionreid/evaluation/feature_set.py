@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import hashlib
-import io
-import json
 import os
 import re
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fusionreid.errors import FeaturesNotFoundError, ScoringError, UnknownFeatureError
-from fusionreid.utils.files import atomic_path, open_atomic, save_tensors
+from fusionreid.utils.feature_files import (
+    check_text,
+    read_features,
+    read_table,
+    write_features,
+    write_table,
+)
+from fusionreid.utils.files import open_atomic
+from fusionreid.utils.manifest import (
+    read_manifest,
+    record_files,
+    recorded_size,
+    seal,
+    verify_files,
+)
+
+from .functional.progress import report_bytes
+from .functional.unit_rows import unit_rows_
+from .scoring_errors import scoring_errors
 
 ALL = 'all'
 ROLES = ('query', 'gallery')
-FEATURES_FILE = 'features.safetensors'
-COLUMNS = ('path', 'person_id', 'camera_id', 'role')
-TABLE_NAME = re.compile(r'samples-[0-9a-f]{12}\.csv')
+MANIFEST = 'features.json'
+FORMAT = 'fusionreid-features-2'
+ADVICE = 'copy the features again from where they are whole, or extract them again'
+COLUMNS = dict(path=str, person_id=int, camera_id=int, role=str)
+# The names differ from save to save, so that one never touches the files of an earlier one.
+OWN_NAME = re.compile(r'(features-[0-9a-f]{12}\.safetensors|samples-[0-9a-f]{12}\.csv)')
+OLD_FILE = 'features.safetensors'
 
 
 @dataclass
@@ -71,6 +89,8 @@ class FeatureSet:
 
     def __post_init__(self) -> None:
         self.roles, self.img_paths = list(self.roles), list(self.img_paths)
+        if not isinstance(self.protocol, dict):
+            raise ScoringError(f'the protocol must be a dict, got {self.protocol!r:.80}')
         if self.features.dim() != 2 or self.features.dtype != torch.float32:
             raise ScoringError(
                 'features must be float32 of shape (N, D), got '
@@ -79,7 +99,7 @@ class FeatureSet:
         count, width = self.features.shape
         if ALL in self.widths:
             raise ScoringError(f'{ALL!r} means all features together and cannot be the name of one')
-        if sum(self.widths.values()) != width:
+        if _sum_widths(self.widths) != width:
             raise ScoringError(f'the widths {self.widths} do not sum up to {width} columns')
         for name in ('person_ids', 'camera_ids', 'roles', 'img_paths'):
             if len(getattr(self, name)) != count:
@@ -157,6 +177,49 @@ class FeatureSet:
             raise ScoringError(f'role {role!r} is neither of {ROLES}')
         return torch.tensor([row for row, own in enumerate(self.roles) if own == role]).long()
 
+    def query_and_gallery(self) -> tuple[Tensor, Tensor]:
+        """List the rows of the queries and of the gallery, to be scored.
+
+        Returns:
+            Row numbers of both, ascending.
+
+        Raises:
+            ScoringError: One of them has no photo.
+        """
+        rows = {role: self.rows(role) for role in ROLES}
+        for role, own in rows.items():
+            if not len(own):
+                raise ScoringError(
+                    f'the test set has no {role} image among its {len(self)}: evaluate a split '
+                    'of queries and gallery images'
+                )
+        return rows['query'], rows['gallery']
+
+    def unit_rows(self, names: str | Sequence[str], rows: Tensor | None = None) -> Tensor:
+        """Select features, and L2-normalize each once over the whole vector.
+
+        Args:
+            names: As for :meth:`select`.
+            rows: Photos wanted, (n,) int64; None for all.
+
+        Returns:
+            (n, d) float32, a copy.
+
+        Raises:
+            UnknownFeatureError: A name that the set does not hold.
+            ScoringError: A feature is zero, or holds a NaN or infinite value; the photo is named.
+        """
+        features = self.select(names)
+        label = names if isinstance(names, str) else ' + '.join(names)
+        if rows is None:
+            rows = torch.arange(len(self))
+
+        def name(row: int) -> str:
+            return f'the feature {label!r} of {self.img_paths[int(rows[row])]}'
+
+        with scoring_errors():
+            return unit_rows_(features[rows.to(features.device)], name)
+
     def split(self) -> tuple[FeatureSet, FeatureSet]:
         """Split the set by role.
 
@@ -177,10 +240,10 @@ class FeatureSet:
         )
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
-        """Write ``features.safetensors`` and a CSV of ``path,person_id,camera_id,role``.
+        """Write the features, a CSV of ``path,person_id,camera_id,role``, and ``features.json``.
 
-        The CSV's name holds its checksum, and the features name the CSV they belong to. They are
-        put in place last, at once: a save that is interrupted leaves an earlier one whole.
+        ``features.json`` holds names, widths and protocol, and the checksums of all. It is put in
+        place last: a save that is interrupted leaves an earlier one whole.
 
         Args:
             directory: Folder to write to; it is made if it is missing.
@@ -190,35 +253,44 @@ class FeatureSet:
 
         Raises:
             OSError: A file cannot be written; what was saved before is still there.
+            ScoringError: A path cannot be saved in a CSV file.
         """
         directory = Path(directory)
+        for image in self.img_paths:
+            check_text(image, ScoringError)
         directory.mkdir(parents=True, exist_ok=True)
-        text = io.StringIO()
-        # Quoted, since a path may hold anything but a zero byte.
-        writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator='\n')
-        writer.writerow(COLUMNS)
+        token = uuid.uuid4().hex[:12]
+        features, samples = f'features-{token}.safetensors', f'samples-{token}.csv'
         people, cameras = self.person_ids.tolist(), self.camera_ids.tolist()
-        writer.writerows(zip(self.img_paths, people, cameras, self.roles, strict=True))
-        content = text.getvalue().encode('utf-8', 'surrogateescape')
-        table = f'samples-{hashlib.sha256(content).hexdigest()[:12]}.csv'
-        metadata = {
-            'format': 'fusionreid-features-1',
-            'widths': json.dumps(self.widths),
-            'protocol': json.dumps(self.protocol),
-            'samples': table,
-        }
-        with atomic_path(directory / FEATURES_FILE) as partial:
-            save_tensors(partial, {'features': self.features}, metadata)
-            with open_atomic(directory / table) as file:
-                file.write(content)
-        for old in directory.iterdir():
-            if TABLE_NAME.fullmatch(old.name) and old.name != table:
-                old.unlink()
+        values = (self.img_paths, people, cameras, self.roles)
+        manifest = directory / MANIFEST
+        try:
+            write_features(directory / features, self.features)
+            write_table(directory / samples, dict(zip(COLUMNS, values, strict=True)))
+            content = dict(
+                format=FORMAT,
+                widths=self.widths,
+                protocol=self.protocol,
+                features=features,
+                samples=samples,
+                files=record_files(directory, (features, samples)),
+            )
+            with open_atomic(manifest) as file:
+                file.write(seal(content))
+        finally:
+            # The switch may have been made before an error.
+            is_new = manifest.is_file() and token.encode() in manifest.read_bytes()
+            for path in directory.iterdir():
+                if OWN_NAME.fullmatch(path.name) and (token in path.name) != is_new:
+                    path.unlink(missing_ok=True)
         return directory
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> FeatureSet:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, and compare every byte with the checksums.
+
+        Of many features a line on stderr shows the time left. To change saved features, load them,
+        make a new set of what is to be kept, and save that.
 
         Args:
             directory: Folder that was saved to.
@@ -228,32 +300,69 @@ class FeatureSet:
 
         Raises:
             FeaturesNotFoundError: The directory holds no saved features.
-            ScoringError: A file is damaged, or not what :meth:`save` writes.
+            ScoringError: A file is damaged or was changed.
         """
-        path = Path(directory) / FEATURES_FILE
-        if not path.is_file():
-            raise FeaturesNotFoundError(f'no saved features: {path} does not exist')
+        directory = Path(directory)
+        manifest = verify_saved(directory)
+        path = directory / MANIFEST
+        widths, protocol = manifest.get('widths'), manifest.get('protocol')
+        names = [manifest.get('features'), manifest.get('samples')]
+        if not isinstance(widths, dict) or names != [*manifest['files']]:
+            raise ScoringError(f'{path} was not written by FeatureSet.save: {ADVICE}')
+        if not isinstance(protocol, dict):
+            raise ScoringError(f'{path}: the protocol must be an object, got {protocol!r:.80}')
         try:
-            with safe_open(path, framework='pt') as file:
-                metadata = file.metadata() or {}
-                features = file.get_tensor('features')
-        except SafetensorError as error:
-            raise ScoringError(f'{path} is damaged or not a safetensors file: {error}') from error
-        known = metadata.get('format') == 'fusionreid-features-1'
-        if not known or not TABLE_NAME.fullmatch(metadata.get('samples', '')):
-            raise ScoringError(f'{path} was not written by FeatureSet.save')
-        table = path.parent / metadata['samples']
-        content = table.read_bytes()
-        if hashlib.sha256(content).hexdigest()[:12] not in metadata['samples']:
-            raise ScoringError(f'{table} was changed after it was saved: its checksum differs')
-        text = io.StringIO(content.decode('utf-8', 'surrogateescape'), newline='')
-        samples = list(csv.DictReader(text))
-        return cls(
-            features=features,
-            widths=json.loads(metadata['widths']),
-            person_ids=torch.tensor([int(row['person_id']) for row in samples]).long(),
-            camera_ids=torch.tensor([int(row['camera_id']) for row in samples]).long(),
-            roles=[row['role'] for row in samples],
-            img_paths=[row['path'] for row in samples],
-            protocol=json.loads(metadata['protocol']),
-        )
+            width = _sum_widths(widths)
+            features, samples = (directory / name for name in manifest['files'])
+            columns = read_table(samples, COLUMNS, ScoringError)
+            return cls(
+                features=read_features(features, len(columns['path']), width, ScoringError),
+                widths=widths,
+                person_ids=torch.tensor(columns['person_id']).long(),
+                camera_ids=torch.tensor(columns['camera_id']).long(),
+                roles=columns['role'],
+                img_paths=columns['path'],
+                protocol=protocol,
+            )
+        except ScoringError as error:
+            raise ScoringError(f'{directory}: {error}') from error
+
+
+def _sum_widths(widths: dict[str, int]) -> int:
+    for name, width in widths.items():
+        if type(width) is not int or width < 1:
+            raise ScoringError(
+                f'the width of {name!r} must be a whole number from 1 on, got {width!r:.80}'
+            )
+    return sum(widths.values())
+
+
+def verify_saved(directory: Path) -> dict[str, Any]:
+    """Compare saved features with their checksums.
+
+    Args:
+        directory: Folder that was saved to.
+
+    Returns:
+        What ``features.json`` holds.
+
+    Raises:
+        FeaturesNotFoundError: The directory holds no saved features.
+        ScoringError: A file is damaged or was changed.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        if (directory / OLD_FILE).is_file():
+            raise FeaturesNotFoundError(
+                f'{directory} holds features of an older version, without checksums: extract them '
+                f'again'
+            )
+        raise FeaturesNotFoundError(f'no saved features: {path} does not exist')
+    try:
+        manifest = read_manifest(path, FORMAT, ScoringError, ADVICE)
+        total = recorded_size(manifest, path, ScoringError)
+        report = report_bytes(f'verifying {directory}', total)
+        verify_files(directory, manifest, ScoringError, ADVICE, report)
+    except OSError as error:
+        raise ScoringError(f'{directory} cannot be read: {error}') from error
+    return manifest

@@ -6,7 +6,6 @@ Whether features of two models may be compared is decided by ``FeatureSpec`` in
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +23,8 @@ from fusionreid.apis.reid_inferencer import ReIDInferencer
 from fusionreid.errors import GalleryError
 from fusionreid.evaluation.functional import top_k
 from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.evaluation.functional.validation import unusable_feature
+from fusionreid.utils.feature_files import check_text
 from fusionreid.utils.files import file_sha256
 from fusionreid.utils.integers import UNKNOWN, as_integer, as_integers, clamp_unknown
 
@@ -407,14 +408,24 @@ class Gallery:
         extractor: ReIDInferencer | FeatureExtractor | None = None,
         *,
         device: str | torch.device = 'cpu',
+        verify: bool = True,
     ) -> Gallery:
         """Load a gallery that was saved.
+
+        Every byte is compared with the checksums that were saved, which reads all files once; of a
+        large index a line on stderr shows the time left.
 
         Args:
             folder: The folder.
             extractor: The model, if it is loaded already. Otherwise it is loaded when an image
                 comes, from where it was.
             device: Where the model runs, and the engine if it is ``'exact'``.
+            verify: False takes the files as they are, for example because they were edited. They
+                must still be readable and fit together, but FAISS may end the process over a
+                damaged ``.faiss`` file.
+
+        Returns:
+            The gallery.
 
         Raises:
             GalleryError: If there is no index, it is damaged, or its features are not those of
@@ -440,7 +451,7 @@ class Gallery:
             gallery.engine.read(generation, spec.width, spec.fingerprint)
             return gallery
 
-        return load_generation(folder, read)
+        return load_generation(folder, read, verify)
 
     def _check_features(self, features: Features, name: str) -> Tensor:
         """Check features; returns them as (N, D)."""
@@ -461,12 +472,8 @@ class Gallery:
                 f'{self.spec.width} ({self.spec.feature}): they are of different models'
             )
         largest = torch.cat([part.abs().amax(dim=1) for part in rows.split(ADDED_ROWS)])
-        bad = (~largest.isfinite() | (largest == 0)).nonzero().flatten().tolist()
-        if bad:
-            raise GalleryError(
-                f'row {bad[0]} of the {name} is zero, or holds a NaN or infinite value '
-                f'({len(bad)} of {len(rows)} do)'
-            )
+        if problem := unusable_feature(largest, lambda row: f'row {row} of the {name}'):
+            raise GalleryError(problem)
         return rows
 
     def _check_items(
@@ -489,7 +496,7 @@ class Gallery:
         names = texts if ids is None else [str(item_id) for item_id in ids]
         unknown = [UNKNOWN] * count
         for text in [*texts, *names]:
-            _check_text(text)
+            check_text(text, GalleryError)
         items = Items(names, texts, unknown, unknown)
         if person_ids is not None:
             people = clamp_unknown(as_integers(person_ids, 'person_ids', GalleryError))
@@ -551,16 +558,6 @@ def _as_path(path: Any) -> str:
         return os.fsdecode(path)
     except TypeError as error:
         raise GalleryError(f'paths must be text or paths, got {path!r}') from error
-
-
-def _check_text(text: str) -> None:
-    """Check that an id or a path comes back from the file that it is saved in."""
-    try:
-        same = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape') == text
-    except UnicodeEncodeError:
-        same = False
-    if not same or '\0' in text or len(text) > csv.field_size_limit():
-        raise GalleryError(f'an id or path cannot be saved in a CSV file: {text[:80]!r}')
 
 
 def _extractor_of(

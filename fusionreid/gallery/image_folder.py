@@ -5,39 +5,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fusionreid.datasets.files import IMAGE_EXTENSIONS
+from fusionreid.datasets.image_listing import IMAGE_EXTENSIONS, ImageListing, list_images
 from fusionreid.datasets.market_style_dataset import parse_market_name
 from fusionreid.errors import DatasetFormatError, GalleryError
 from fusionreid.utils.integers import UNKNOWN
 
 
-def find_image_files(folder: str | Path) -> list[str]:
-    """List the image files in a folder and all folders below it, hidden ones aside.
+def find_image_files(folder: str | Path) -> ImageListing:
+    """List the image files in a folder and all folders below it.
 
     Args:
         folder: The folder.
 
     Returns:
-        Absolute paths, sorted.
+        Absolute paths, sorted, and what is not taken, see :func:`list_images`.
 
     Raises:
         GalleryError: If there is no such folder, or no image in it.
     """
     if not Path(folder).is_dir():
         raise GalleryError(f'there is no folder {str(folder)!r}')
-    found = []
-    for root, folders, names in os.walk(os.path.abspath(folder)):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        found += [
-            os.path.join(root, name)
-            for name in names
-            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith('.')
-        ]
-    if not found:
+    listing = list_images(os.path.abspath(folder), below=True)
+    if not listing.paths:
+        skipped = ''.join(f'; {line}' for line in listing.summary())
         raise GalleryError(
-            f'there is no image in {folder} (looked for {", ".join(IMAGE_EXTENSIONS)})'
+            f'there is no image in {folder} (looked for {", ".join(IMAGE_EXTENSIONS)}){skipped}'
         )
-    return sorted(found)
+    return listing
 
 
 def read_name(path: str | Path) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -14,10 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fusionreid.errors import GalleryError
+from fusionreid.evaluation.functional.progress import report_bytes
+from fusionreid.utils import manifest as manifests
 from fusionreid.utils.files import open_atomic
 
 MANIFEST = 'gallery.json'
-FORMAT = 'fusionreid-gallery-1'
+FORMAT = 'fusionreid-gallery-2'
+ADVICE = 'copy the index again from where it is whole, or index the images again into a new folder'
 LOCK = '.lock'
 GENERATION = 'generation-'
 _GENERATION_NAME = re.compile(rf'{GENERATION}[0-9a-f]{{12}}')
@@ -66,9 +68,14 @@ def save_generation(
             try:
                 write(generation)
                 _sync_folder(generation)
-                content = dict(format=FORMAT, generation=generation.name, **manifest)
+                content = dict(
+                    format=FORMAT,
+                    generation=generation.name,
+                    files=manifests.record_files(generation),
+                    **manifest,
+                )
                 with open_atomic(folder / MANIFEST) as file:
-                    file.write(json.dumps(content, indent=2).encode())
+                    file.write(manifests.seal(content))
                 _sync_folder(folder)
             except BaseException:
                 # The switch may have been made before the error.
@@ -106,12 +113,15 @@ def check_target(folder: str | Path) -> None:
         raise GalleryError(f'{folder} cannot be saved: {error}') from error
 
 
-def load_generation(folder: str | Path, read: Callable[[dict[str, Any], Path], Loaded]) -> Loaded:
+def load_generation(
+    folder: str | Path, read: Callable[[dict[str, Any], Path], Loaded], verify: bool = True
+) -> Loaded:
     """Read the current state of a folder.
 
     Args:
         folder: The folder.
         read: Is given the manifest and the folder of the large files.
+        verify: Whether all files are compared with their checksums first.
 
     Returns:
         What ``read`` returns.
@@ -121,19 +131,46 @@ def load_generation(folder: str | Path, read: Callable[[dict[str, Any], Path], L
     """
     folder = Path(folder)
     while True:
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, verify)
+        generation = folder / manifest['generation']
         try:
-            return read(manifest, folder / manifest['generation'])
-        except FileNotFoundError as error:
+            if verify:
+                _verify(folder, manifest)
+            return read(manifest, generation)
+        except (GalleryError, FileNotFoundError) as error:
             # Another process may have saved a newer state meanwhile and removed this one.
-            if _current(folder) == manifest['generation']:
-                raise GalleryError(
-                    f'{folder} is damaged, a file is gone: {error.filename or error}'
-                ) from error
+            if _current(folder) != generation.name:
+                continue
+            if isinstance(error, GalleryError):
+                raise
+            raise GalleryError(
+                f'{folder} is damaged, a file is gone: {error.filename or error}: {ADVICE}'
+            ) from error
+        except OSError as error:
+            raise GalleryError(f'{folder} cannot be read: {error}') from error
 
 
-def read_manifest(folder: str | Path) -> dict[str, Any]:
+def _verify(folder: Path, manifest: dict[str, Any]) -> None:
+    total = manifests.recorded_size(manifest, folder / MANIFEST, GalleryError)
+    manifests.verify_files(
+        folder / manifest['generation'],
+        manifest,
+        GalleryError,
+        ADVICE,
+        report_bytes(f'verifying {folder}', total),
+        is_alone=True,
+    )
+
+
+def read_manifest(folder: str | Path, verify: bool = True) -> dict[str, Any]:
     """Read the small file of an index.
+
+    Args:
+        folder: The folder.
+        verify: Whether its checksum is compared.
+
+    Returns:
+        Its content; of it, the format and the name of the current state are what they must be.
 
     Raises:
         GalleryError: If there is none, or it is not a gallery's.
@@ -142,21 +179,18 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise GalleryError(f'{folder} is no index: {path} does not exist')
     try:
-        manifest = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise GalleryError(f'{path} is damaged: {error}') from error
-    kind = manifest.get('format') if isinstance(manifest, dict) else None
-    if kind != FORMAT:
-        raise GalleryError(f'{path} has the format {kind!r}, expected {FORMAT!r}')
+        manifest = manifests.read_manifest(path, FORMAT, GalleryError, ADVICE, verify)
+    except OSError as error:
+        raise GalleryError(f'{path} cannot be read: {error}') from error
     generation = manifest.get('generation')
     if not isinstance(generation, str) or not _GENERATION_NAME.fullmatch(generation):
-        raise GalleryError(f'{path} is damaged: it names {generation!r}')
+        raise GalleryError(f'{path} is damaged, {ADVICE}: it names {generation!r}')
     return manifest
 
 
 def _current(folder: Path) -> str | None:
     try:
-        return read_manifest(folder)['generation']
+        return read_manifest(folder, verify=False)['generation']
     except GalleryError:
         return None
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .layers.attention import attention_weights
 from .retrievers import FusionReID
 
 FUSED, TIMM_FUSED = 'scaled_dot_product_attention', 'fused_attn'
@@ -41,8 +42,7 @@ def explicit_attention(
         >>> torch.allclose(attended, fused, atol=1e-6)
         True
     """
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    weights = (query @ key.transpose(-2, -1) * scale).softmax(-1)
+    weights = attention_weights(query, key, scale)
     return torch.dropout(weights, dropout_p, dropout_p > 0) @ value
 
 

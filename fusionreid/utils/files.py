@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +34,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(temporary, 'rb') as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        # What is refused to an open file does not name it.
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -77,11 +82,35 @@ def save_tensors(
     path.chmod(mode)
 
 
-def file_sha256(path: str | Path) -> str:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Write a file and wait until it is on the disk.
+
+    Args:
+        path: File to write; an existing one is replaced.
+        content: What to write.
+    """
+    with open(path, 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Wait until a file that something else wrote is on the disk.
+
+    Args:
+        path: The file.
+    """
+    with open(path, 'rb') as file:
+        os.fsync(file.fileno())
+
+
+def file_sha256(path: str | Path, report: Callable[[int], None] | None = None) -> str:
     """Compute the SHA-256 checksum of a file.
 
     Args:
         path: The file; it is read in parts.
+        report: Is told the number of bytes of each part.
 
     Returns:
         64 hexadecimal digits.
@@ -93,4 +122,6 @@ def file_sha256(path: str | Path) -> str:
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):
             digest.update(block)
+            if report is not None:
+                report(len(block))
     return digest.hexdigest()

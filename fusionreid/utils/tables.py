@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .terminal import escape_controls
+
 # Cells of a column of numbers: a number, or that there is none.
 NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+%?|-|')
 
@@ -12,7 +14,7 @@ NUMBER = re.compile(r'[-+]?[\d,]*\.?\d+%?|-|')
 def format_table(rows: Sequence[Sequence[str]], rule: bool = False) -> str:
     """Align rows of text: columns of numbers to the right, all others to the left.
 
-    A cell of a column of numbers may be empty or ``-``.
+    A cell of a column of numbers may be empty or ``-``. Control characters in cells are escaped.
 
     Args:
         rows: Cells by row, the head first; all rows have the same number of cells.
@@ -31,6 +33,7 @@ def format_table(rows: Sequence[Sequence[str]], rule: bool = False) -> str:
         cnn       9.5
         all      82.4
     """
+    rows = [[escape_controls(cell) for cell in row] for row in rows]
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numeric = [all(NUMBER.fullmatch(cell) for cell in column[1:]) for column in columns]
@@ -49,6 +52,8 @@ def format_table(rows: Sequence[Sequence[str]], rule: bool = False) -> str:
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """Lay out rows as a Markdown table that can also be read as it is.
 
+    Control characters in cells are escaped.
+
     Args:
         rows: Cells by row, the head first; all rows have the same number of cells.
 
@@ -64,6 +69,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
         |---------|------|
         | all     | 82.4 |
     """
+    rows = [[escape_controls(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + ' |'

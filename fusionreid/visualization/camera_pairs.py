@@ -41,7 +41,7 @@ def draw_camera_pairs(result: CameraPairResult, title: str, protocol: str = '') 
     Example:
         >>> import torch
         >>> from fusionreid.evaluation.functional import evaluate_camera_pairs
-        >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[0.1], [0.2], [0.3]])
+        >>> query, gallery = torch.tensor([[1.0]]), torch.tensor([[1.1], [1.2], [1.3]])
         >>> result = evaluate_camera_pairs(query, gallery, [7], [7, 3, 7], [0], [1, 2, 2])
         >>> figure = draw_camera_pairs(result, 'FusionReID', 'MSMT17')
         >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]

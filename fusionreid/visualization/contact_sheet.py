@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.logging import print_log
 from PIL import Image, ImageDraw
 
-from fusionreid.datasets.files import IMAGE_EXTENSIONS
+from fusionreid.datasets.image_listing import list_images
 from fusionreid.datasets.market_style_dataset import parse_market_name
 from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 
 from .style import TEXT_COLOR, camera_name, text_font
-from .tiles import BACKGROUND, MAT_COLOR, load_picture
+from .tiles import BACKGROUND, MAT_COLOR, try_picture
 
 # Identity, a number and the 1-based camera; MSMT17 itself reads the identity from its lists.
 _MSMT17_NAME = re.compile(r'(\d+)_\d+_(\d+)_.*')
@@ -40,9 +42,10 @@ def find_example_images(root: str | Path) -> list[tuple[str, int, int]]:
     if not root.is_dir():
         raise DatasetNotFoundError(f'no folder {root}')
     found = []
-    for path in sorted(root.rglob('*')):
-        if path.suffix.lower() not in IMAGE_EXTENSIONS:
-            continue
+    listing = list_images(root, below=True)
+    for line in listing.summary():
+        print_log(line, logger='current', level=logging.WARNING)
+    for path in map(Path, listing.paths):
         if match := _MSMT17_NAME.fullmatch(path.name):
             found.append((str(path), int(match[1]), int(match[2]) - 1))
             continue
@@ -79,7 +82,8 @@ def draw_contact_sheet(
 
     Raises:
         ValueError: If there is no image, or a number is below 1.
-        DatasetError: If a folder or file is missing, or an image cannot be decoded.
+        DatasetError: If the folder is missing, or no image can be read. A single image that
+            cannot be read is marked as such and logged.
     """
     for name, value in (
         ('num_people', num_people),
@@ -98,12 +102,15 @@ def draw_contact_sheet(
     people = sorted(shown, key=lambda person: (-len(shown[person]), person))[:num_people]
     people.sort()
     cameras = sorted({camera for person in people for camera in shown[person]})
-    pictures = {
-        path: load_picture(path, image_height)
+    read = {
+        path: try_picture(path, image_height)
         for person in people
         for paths in shown[person].values()
         for path in paths
     }
+    pictures = {path: picture for path, picture in read.items() if picture is not None}
+    if not pictures:
+        raise DatasetNotFoundError('none of the images of the contact sheet can be read')
     cell = max(picture.width for picture in pictures.values()) + _MARGIN
     column, row = cell * images_per_camera + 2 * _MARGIN, image_height + _MARGIN
     size = (_LABEL_WIDTH + column * len(cameras), _HEADER + row * len(people) + _MARGIN)
@@ -121,9 +128,19 @@ def draw_contact_sheet(
             paths = shown[person].get(camera, [])
             for position in range(images_per_camera):
                 left = _LABEL_WIDTH + place * column + position * cell
-                if position < len(paths):
+                if position < len(paths) and paths[position] in pictures:
                     sheet.paste(pictures[paths[position]], (left, top))
                 else:
                     empty = (left, top, left + cell - _MARGIN - 1, top + image_height - 1)
                     draw.rectangle(empty, fill=MAT_COLOR)
+                    if position < len(paths):
+                        middle = ((empty[0] + empty[2]) // 2, (empty[1] + empty[3]) // 2)
+                        draw.text(
+                            middle,
+                            'cannot\nbe read',
+                            font=font,
+                            fill=TEXT_COLOR,
+                            anchor='mm',
+                            align='center',
+                        )
     return sheet

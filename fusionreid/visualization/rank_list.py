@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fusionreid.errors import ScoringError
+
 from .style import QUERY_COLOR, RIGHT_COLOR, TEXT_COLOR, WRONG_COLOR, text_font
 from .tiles import (
     BADGE,
@@ -43,7 +45,7 @@ def select_queries(average_precision: Sequence[float] | np.ndarray, num_queries:
         Indices of the chosen queries, by descending average precision (ties by index).
 
     Raises:
-        ValueError: If ``num_queries`` is not positive or no query has an average precision.
+        ScoringError: If ``num_queries`` is not positive or no query has an average precision.
 
     Example:
         >>> select_queries([0.2, 1.0, float('nan'), 0.5], num_queries=2)
@@ -51,10 +53,10 @@ def select_queries(average_precision: Sequence[float] | np.ndarray, num_queries:
     """
     scores = np.asarray(average_precision, dtype=np.float64)
     if num_queries < 1:
-        raise ValueError(f'num_queries must be at least 1, got {num_queries}')
+        raise ScoringError(f'num_queries must be at least 1, got {num_queries}')
     scored = np.flatnonzero(~np.isnan(scores))
     if scored.size == 0:
-        raise ValueError(
+        raise ScoringError(
             f'none of the {scores.size} queries has a right answer in the gallery, '
             'so there is nothing to choose from'
         )
@@ -80,7 +82,7 @@ def draw_rank_lists(
 
     The query has a blue frame. A right answer has a green frame and a tick, a wrong one a red frame
     and a cross. Camera, distance and identity stand under every picture; cameras are numbered from
-    1, as in the data sets' file names.
+    1, as in the data sets' file names. An image that cannot be read is marked as such and logged.
 
     Args:
         query_paths: Image files of the Q queries.
@@ -102,7 +104,6 @@ def draw_rank_lists(
     Raises:
         ValueError: If lengths or shapes disagree, an index lies outside the gallery, or an answer
             has the query's identity and camera.
-        DatasetError: If an image cannot be read.
     """
     indices, distances = np.asarray(indices), np.asarray(distances)
     _check(

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from fusionreid.errors import DatasetError
-
 from .style import FAINT_COLOR, QUERY_COLOR, RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR, text_font
 from .tiles import (
     CAPTION_HEIGHT,
@@ -22,7 +20,6 @@ from .tiles import (
     TILE_WIDTH,
     answer_left,
     draw_caption,
-    draw_missing_tile,
     draw_tile,
     draw_verdict,
     new_canvas,
@@ -60,7 +57,8 @@ def draw_search_results(queries: Sequence[QueryAnswers], title: str, subtitle: s
     The query has a blue frame. Where the identities of query and answer are both known, the answer
     has a green frame and a tick or a red one and a cross, else a gray frame. Below it stand camera
     (counted from 1, as in file names), identity and distance, and a bar as long as the distance;
-    the longest bar of the picture is the largest distance in it.
+    the longest bar of the picture is the largest distance in it. An image that cannot be read is
+    marked as such and logged.
 
     Args:
         queries: The queries with their answers.
@@ -72,8 +70,6 @@ def draw_search_results(queries: Sequence[QueryAnswers], title: str, subtitle: s
 
     Raises:
         ValueError: If there is no query.
-        DatasetError: If the image of a query cannot be read. In the place of an answer that cannot
-            be read, the picture says so.
     """
     if not queries:
         raise ValueError('there is no query to draw')
@@ -99,10 +95,7 @@ def _draw_row(canvas: Image.Image, query: QueryAnswers, top: int, farthest: floa
         known = query.person_id >= 0 and person >= 0
         right = known and person == query.person_id
         color = (RIGHT_COLOR if right else WRONG_COLOR) if known else UNKNOWN_COLOR
-        try:
-            draw_tile(canvas, path, corner, color)
-        except DatasetError:
-            draw_missing_tile(canvas, corner)
+        draw_tile(canvas, path, corner, color)
         if known:
             draw_verdict(canvas, corner, right)
         draw_caption(canvas, corner, camera, person, value=f'{distance:.3f}')

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
+from mmengine.logging import print_log
 from PIL import Image, ImageDraw
 
 from fusionreid.datasets.transforms import read_image
+from fusionreid.errors import ImageDecodeError
 
 from .style import (
     FAINT_COLOR,
@@ -63,6 +66,24 @@ def load_picture(path: str | Path, height: int, width: int | None = None) -> Ima
     return picture.resize(size, Image.Resampling.LANCZOS)
 
 
+def try_picture(path: str | Path, height: int, width: int | None = None) -> Image.Image | None:
+    """Read an image and scale it as :func:`load_picture` does, or log why that cannot be.
+
+    Args:
+        path: The image file.
+        height: Height to scale to, in pixels; the largest one, if ``width`` is given.
+        width: Largest width in pixels.
+
+    Returns:
+        The RGB image; None if it is missing or cannot be decoded.
+    """
+    try:
+        return load_picture(path, height, width)
+    except ImageDecodeError as error:
+        print_log(f'drawn as unreadable: {error}', logger='current', level=logging.WARNING)
+        return None
+
+
 def answer_left(rank: int) -> int:
     """Find the left edge of a column of answers.
 
@@ -103,33 +124,23 @@ def new_canvas(
 
 
 def draw_tile(canvas: Image.Image, path: str | Path, corner: Point, color: Color) -> None:
-    """Draw an image in a frame.
+    """Draw an image in a frame; one that cannot be read is marked as such and logged.
 
     Args:
         canvas: Picture to draw on.
         path: The image file.
         corner: Upper left of the frame.
         color: Color of the frame.
-
-    Raises:
-        ImageDecodeError: The file is missing, or no image.
     """
-    picture = load_picture(path, PICTURE_HEIGHT, PICTURE_WIDTH)
+    picture = try_picture(path, PICTURE_HEIGHT, PICTURE_WIDTH)
+    if picture is None:
+        _draw_frame(canvas, corner, UNKNOWN_COLOR)
+        write_in_tile(canvas, corner, 'the image\ncannot be\nread')
+        return
     _draw_frame(canvas, corner, color)
     left = corner[0] + FRAME + (PICTURE_WIDTH - picture.width) // 2
     top = corner[1] + FRAME + (PICTURE_HEIGHT - picture.height) // 2
     canvas.paste(picture, (left, top))
-
-
-def draw_missing_tile(canvas: Image.Image, corner: Point) -> None:
-    """Draw what stands in the place of an image that cannot be read.
-
-    Args:
-        canvas: Picture to draw on.
-        corner: Upper left of the frame.
-    """
-    _draw_frame(canvas, corner, UNKNOWN_COLOR)
-    write_in_tile(canvas, corner, 'the image\ncannot be\nread')
 
 
 def write_in_tile(canvas: Image.Image, corner: Point, text: str) -> None:

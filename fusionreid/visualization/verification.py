@@ -37,7 +37,7 @@ def draw_verification(result: VerificationResult, title: str, protocol: str = ''
     Example:
         >>> import torch
         >>> from fusionreid.evaluation.functional import evaluate_verification
-        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [1.1], [0.7]])
+        >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [2.1], [1.7]])
         >>> result = evaluate_verification(query, gallery, [1, 2], [1, 2, 1], [0, 0], [1, 1, 1])
         >>> figure = draw_verification(result, 'FusionReID', 'MSMT17')
         >>> [ax.get_title(loc='left') for ax in figure.axes]

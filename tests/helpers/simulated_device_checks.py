@@ -100,11 +100,14 @@ def ranking() -> None:
 @check
 def ranking_with_ties_and_labels_on_the_device() -> None:
     query, gallery, labels = made_up_test_set()
-    same_on_both(
-        lambda move: scoring.evaluate_ranking(
-            move(query[:, :2]), move(gallery[:, :2]), *map(move, labels)
+    # None is zero, which cannot be ranked.
+    query, gallery = query[:, :2] + 9, gallery[:, :2] + 9
+    for ties in ('order', 'expected'):
+        same_on_both(
+            lambda move, ties=ties: scoring.evaluate_ranking(
+                move(query), move(gallery), *map(move, labels), ties=ties
+            )
         )
-    )
 
 
 @check
@@ -113,17 +116,6 @@ def given_distances() -> None:
     distances = torch.cdist(query, gallery)
     same_on_both(lambda move: scoring.evaluate_distances(move(distances), *labels))
     same_on_both(lambda move: scoring.evaluate_distances(map(move, distances.split(25)), *labels))
-
-
-@check
-def blocks_of_distances() -> None:
-    query, gallery, _ = made_up_test_set()
-    for metric in ('euclidean', 'cosine'):
-        same_on_both(
-            lambda move, metric=metric: list(
-                scoring.distance_blocks(move(query), move(gallery), metric=metric)
-            )
-        )
 
 
 @check

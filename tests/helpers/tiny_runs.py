@@ -107,6 +107,8 @@ def write_tiny_config(
             cfg[key].update(num_workers=0, persistent_workers=False)
             if 'data_preprocessor' in cfg.model:
                 find_resize(cfg[key].dataset.pipeline).scale = (32, 64)
+    if 'data_preprocessor' in cfg.model:
+        cfg.input_size = (64, 32)
     for branch in cfg.model.branches.values():
         if branch and branch.backbone.type == 'ReIDVisionTransformer':
             branch.backbone.update(img_size=(64, 32), drop_path_rate=0.3)

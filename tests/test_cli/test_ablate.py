@@ -189,8 +189,8 @@ def test_missing_people_are_rendered_as_the_config_wants_them(config, commands, 
     assert command[1] == data
     assert [option(command, f'--{name}') for name in ('ids-train', 'height', 'width')] == [
         '8',
-        '128',
         '64',
+        '32',
     ]
     trained = Config.fromfile(tmp_path / 'cnn' / 'config.py')
     assert trained.train_dataloader.dataset.data_root == data

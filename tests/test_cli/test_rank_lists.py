@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from PIL import Image
 
 from fusionreid.cli.main import run_command
 from fusionreid.evaluation import FeatureSet
-from fusionreid.visualization.style import RIGHT_COLOR, WRONG_COLOR
+from fusionreid.visualization import tiles
+from fusionreid.visualization.style import RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """Collect what is logged while something is drawn."""
+    lines: list[str] = []
+    monkeypatch.setattr(tiles, 'print_log', lambda text, **_: lines.append(text))
+    return lines
 
 
 @pytest.fixture
@@ -77,12 +88,13 @@ def test_bad_options_are_one_line_errors(features_dir, tmp_path, arguments, mess
     assert not (tmp_path / 'out.png').exists()
 
 
-def test_missing_features_and_images_are_named(features_dir, tmp_path):
+def test_missing_features_and_images_are_named(features_dir, tmp_path, said):
     with pytest.raises(SystemExit, match=r'^error: .*nothing.* does not exist'):
         rank_lists(tmp_path / 'nothing', '-o', tmp_path / 'out.png')
     (tmp_path / 'right.png').unlink()
-    with pytest.raises(SystemExit, match=r'^error: .*right\.png'):
-        rank_lists(features_dir, '-o', tmp_path / 'out.png')
+    assert rank_lists(features_dir, '-o', tmp_path / 'out.png') == 0
+    assert Image.open(tmp_path / 'out.png').getpixel((222, 146 + 134)) == UNKNOWN_COLOR
+    assert re.search(r'unreadable: image .*right\.png', said[0])
 
 
 def test_an_unknown_picture_format_is_one_line(features_dir, tmp_path):

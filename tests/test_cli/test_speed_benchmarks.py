@@ -176,7 +176,7 @@ def test_features_are_collected_as_in_testing(config: str) -> None:
     assert features.isfinite().all()
     for weight in speed_run.model.parameters():
         weight.data.fill_(math.nan)
-    with pytest.raises(ScoringError, match='hold a NaN or infinite value'):
+    with pytest.raises(ScoringError, match='holds a NaN or infinite value'):
         tool.build_step(speed_run)(PhaseTimer(CPU))
 
 

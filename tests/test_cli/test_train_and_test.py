@@ -9,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from tiny_runs import ROOT, parse_command, refused, render_tiny, write_tiny_config
 
 from fusionreid.cli import test, train
@@ -160,7 +162,8 @@ os.replace = killed
 """
 
 
-@pytest.mark.parametrize('call', [2, 3, 4])  # the best of epoch 1 and what is written after it
+# The best of epoch 1 and what is written after it; epoch 2 is there from the fifth on.
+@pytest.mark.parametrize('call', [2, 3, 4, 5])
 def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(call, straight, tmp_path):
     config, work_dir = straight
     (tmp_path / 'killer.py').write_text(KILLER.format(call=call))
@@ -179,7 +182,7 @@ def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(call, st
         capture_output=True,
     )
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / 'run' / 'epoch_2.pth').exists() == (call == 4)
+    assert (tmp_path / 'run' / 'epoch_2.pth').exists() == (call == 5)
     run_command('train', [str(config), *run[1:], '--resume'])
     assert_same_weights(tmp_path / 'run' / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
@@ -193,16 +196,25 @@ def test_a_truncated_checkpoint_is_passed_over(straight, tmp_path):
     assert_same_weights(tmp_path / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
 
+def started_config(arguments: list[str]) -> Config:
+    """The config of a training that is about to start."""
+    args = parse_command('train', arguments)
+    cfg = train.build_config(args)
+    with ExitStack() as folder:
+        train.choose_start(cfg, args, folder)
+    return cfg
+
+
 def test_resume_in_an_empty_folder_starts_at_the_beginning(straight, tmp_path, capsys):
     config, work_dir = straight
     arguments = [str(config), '--work-dir', str(tmp_path)]
-    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    cfg = started_config([*arguments, '--resume'])
     assert not cfg.resume
     assert cfg.load_from is None
     assert 'no readable checkpoint' in capsys.readouterr().out
     start = str(work_dir / 'epoch_1.pth')
     arguments += ['--cfg-options', f'load_from={start}']
-    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    cfg = started_config([*arguments, '--resume'])
     assert not cfg.resume
     assert cfg.load_from == start
     assert {'type': 'WeightCoverageHook'} in cfg.custom_hooks
@@ -210,11 +222,11 @@ def test_resume_in_an_empty_folder_starts_at_the_beginning(straight, tmp_path, c
     # As the runs of others are resumed, too.
     shutil.copy(work_dir / 'epoch_2.pth', tmp_path)
     for options in (['--resume'], ['--cfg-options', 'resume=True']):
-        cfg = train.build_config(parse_command('train', [*arguments[:3], *options]))
+        cfg = started_config([*arguments[:3], *options])
         assert cfg.resume
         assert cfg.load_from == str(tmp_path / 'epoch_2.pth')
         assert {'type': 'StrictLoadHook'} in cfg.custom_hooks
-    cfg = train.build_config(parse_command('train', [*arguments, '--resume']))
+    cfg = started_config([*arguments, '--resume'])
     assert cfg.resume
     assert cfg.load_from == str(tmp_path / 'epoch_2.pth')
 
@@ -432,7 +444,8 @@ def test_optional_parts_may_be_missing(data, tmp_path):
     config = write_tiny_config(tmp_path, data, extra='default_hooks = custom_hooks = None\n')
     cfg = train.build_config(parse_command('train', [str(config), '--no-validate']))
     assert cfg.val_cfg is None
-    assert [hook['type'] for hook in cfg.custom_hooks] == ['fusionreid.SafeCheckpointHook']
+    names = [f'fusionreid.{name}' for name in train.NEEDED_HOOKS]
+    assert [hook['type'] for hook in cfg.custom_hooks] == names
 
 
 @pytest.mark.parametrize(
@@ -451,6 +464,20 @@ def test_optional_parts_may_be_missing(data, tmp_path):
         ('default_hooks.checkpoint.save_best=reid/nosuch.mAP', 'there is no such score'),
         ('val_evaluator.features=[cnn,nope]', "feature 'nope' is to be scored"),
         ('val_evaluator.remove_same_camera=no', "must be True or False, got 'no'"),
+        ('val_evaluator.memory_limit=abc', "memory_limit must be a whole number, got 'abc'"),
+        ('train_cfg.max_epochs=1.5', 'max_epochs must be a whole number from 1 on, got 1.5'),
+        ('model.branches.transformer.backbone.patch_stride=0', 'must be at least 1, got 16 and 0'),
+        ('model.branches.transformer.backbone.patch_stride=abc', "a whole number, got 'abc'"),
+        ('model.branches.cnn.pooling=None', 'cannot encode an image of 64x32 pixels: .*GeMPooling'),
+        ('optim_wrapper.clip_grad.max_norm=abc', "a finite number above 0, got 'abc'"),
+        ('train_dataloader.sampler.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('train_dataloader.dataset.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('val_evaluator.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('default_hooks.timer.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('param_scheduler.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('visualizer.vis_backends.0.type=Foo', "type='Foo': .*Foo is not in the"),
+        ('visualizer.vis_backends.0.type=NeptuneVisBackend', 'Please run "pip install'),
+        ('train_dataloader.dataset.pipeline.1.type=Foo', "type='Foo': .*Foo is not in the"),
     ],
 )
 def test_mistyped_settings_end_in_one_line(option, message, data, tmp_path):
@@ -471,7 +498,8 @@ def test_options_are_of_the_form_key_value(capsys):
 def test_bad_configs_and_work_dirs_end_in_one_line(data, tmp_path):
     (tmp_path / 'broken.py').write_text('model = dict(\n')
     (tmp_path / 'orphan.py').write_text("_base_ = './nobody.py'\n")
-    for name in ('broken', 'orphan'):
+    (tmp_path / 'raising.py').write_text('model = dict(size=1 / 0)\n')
+    for name in ('broken', 'orphan', 'raising'):
         with pytest.raises(SystemExit, match=f'error: .*{name}.py is no valid config'):
             run_command('train', [str(tmp_path / f'{name}.py')])
     config = write_tiny_config(tmp_path, data)
@@ -529,7 +557,7 @@ def test_a_longer_schedule_is_not_resumed_silently(straight, tmp_path):
         + ['--cfg-options', 'train_cfg.max_epochs=3'],
     )
     log = next(tmp_path.glob('*/*.log')).read_text()
-    assert 'the schedule of the checkpoint ends at 2, that of this config at 3' in log
+    assert re.search(r"param_scheduler.end +2 +3 +the checkpoint's is kept", log)
 
 
 def test_no_query_with_a_match_is_found_before_training(data, tmp_path):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from mmengine.dataset import Compose
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 
 from fusionreid.config import build_errors
 from fusionreid.config.building import one_line
-from fusionreid.errors import ConfigError, DatasetError
+from fusionreid.errors import ConfigError, DatasetError, UserError
 
 PARTS = Registry('part', scope='fusionreid')
 
@@ -86,3 +88,37 @@ def test_errors_outside_of_building_pass(kind):
 )
 def test_one_line(error, line):
     assert one_line(error) == line
+
+
+@PARTS.register_module()
+class Opening:
+    """Reads a file."""
+
+    def __init__(self, path: str) -> None:
+        with open(path) as file:
+            self.content = file.read()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(type='torch.nn.Linear', in_features=-1, out_features=2), 'RuntimeError: .*negative'),
+        (dict(type='fractions.Fraction', numerator=1, denominator=0), 'ZeroDivisionError'),
+        (dict(type='torch.nn.Conv2d', in_channels='a', out_channels=2, kernel_size=1), '.'),
+    ],
+)
+def test_whatever_a_library_raises_about_its_settings_names_the_part(settings, message):
+    with pytest.raises(ConfigError, match=f'cannot be built, type=.*{message}') as error:
+        build(settings)
+    assert error.value.__cause__ is not None
+
+
+def test_what_the_system_refuses_while_building_passes(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        build(dict(type='Opening', path=str(tmp_path / 'missing')))
+    assert not isinstance(error.value, UserError)
+
+
+def test_a_transform_that_cannot_use_its_settings_is_named():
+    with pytest.raises(ConfigError, match="^a transform fails, type='Resize'"), build_errors():
+        Compose([dict(type='Resize', scale=(-4, 0))])(dict(img=np.zeros((8, 8, 3), np.uint8)))

@@ -79,11 +79,12 @@ def test_the_rate_follows_the_images_of_an_update(processes, batch_size, accumul
     assert not runner.auto_scale_lr['enable']  # mmengine does not scale once more
 
 
-def test_the_rate_of_a_resumed_run_stays():
+def test_the_rate_of_a_resumed_run_is_scaled_to_be_compared():
+    # That of the checkpoint is what it goes on with, see test_distributed.
     runner = runner_of(4, 128, None, dict(base_batch_size=128, enable=True))
     runner._resume = True
     scale_learning_rate(runner)
-    assert runner.optim_wrapper.optimizer.lr == 0.008
+    assert runner.optim_wrapper.optimizer.lr == pytest.approx(0.032)
     assert not runner.auto_scale_lr['enable']
 
 

@@ -5,16 +5,27 @@ import math
 import pytest
 import torch
 
-from fusionreid.evaluation.functional import RankingResult, bootstrap_scores, subset_scores
+from fusionreid.evaluation.functional import (
+    QueryScores,
+    RankingResult,
+    bootstrap_scores,
+    subset_scores,
+)
 
 
 def ranking(average_precision, first_match_rank, inverse_negative_penalty=None):
     average_precision = torch.as_tensor(average_precision, dtype=torch.float64)
     if inverse_negative_penalty is None:
         inverse_negative_penalty = average_precision / 2
-    return RankingResult.from_queries(
-        average_precision, inverse_negative_penalty, torch.as_tensor(first_match_rank), 10
+    scores = QueryScores.unmeasured(len(average_precision), torch.device('cpu'))
+    first_match_rank = torch.as_tensor(first_match_rank)
+    scores = scores._replace(
+        average_precision=average_precision,
+        inverse_negative_penalty=inverse_negative_penalty,
+        first_match_rank=first_match_rank,
+        num_matches=(first_match_rank > 0).long(),
     )
+    return RankingResult.from_queries(scores, 10)
 
 
 def random_ranking(count=400, seed=0):

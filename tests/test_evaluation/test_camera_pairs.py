@@ -94,7 +94,7 @@ def test_does_not_depend_on_memory_or_threads():
     ('change', 'error', 'message'),
     [
         ({'gallery_features': torch.zeros(0, 24)}, ValueError, 'no gallery features'),
-        ({'gallery_features': torch.zeros(500, 3)}, ValueError, 'width 24 .* 3'),
+        ({'gallery_features': torch.ones(500, 3)}, ValueError, 'width 24 .* 3'),
         ({'query_cameras': None}, ValueError, 'query_cameras are needed to rank camera by camera'),
         ({'gallery_cameras': [1]}, ValueError, r'gallery_cameras have shape \(1,\)'),
         ({'query_ids': torch.zeros(60)}, TypeError, 'query_ids must be integers'),

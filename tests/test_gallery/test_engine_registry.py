@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, Literal, Optional
 
 import pytest
 import torch
+from manifests import change_manifest
 
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
@@ -102,8 +102,7 @@ def test_settings_of_another_type_are_refused(settings, message, farthest):
 def test_other_names_are_refused_and_import_nothing(name, tmp_path):
     filled('exact').save(tmp_path / 'index')
     manifest = tmp_path / 'index' / 'gallery.json'
-    content = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**content, 'engine': {'type': name}}))
+    change_manifest(manifest, lambda content: content.update(engine={'type': name}))
     engine_names()  # imports our own
     before = set(sys.modules)
     for attempt in (

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manifests import change_manifest
 from torch.nn import functional as F
 
 from fusionreid.apis import FeatureSpec
@@ -17,6 +18,7 @@ from fusionreid.errors import ConfigError, GalleryError, InferenceError
 from fusionreid.gallery import Gallery, GalleryFilter
 from fusionreid.gallery.engines import FaissIVFPQEngine, build_engine
 from fusionreid.gallery.engines.exact import ExactEngine
+from fusionreid.utils.manifest import seal
 
 WIDTH = 16
 ODD_IDS = ['with "quotes"', 'back\\slash', 'line\nbreak', 'comma,', "apostrophe's", 'é ü 人', ' ']
@@ -708,27 +710,39 @@ def test_damaged_indexes_are_named(tmp_path):
     items = generation / 'items.csv'
     text = items.read_text()
     items.write_text(text.replace('item 60', 'item 61'))
-    check('items.csv was changed after it was saved')
+    check('items.csv is damaged, or was changed after it was saved: its checksum')
     items.write_text(text)
     features = generation / 'features.safetensors'
     features.write_bytes(features.read_bytes()[:1000])
     check('features.safetensors is damaged')
     features.unlink()
-    check('a file is gone: .*features.safetensors')
+    check('features.safetensors is gone')
     manifest = index / 'gallery.json'
-    known = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**known, 'generation': '../../elsewhere'}))
-    check('is damaged: it names')
-    manifest.write_text(json.dumps({**known, 'format': 'something'}))
+    gallery.save(index, overwrite=True)
+    known = manifest.read_bytes()
+
+    def change(**values: object) -> None:
+        manifest.write_bytes(known)
+        change_manifest(manifest, lambda content: content.update(values))
+
+    change(generation='../../elsewhere')
+    check('gallery.json is damaged, .*it names')
+    change(format='something')
     check("has the format 'something'")
-    manifest.write_text(json.dumps({'format': known['format']}))
-    check('is damaged: it names None')
-    manifest.write_text(json.dumps({**known, 'features': {'size': 3}}))
-    check('is damaged: its manifest')
-    for broken in ('x', None, 7):
-        manifest.write_text(json.dumps({**known, 'engine': broken}))
+    change(format='fusionreid-gallery-1')
+    check("has the format 'fusionreid-gallery-1', .*index the images again")
+    manifest.write_bytes(seal({'format': json.loads(known)['format']}))
+    check('gallery.json is damaged, .*it names None')
+    for features in ({'size': 3}, {'width': '16'}, {'width': 0}, {'width': 16, 'feature': 7}, None):
+        change(features=features)
         check('is damaged: its manifest')
-    manifest.write_text(json.dumps(known)[:50])
+    for broken in ('x', None, 7):
+        change(engine=broken)
+        check('is damaged: its manifest')
+    for files in (None, [], {'../a': {'size': 1}}, {'items.csv': 3}, {'\0': {'size': 1}}):
+        change(files=files)
+        check('gallery.json is damaged: it (names no files|records)')
+    manifest.write_bytes(known[:50])
     check('gallery.json is damaged')
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'thesis.txt').touch()

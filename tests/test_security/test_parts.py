@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from manifests import change_manifest
 from mmengine.config import Config
 from mmengine.registry import Registry
 
@@ -249,27 +250,20 @@ def test_the_config_of_an_index_is_no_more_trusted(canary, tmp_path):
     gallery.add([image], ids=['a'])
     gallery.save(tmp_path / 'index')
     (manifest,) = (tmp_path / 'index').rglob('gallery.json')
-    text = manifest.read_text()
     assert Gallery.load(tmp_path / 'index').search([image], 1).ids.tolist() == [['a']]
-    content = json.loads(text)
     attack = f"model = dict(type='mmengine.remove', filepath='{canary}')\n"
 
-    def replace(value, config):
-        if isinstance(value, dict):
-            return {
-                key: config if key == 'config' else replace(item, config)
-                for key, item in value.items()
-            }
-        return value
+    def replace(config):
+        change_manifest(manifest, lambda content: content['features'].update(config=config))
 
-    manifest.write_text(json.dumps(replace(content, attack)))
+    replace(attack)
     assert 'mmengine.remove' in manifest.read_text()
     with pytest.raises(UserError):
         Gallery.load(tmp_path / 'index').search([image], 1)
     # Nor can it name a file, which would be run.
     (tmp_path / 'index' / 'evil.py').write_text('import canary\n')
     for attack in (str(tmp_path / 'index' / 'evil.py'), 'color_histogram_synthetic', ''):
-        manifest.write_text(json.dumps(replace(content, attack)))
+        replace(attack)
         with pytest.raises(UserError, match='not the text of a config'):
             Gallery.load(tmp_path / 'index').search([image], 1)
 
@@ -280,8 +274,8 @@ def test_an_index_names_no_checkpoint_without_its_checksum(tmp_path):
     gallery.add([image], ids=['a'])
     gallery.save(tmp_path / 'index')
     (manifest,) = (tmp_path / 'index').rglob('gallery.json')
-    content = json.loads(manifest.read_text())
-    content['features']['checkpoint'] = '/etc/hostname'
-    manifest.write_text(json.dumps(content))
+    change_manifest(
+        manifest, lambda content: content['features'].update(checkpoint='/etc/hostname')
+    )
     with pytest.raises(UserError, match='without its sha256'):
         Gallery.load(tmp_path / 'index')

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 
 import pytest
 import torch
+from mmengine.config import Config
 from tiny_runs import render_tiny, write_tiny_config
 
 from fusionreid.cli.main import run_command
+from fusionreid.cli.run_folder import take_folder
 from fusionreid.engine.hooks.safe_checkpoint_hook import confine
 
 # The scores of a model of noise; every later epoch is a better one.
@@ -81,6 +84,27 @@ def test_no_path_in_a_checkpoint_is_removed(kind, key, tmp_path):
     kept, set_aside = confine({key: path, 'epoch': 1}, work_dir)
     assert kept == {'epoch': 1}
     assert set_aside == [key]
+
+
+@pytest.mark.parametrize('overwrite', [True, False])
+def test_nothing_of_another_run_is_deleted(overwrite, tmp_path):
+    (tmp_path / 'victim').mkdir()
+    (tmp_path / 'victim' / 'precious.txt').write_text('precious')
+    work_dir = tmp_path / 'run'
+    work_dir.mkdir()
+    # Names of ours that lead elsewhere.
+    links = ['epoch_1.pth.7.part', 'interrupted_after_epoch_1.pth.7.part', '20260101_000000']
+    links += ['epoch_1.pth', 'last_checkpoint'] if overwrite else []
+    for name in links:
+        (work_dir / name).symlink_to(tmp_path / 'victim')
+    (work_dir / 'notes.txt.7.part').write_text('precious')
+    cfg = Config(dict(work_dir=str(work_dir)))
+    with ExitStack() as stack:
+        take_folder(cfg, None, resume=False, overwrite=overwrite, stack=stack)
+    assert (tmp_path / 'victim' / 'precious.txt').read_text() == 'precious'
+    assert (work_dir / 'notes.txt.7.part').is_file()
+    kept = {path.name for path in work_dir.rglob('*') if path.is_symlink()}
+    assert kept == set(links)
 
 
 @pytest.mark.slow

@@ -300,9 +300,10 @@ def test_numbers_of_8_bits_are_read(tmp_path):
         read_state_dict(tmp_path / 'a.pth')
 
 
-def test_the_newest_checkpoint_is_checked_without_reading_its_tensors(tmp_path):
-    torch.save(WEIGHTS, tmp_path / 'epoch_1.pth')
+def test_the_newest_checkpoint_is_checked_with_its_tensors(tmp_path):
+    rest = dict(meta=dict(epoch=1, iter=5), message_hub={}, optimizer={}, param_schedulers=[])
+    torch.save(dict(rest, state_dict=WEIGHTS), tmp_path / 'epoch_1.pth')
     rewrite(tmp_path / 'epoch_1.pth', tmp_path / 'epoch_2.pth', lambda name, old: old[:-1])
     assert find_resumable(tmp_path).name == 'epoch_1.pth'
     tensors = read_weight_file(tmp_path / 'epoch_1.pth', with_tensors=False)
-    assert tensors['conv1.weight'].is_meta
+    assert tensors['state_dict']['conv1.weight'].is_meta

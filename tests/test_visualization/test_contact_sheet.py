@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from image_trees import write_image
 
 from fusionreid.errors import DatasetError, DatasetNotFoundError
-from fusionreid.visualization import draw_contact_sheet
+from fusionreid.visualization import contact_sheet, draw_contact_sheet, tiles
 from fusionreid.visualization.contact_sheet import find_example_images
 from fusionreid.visualization.tiles import MAT_COLOR
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """Collect what is logged while something is drawn."""
+    lines: list[str] = []
+    monkeypatch.setattr(tiles, 'print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr(contact_sheet, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
 
 # Person, camera (from 1): all see person 1, two see person 2, one sees person 3.
 SEEN = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 3), (3, 2)]
@@ -73,5 +84,22 @@ def test_bad_input_is_refused(tmp_path):
             draw_contact_sheet([('a.jpg', 1, 0)], **{name: 0})
     broken = tmp_path / '0001_c1s1_000001_00.jpg'
     broken.write_bytes(b'not an image')
-    with pytest.raises(DatasetError, match='0001_c1s1_000001_00.jpg.* cannot be decoded'):
+    with pytest.raises(DatasetError, match='none of the images'):
         draw_contact_sheet(tmp_path)
+
+
+def test_an_image_that_cannot_be_read_is_marked_and_said(market, said):
+    whole = draw_contact_sheet(market, image_height=64)
+    broken = next(market.glob('0001_c2*'))
+    broken.write_bytes(b'not an image')
+    sheet = draw_contact_sheet(market, image_height=64)
+    assert sheet.size == whole.size
+    gray = [sum(pixel == MAT_COLOR for pixel in each.getdata()) for each in (whole, sheet)]
+    assert gray[1] - gray[0] > 0.6 * 32 * 64
+    assert f"drawn as unreadable: image '{broken}'" in '\n'.join(said)
+
+
+def test_entries_that_are_no_files_are_said_and_not_opened(market, said):
+    os.mkfifo(market / '0004_c1s1_000001_00.jpg')
+    assert len(find_example_images(market)) == len(SEEN)
+    assert '(a named pipe): 0004_c1s1_000001_00.jpg' in '\n'.join(said)

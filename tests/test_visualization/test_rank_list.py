@@ -2,8 +2,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fusionreid.visualization import draw_rank_lists, select_queries
-from fusionreid.visualization.style import QUERY_COLOR, RIGHT_COLOR, WRONG_COLOR
+from fusionreid.visualization import draw_rank_lists, select_queries, tiles
+from fusionreid.visualization.style import QUERY_COLOR, RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """Collect what is logged while something is drawn."""
+    lines: list[str] = []
+    monkeypatch.setattr(tiles, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
 
 # Upper left corners of the query's and the answers' frames in the first row, and the row's height.
 QUERY_LEFT, ANSWER_LEFT, STEP, TOP, ROW = 36, 220, 154, 146, 334
@@ -138,7 +147,6 @@ def test_pictures_show_what_the_model_sees(data, tmp_path):
         (dict(indices=np.array([[0, 1, -2], [0, 1, 2]])), 'from -2 to 2'),
         (dict(average_precision=[0.5]), 'average_precision must have 2 values, got 1'),
         (dict(gallery_cameras=[0, 0, 2, 0, -1]), r'g0.png has the identity \(1\) and the camera'),
-        (dict(query_paths=['missing.png'] * 2), "image 'missing.png' does not exist"),
     ],
 )
 def test_input_that_does_not_fit_is_refused(data, change, message):
@@ -151,11 +159,15 @@ def test_answers_of_unknown_cameras_are_accepted(data):
     assert frame_pixels(draw_rank_lists(**data | unknown), ANSWER_LEFT, TOP) == {RIGHT_COLOR}
 
 
-def test_file_that_is_no_image_is_named(data, tmp_path):
+def test_file_that_is_no_image_is_marked_and_named(data, tmp_path, said):
     broken = tmp_path / 'broken.jpg'
     broken.write_bytes(b'no image')
-    with pytest.raises(ValueError, match='broken.jpg'):
-        draw_rank_lists(**data | dict(query_paths=[broken] * 2))
+    picture = draw_rank_lists(**data | dict(query_paths=[broken, 'missing.png']))
+    for row in range(2):
+        assert frame_pixels(picture, QUERY_LEFT, TOP + row * ROW) == {UNKNOWN_COLOR}
+    (first, second) = said
+    assert f"'{broken}' cannot be decoded" in first
+    assert "'missing.png' does not exist" in second
 
 
 def test_selected_queries_go_from_easy_to_hard():

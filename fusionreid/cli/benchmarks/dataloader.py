@@ -9,7 +9,6 @@ Prints one JSON line; see docs/speed.md. Images come from the config's training 
 from __future__ import annotations
 
 import argparse
-import csv
 import resource
 import tempfile
 import time
@@ -26,13 +25,15 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import transforms
 
+from fusionreid.cli.extraction import find_images
 from fusionreid.cli.option_actions import OptionAction
 from fusionreid.config import config_folder, merge_options, read_config
+from fusionreid.datasets.csv_dataset import COLUMNS
 from fusionreid.datasets.samplers import SampleIndex
 from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
 from fusionreid.errors import ConfigError
-from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.registry import DATASETS
+from fusionreid.utils.csv_table import write_csv
 
 from .model_speed import print_figures
 
@@ -216,10 +217,8 @@ def build_dataset(cfg: Config, args: argparse.Namespace, folder: str) -> tuple[A
         images, kind = Path(folder) / 'rendered', f'rendered {small.height}x{small.width}'
         render_data_set(images, small, workers=1)
     table = Path(folder) / 'images.csv'
-    with table.open('w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(('path', 'person_id', 'camera_id', 'role'))
-        writer.writerows((path, 0, 0, 'train') for path in find_image_files(images))
+    rows = [(path, 0, 0, 'train') for path in find_images(images)]
+    table.write_bytes(write_csv([COLUMNS, *rows]))
     kept = ('pipeline', 'cache_images', 'cache_limit_gib')
     shared = {key: settings[key] for key in kept if key in settings}
     dataset = dict(type='CsvDataset', data_root=folder, ann_file=str(table), split='train')

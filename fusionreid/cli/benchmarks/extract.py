@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import torch
 
-from fusionreid.errors import ScoringError
 from fusionreid.evaluation.metrics.feature_collector import FeatureCollector
 
 from .instruments import PhaseTimer
@@ -37,10 +36,7 @@ def build_step(run: SpeedRun) -> Callable[[PhaseTimer], None]:
             with timer.phase('forward'):
                 samples = model(**data, mode='predict')
         with timer.phase('collect'):
-            try:
-                collector.add([sample.to_dict() for sample in samples])
-            except ValueError as error:
-                raise ScoringError(str(error)) from error
+            collector.add([sample.to_dict() for sample in samples])
 
     return step
 

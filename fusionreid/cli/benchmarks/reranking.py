@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionreid.errors import ScoringError
 from fusionreid.evaluation.functional import (
     RankingResult,
     evaluate_distances,
@@ -32,6 +31,7 @@ from fusionreid.evaluation.functional.reranking import (
     DEFAULT_LAMBDA_VALUE,
     DEFAULT_RERANKING_MEMORY_LIMIT,
 )
+from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.device import find_device
 
 from .instruments import PeakMemory
@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
             record['ratio'] = round(seconds[method] / seconds[name], 1)
         print(json.dumps(record), flush=True)
 
-    try:
+    with scoring_errors():
         # Ranked as they come: no more than a block of distances is in memory.
         measure(
             'reranked_blocks',
@@ -159,5 +159,3 @@ def run(args: argparse.Namespace) -> None:
         if args.plain:
             on_cpu = [features.cpu().float() for features in pair]
             measure('plain', lambda: _plain_rerank(on_cpu[0], on_cpu[1], **numbers))
-    except ValueError as error:
-        raise ScoringError(str(error)) from error

@@ -140,13 +140,24 @@ class PKSampler(Sampler[SampleIndex]):
         )
         first = self.rank * self.ids_per_batch
         self._indices = batches[:, first : first + self.ids_per_batch].reshape(-1).tolist()
+        self._skipped = 0
+
+    def skip(self, count: int) -> None:
+        """Leave out the first images of the epoch; the others stay as they are.
+
+        Args:
+            count: How many, until the next :meth:`set_epoch`. The length does not change.
+        """
+        self._skipped = count
 
     def __iter__(self) -> Iterator[SampleIndex]:
         occurrences: Counter[int] = Counter()
-        for index in self._indices:
+        for position, index in enumerate(self._indices):
             # An image that is drawn twice in an epoch is augmented in two ways.
             entropy = (self.seed, self.epoch, index, occurrences[index])
             occurrences[index] += 1
+            if position < self._skipped:
+                continue
             yield SampleIndex(index, int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def __len__(self) -> int:

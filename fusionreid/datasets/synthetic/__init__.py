@@ -2,13 +2,15 @@
 
 from .identity import Identity, sample_identities
 from .layout import LAYOUTS, MAX_CAMERAS
-from .writer import SyntheticConfig, render_data_set
+from .writer import SyntheticConfig, read_plan, render_data_set, render_silhouettes
 
 __all__ = [
     'LAYOUTS',
     'MAX_CAMERAS',
     'Identity',
     'SyntheticConfig',
+    'read_plan',
     'render_data_set',
+    'render_silhouettes',
     'sample_identities',
 ]

@@ -101,8 +101,12 @@ def _draw_person(
     scale: float,
     ground: tuple[float, float],
     rng: np.random.Generator,
-) -> None:
-    """Draw one person into an image, in place."""
+) -> np.ndarray:
+    """Draw one person into an image, in place.
+
+    Returns:
+        How much of each pixel stays uncovered, (H, W), uint8: 255 where the person is not.
+    """
     height, width = image.shape[:2]
     atlas = _atlas(identity, world.height / 128)
     ss = _SUPERSAMPLING
@@ -121,12 +125,17 @@ def _draw_person(
     keep = 255 - cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
     cv2.multiply(image, cv2.merge([keep] * 3), dst=image, scale=1 / 255)
     cv2.add(image, figure, dst=image)
+    return keep
 
 
 def _occlude(
     image: np.ndarray, scale: float, ground: float, seed: int, rng: np.random.Generator
-) -> None:
-    """Put something between the person and the camera, in place."""
+) -> np.ndarray:
+    """Put something between the person and the camera, in place.
+
+    Returns:
+        How much of each pixel stays uncovered, (H, W), uint8.
+    """
     kind = _OCCLUDERS[rng.integers(len(_OCCLUDERS))]
     height, width = image.shape[:2]
     sprite = _occluder(kind, int(rng.integers(4)), round(80 * height / 128), seed)
@@ -145,7 +154,13 @@ def _occlude(
     elif PROP_SIZES[kind][1] > 1.0:
         offset = rng.choice([-1, 1]) * (half + rng.uniform(-0.1, 0.25) * scale)
     left = round(width / 2 + offset - half)
-    paste(image, sprite, left, round(ground + rng.uniform(0.1, 0.3) * scale))
+    bottom = round(ground + rng.uniform(0.1, 0.3) * scale)
+    paste(image, sprite, left, bottom)
+    black = sprite.copy()
+    black[..., :3] = 0
+    uncovered = np.full((height, width, 3), 255, np.uint8)
+    paste(uncovered, black, left, bottom)
+    return uncovered[..., 0]
 
 
 def render_image(
@@ -170,6 +185,48 @@ def render_image(
 
     Returns:
         A JPEG file.
+    """
+    camera, image, _, rng = _compose(world, person, camera_index, track, image_index, misplaced)
+    return compress(camera, record(camera, image, rng), rng)
+
+
+def render_silhouette(
+    world: World,
+    person: int | None,
+    camera_index: int,
+    track: int,
+    image_index: int,
+    misplaced: bool = False,
+) -> np.ndarray:
+    """Render where the person of a picture is seen, and nothing stands before them.
+
+    Args:
+        world: As for :func:`render_image`.
+        person: As for :func:`render_image`.
+        camera_index: As for :func:`render_image`.
+        track: As for :func:`render_image`.
+        image_index: As for :func:`render_image`.
+        misplaced: As for :func:`render_image`.
+
+    Returns:
+        Mask of that picture (H, W), uint8: 255 on the person, less on their edge, 0 elsewhere, and
+        everywhere where there is nobody.
+    """
+    return _compose(world, person, camera_index, track, image_index, misplaced)[2]
+
+
+def _compose(
+    world: World,
+    person: int | None,
+    camera_index: int,
+    track: int,
+    image_index: int,
+    misplaced: bool,
+) -> tuple[Camera, np.ndarray, np.ndarray, np.random.Generator]:
+    """Put a picture together, as it is before the camera takes it.
+
+    Returns:
+        The camera, the picture, the silhouette of its person, and the state of the random numbers.
     """
     camera, scene = _place(camera_index, world.seed)
     who = 0 if person is None else person + 1
@@ -211,6 +268,7 @@ def render_image(
     scale = meter * zoom
     ground = (column * zoom + shift_x, row * zoom + shift_y)
 
+    silhouette: np.ndarray = np.zeros((world.height, world.width), np.uint8)
     if person is not None:
         if rng.random() < 0.10:  # somebody walks behind
             other = world.bystanders[rng.integers(len(world.bystanders))]
@@ -223,17 +281,22 @@ def render_image(
                 image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 0.85, place, rng
             )
         _shade_ground(image, *ground, scale, camera)
-        _draw_person(image, world, world.people[person], camera, yaw, pitch, scale, ground, rng)
+        silhouette = 255 - _draw_person(
+            image, world, world.people[person], camera, yaw, pitch, scale, ground, rng
+        )
     chance = rng.random()
+    uncovered: np.ndarray | None = None
     if chance < 0.12:
-        _occlude(image, scale, ground[1], world.seed, rng)
+        uncovered = _occlude(image, scale, ground[1], world.seed, rng)
     elif chance < 0.18 and person is not None:  # somebody walks in front
         other = world.bystanders[rng.integers(len(world.bystanders))]
         place = (
             ground[0] + rng.choice([-1, 1]) * rng.uniform(0.32, 0.5) * scale,
             ground[1] + 0.25 * scale,
         )
-        _draw_person(
+        uncovered = _draw_person(
             image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 1.1, place, rng
         )
-    return compress(camera, record(camera, image, rng), rng)
+    if uncovered is not None:
+        silhouette = cv2.multiply(silhouette, uncovered, scale=1 / 255)
+    return camera, image, silhouette, rng

@@ -4,21 +4,27 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import cv2
+import numpy as np
 from joblib import cpu_count
 
-from fusionreid.errors import ConfigError, DatasetExistsError
+from fusionreid.errors import (
+    ConfigError,
+    DatasetExistsError,
+    DatasetFormatError,
+    DatasetNotFoundError,
+)
 
 from .identity import sample_identities
 from .layout import MAX_CAMERAS, Plan, PlannedImage, plan_data_set
-from .render import World, prepare_places, render_image
+from .render import World, prepare_places, render_image, render_silhouette
 
 # Raised whenever the same parameters give other pictures.
 RENDERER_VERSION = 1
@@ -150,6 +156,82 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
     return True
 
 
+def _world(config: SyntheticConfig, plan: Plan) -> World:
+    people = tuple(sample_identities(plan.num_people, config.seed))
+    bystanders = tuple(sample_identities(_NUM_BYSTANDERS, config.seed + _BYSTANDER_SEED))
+    return World(config.seed, config.height, config.width, people, bystanders)
+
+
+def render_silhouettes(
+    root: str | Path, paths: Iterable[str] | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Render where the persons of a rendered data set are seen in its pictures.
+
+    Args:
+        root: Folder from :func:`render_data_set`.
+        paths: Pictures, relative to the folder, as ``'query/0301_c1s1_000001_00.jpg'``; None for
+            all of them.
+
+    Yields:
+        The path and the mask (H, W), uint8: 255 on the person, less on their edge, 0 elsewhere and
+        where something stands before them.
+
+    Raises:
+        DatasetNotFoundError: If the folder is no rendered data set.
+        DatasetFormatError: If another version rendered it, or it has no such picture.
+    """
+    config = _read_config(Path(root))
+    plan = config.plan()
+    world = _world(config, plan)
+    planned = {image.path: image for image in plan.images}
+    for path in planned if paths is None else paths:
+        if path not in planned:
+            raise DatasetFormatError(f'{path} is no picture of the rendered data set {root}')
+        image = planned[path]
+        yield (
+            path,
+            render_silhouette(
+                world, image.person, image.camera, image.track, image.image, image.misplaced
+            ),
+        )
+
+
+def read_plan(root: str | Path) -> Plan:
+    """List the pictures of a rendered data set, with their persons and cameras.
+
+    Args:
+        root: Folder from :func:`render_data_set`.
+
+    Returns:
+        The pictures and list files.
+
+    Raises:
+        DatasetNotFoundError: If the folder is no rendered data set.
+        DatasetFormatError: If another version rendered it.
+    """
+    return _read_config(Path(root)).plan()
+
+
+def _read_config(root: Path) -> SyntheticConfig:
+    """Read what a data set was rendered with."""
+    record = root / _RECORD
+    if not record.is_file():
+        raise DatasetNotFoundError(f'{root} is no rendered data set: it holds no {_RECORD}')
+    try:
+        found = json.loads(record.read_text())
+    except json.JSONDecodeError as error:
+        raise DatasetFormatError(f'{record} cannot be read ({error})') from error
+    names = [field.name for field in fields(SyntheticConfig)]
+    if not isinstance(found, dict) or not set(names) <= set(found):
+        raise DatasetFormatError(f'{record} does not state {names}')
+    if found.get('renderer_version') != RENDERER_VERSION:
+        raise DatasetFormatError(
+            f'{root} was rendered by version {found.get("renderer_version")} of the renderer, this '
+            f'is version {RENDERER_VERSION}: render it again'
+        )
+    return SyntheticConfig(**{name: found[name] for name in names})
+
+
 def render_data_set(
     out: str | Path,
     config: SyntheticConfig,
@@ -182,9 +264,7 @@ def render_data_set(
     record = _describe(config, plan)
     if _already_rendered(out, record):
         return False
-    people = tuple(sample_identities(plan.num_people, config.seed))
-    bystanders = tuple(sample_identities(_NUM_BYSTANDERS, config.seed + _BYSTANDER_SEED))
-    world = World(config.seed, config.height, config.width, people, bystanders)
+    world = _world(config, plan)
     total, done = len(plan.images), 0
     groups = _groups(plan.images)
     workers = min(workers or cpu_count(), len(groups))

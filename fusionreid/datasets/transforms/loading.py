@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from mmcv.transforms import BaseTransform
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from fusionreid.datasets.files import read_regular
 from fusionreid.errors import ImageDecodeError
 from fusionreid.registry import TRANSFORMS
 
@@ -41,18 +42,53 @@ def read_image(path: str) -> np.ndarray:
         ImageDecodeError: If the file is missing, no image, truncated or of an unsupported kind;
             it names the file.
     """
+    with _named_errors(path):
+        return decode_image(read_regular(path))
+
+
+def decode_image(content: bytearray) -> np.ndarray:
+    """Decode the content of an image file as :func:`read_image` does.
+
+    Args:
+        content: The file's bytes.
+
+    Returns:
+        np.ndarray: uint8 of shape (H, W, 3), RGB.
+
+    Raises:
+        Exception: Whatever a decoder raises.
+    """
+    # A copy of what Pillow decodes, without the work that it does around it.
+    if (decode := jpeg_decoder()) is not None and _is_directly_decodable(content):
+        # A warning is an error where Python is told so.
+        with contextlib.suppress(RuntimeError, Warning):
+            planes = decode(torch.frombuffer(content, dtype=torch.uint8))
+            return planes.permute(1, 2, 0).numpy()
+    # Everything else, and what is wrong with a broken file, is for Pillow.
+    with open_image(content) as image:
+        return pillow_to_rgb(image)
+
+
+def open_image(content: bytearray) -> Image.Image:
+    """Read the header of an image of one of the formats that are taken.
+
+    Args:
+        content: The file's bytes.
+
+    Returns:
+        The image, not decoded yet.
+
+    Raises:
+        Exception: Whatever Pillow raises.
+    """
+    return Image.open(io.BytesIO(content), formats=_FORMATS)
+
+
+@contextlib.contextmanager
+def _named_errors(path: str) -> Iterator[None]:
+    """Say of which file an error is."""
     try:
-        with open(path, 'rb') as file:
-            content = bytearray(file.read())
-        # A copy of what Pillow decodes, without the work that it does around it.
-        if (decode := jpeg_decoder()) is not None and _is_directly_decodable(content):
-            # A warning is an error where Python is told so.
-            with contextlib.suppress(RuntimeError, Warning):
-                planes = decode(torch.frombuffer(content, dtype=torch.uint8))
-                return planes.permute(1, 2, 0).numpy()
-        # Everything else, and what is wrong with a broken file, is for Pillow.
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            return pillow_to_rgb(image)
+        yield
     except FileNotFoundError:
         raise ImageDecodeError(f"image '{path}' does not exist (any more)") from None
     except UnidentifiedImageError:

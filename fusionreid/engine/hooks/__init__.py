@@ -1,7 +1,11 @@
 from .check_invalid_loss_hook import CheckInvalidLossHook
+from .checkpoint_checksum_hook import CheckpointChecksumHook
 from .consistency_check_hook import ConsistencyCheckHook
 from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
+from .interrupt_hook import InterruptHook
+from .rank_watch_hook import RankWatchHook
+from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .resume_report_hook import ResumeReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .strict_load_hook import StrictLoadHook
@@ -9,9 +13,13 @@ from .weight_coverage_hook import WeightCoverageHook
 
 __all__ = [
     'CheckInvalidLossHook',
+    'CheckpointChecksumHook',
     'ConsistencyCheckHook',
     'EpochLengthHook',
     'EpochSeedHook',
+    'InterruptHook',
+    'RankWatchHook',
+    'ResumableCheckpointHook',
     'ResumeReportHook',
     'SafeCheckpointHook',
     'StrictLoadHook',

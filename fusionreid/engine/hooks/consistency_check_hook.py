@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
@@ -11,12 +12,17 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from fusionreid.config import build_errors
 from fusionreid.datasets.samplers import PKSampler
+from fusionreid.datasets.seeded_augmentation import seeded_augmentation
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.metrics import ReIDMetric
 from fusionreid.models import FusionReID
+from fusionreid.models.image_size import check_image_size
+from fusionreid.models.retrievers.fusionreid import compute_features
 from fusionreid.registry import HOOKS
+from fusionreid.structures import ReIDDataSample
 
 
 def _data_set(loader: DataLoader[Any]) -> BaseDataset:
@@ -29,7 +35,8 @@ def _data_set(loader: DataLoader[Any]) -> BaseDataset:
 class ConsistencyCheckHook(Hook):
     """Compares what the config says twice before the first step.
 
-    That is the number of identities, that of cameras, the batch size, and the names of features.
+    That is the number of identities, that of cameras, the batch size, the size of the images, and
+    the names of features.
 
     Raises:
         ConfigError: Naming both numbers and the setting to change.
@@ -53,6 +60,7 @@ class ConsistencyCheckHook(Hook):
                 f'set model.head.num_classes={num_ids}'
             )
         self._check_cameras(runner, loader)
+        self._check_size(runner, loader, 'train_dataloader')
         sampler = loader.sampler
         if isinstance(sampler, PKSampler) and loader.batch_size != sampler.batch_size:
             raise ConfigError(
@@ -67,21 +75,23 @@ class ConsistencyCheckHook(Hook):
             self._check_best(runner)
 
     def before_val(self, runner: Runner) -> None:
-        """Check the cameras of the validation set and the features to be scored.
+        """Check cameras and image size of the validation set and the features to be scored.
 
         Args:
             runner: The runner, with its loops built.
         """
         self._check_cameras(runner, runner.val_dataloader)
+        self._check_size(runner, runner.val_dataloader, 'val_dataloader')
         self._check_features(runner, runner.val_evaluator)
 
     def before_test(self, runner: Runner) -> None:
-        """Check the cameras of the test set and the features to be scored.
+        """Check cameras and image size of the test set and the features to be scored.
 
         Args:
             runner: The runner, with its loops built.
         """
         self._check_cameras(runner, runner.test_dataloader)
+        self._check_size(runner, runner.test_dataloader, 'test_dataloader')
         self._check_features(runner, runner.test_evaluator)
 
     @staticmethod
@@ -99,6 +109,40 @@ class ConsistencyCheckHook(Hook):
             'to score a model on cameras it was not trained with, set model.use_cameras=False, '
             'which takes the mean camera embedding'
         )
+
+    def _check_size(self, runner: Runner, loader: DataLoader[Any], name: str) -> None:
+        """Check the first image of a data set, as its pipeline gives it, against the model."""
+        dataset = _data_set(loader)
+        if not len(dataset):
+            return
+        with seeded_augmentation(0), torch.random.fork_rng(devices=[]):
+            item = dataset[0]
+        inputs = item.get('inputs') if isinstance(item, dict) else None
+        if not isinstance(inputs, torch.Tensor) or inputs.ndim != 3:
+            return  # a pipeline of another project
+        size = (inputs.shape[1], inputs.shape[2])
+        check_image_size(self._unwrapped(runner), size, f'{name}.dataset.pipeline')
+        self._try_model(self._unwrapped(runner), inputs)
+        stated = runner.cfg.get('input_size')
+        if stated is not None and tuple(stated) != size:
+            raise ConfigError(
+                f'input_size={tuple(stated)} (height, width), {name}.dataset.pipeline gives images '
+                f'of {size}: set input_size={size}, or scale={tuple(stated)[::-1]} (width, height) '
+                'in the pipeline'
+            )
+
+    @staticmethod
+    def _try_model(model: Any, inputs: torch.Tensor) -> None:
+        """Encode an image: parts that do not fit together are told before the first step."""
+        if not isinstance(model, FusionReID):
+            return
+        was_training = model.training
+        model.eval()
+        shape = f'{inputs.shape[1]}x{inputs.shape[2]}'
+        with torch.no_grad(), build_errors(f'the model cannot encode an image of {shape} pixels'):
+            data = model.data_preprocessor(dict(inputs=[inputs], data_samples=[ReIDDataSample()]))
+            compute_features(model, data['inputs'], None)
+        model.train(was_training)
 
     def _check_best(self, runner: Runner) -> None:
         """Check that the score by which the best checkpoint is chosen will be there."""

@@ -31,7 +31,8 @@ class EpochLengthHook(Hook):
         if not isinstance(loop, EpochBasedTrainLoop):
             return  # by iteration there are no epochs whose lengths could differ
         epochs_left = loop.max_epochs - loop.epoch
-        loop._max_iters = loop.iter + epochs_left * len(loop.dataloader)
+        done = getattr(loop, 'batches_done', 0)  # of an epoch that is continued
+        loop._max_iters = loop.iter - done + epochs_left * len(loop.dataloader)
         wrapper = runner.optim_wrapper
         if getattr(wrapper, '_accumulative_counts', 1) > 1:
-            wrapper.initialize_count_status(runner.model, 0, len(loop.dataloader))
+            wrapper.initialize_count_status(runner.model, done, len(loop.dataloader))

@@ -20,6 +20,9 @@ class StrictLoadHook(Hook):
     mmengine only warns, and scores or resumes a model that is partly random.
     """
 
+    # Before the optimizer's state is compared, which follows from the model.
+    priority = 'ABOVE_NORMAL'
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare names and shapes.
 

@@ -13,7 +13,7 @@ from mmengine.runner import Runner, TestLoop
 
 from fusionreid.datasets import ReIDDataset
 from fusionreid.errors import ConfigError
-from fusionreid.evaluation.metrics.rerank_protocol import RERANKED
+from fusionreid.evaluation.metrics.score_names import is_headline
 from fusionreid.registry import DATASETS, LOOPS
 from fusionreid.utils.tables import format_table
 
@@ -91,7 +91,7 @@ class CrossDomainTestLoop(TestLoop):
         model = model.module if is_model_wrapper(model) else model
         uses_cameras = model.use_cameras
         metrics: dict[str, float] = {}
-        rows = [['data set', 'queries', 'gallery', 'cameras']]
+        rows, headlines = [], []
         try:
             for name, loader in self._loaders.items():
                 self.dataloader = loader
@@ -100,11 +100,14 @@ class CrossDomainTestLoop(TestLoop):
                 scores = super().run()
                 metrics.update({f'{name}/{key}': value for key, value in scores.items()})
                 rows.append([name, *self._describe(loader, model)])
-                headline = _headline(scores)
-                rows[0] = [*rows[0][:4], *headline]
-                rows[-1] += [f'{value:.2f}' for value in headline.values()]
+                headlines.append(_headline(scores))
         finally:
             model.use_cameras = uses_cameras
+        # A data set without ties, say, lacks the score of their share.
+        names = list(dict.fromkeys(name for headline in headlines for name in headline))
+        for row, headline in zip(rows, headlines, strict=True):
+            row += [f'{headline[name]:.2f}' if name in headline else '' for name in names]
+        rows.insert(0, ['data set', 'queries', 'gallery', 'cameras', *names])
         print_log(f'Scores in percent\n{format_table(rows, rule=True)}', logger='current')
         return metrics
 
@@ -128,9 +131,4 @@ class CrossDomainTestLoop(TestLoop):
 
 def _headline(scores: Mapping[str, float]) -> dict[str, float]:
     """The scores of the feature that stands for the model, without the metric's prefix."""
-    unprefixed = {name.partition('/')[2]: value for name, value in scores.items()}
-    return {
-        name: value
-        for name, value in unprefixed.items()
-        if '.' not in name.removeprefix(f'{RERANKED}.')
-    }
+    return {name.partition('/')[2]: value for name, value in scores.items() if is_headline(name)}

@@ -31,13 +31,12 @@ def scale_learning_rate(runner: Runner) -> None:
             'auto_scale_lr.base_batch_size'
         )
     runner.auto_scale_lr = dict(rule, enable=False)
-    if runner._resume:
-        runner.logger.info('the learning rate is not scaled: a resumed run goes on with its own')
-        return
     total = images_of_an_update(runner)
     optimizer = runner.optim_wrapper['optimizer']
     base = optimizer['lr']
     optimizer['lr'] = base * total / rule['base_batch_size']
+    if runner._resume:
+        return  # that of the checkpoint is kept; this one is for the comparison
     runner.logger.info(
         f'learning rate {base:g} x {total} / {rule["base_batch_size"]} = {optimizer["lr"]:g}, for '
         f'{total} images an update'

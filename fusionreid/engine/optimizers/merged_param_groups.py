@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger, print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
@@ -161,12 +164,51 @@ def keep_implementation(optimizer: Optimizer) -> None:
                 group[name] = optimizer.defaults[name]
 
 
+def describe_groups(optimizer: Optimizer) -> str:
+    """Summarize the parameter groups of an optimizer in one line.
+
+    Args:
+        optimizer: The optimizer.
+
+    Returns:
+        Learning rate, weight decay and size of each group.
+
+    Example:
+        >>> weight = torch.zeros(3, 4, requires_grad=True)
+        >>> describe_groups(torch.optim.SGD([weight], lr=0.1))
+        '1 parameter group: lr 0.1, weight decay 0 (12 parameters in 1 tensors)'
+    """
+    groups = [
+        f'lr {group["lr"]:g}, weight decay {group.get("weight_decay", 0):g} '
+        f'({sum(tensor.numel() for tensor in group["params"]):,} parameters in '
+        f'{len(group["params"])} tensors)'
+        for group in optimizer.param_groups
+    ]
+    return f'{len(groups)} parameter group{"s" * (len(groups) > 1)}: {"; ".join(groups)}'
+
+
+@contextmanager
+def _single_options_unlogged() -> Iterator[None]:
+    """Leave mmengine's line for each option of each parameter out of the log."""
+    logger = MMLogger.get_current_instance()
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith('paramwise_options -- ')
+
+    logger.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_wanted)
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class MergedParamGroups(DefaultOptimWrapperConstructor):
     """mmengine's constructor with one group for all parameters of equal options, and fused updates.
 
     mmengine gives each parameter a group of its own as soon as there is a ``paramwise_cfg``. Here
     all rules of ``paramwise_cfg`` are kept and the groups joined, see :func:`merge_param_groups`.
+    Of the options of all parameters, which mmengine logs in a line each, the log has a summary.
     Unless the optimizer's config has ``fused`` or ``foreach``, torch's fused implementation is
     taken where there is one. State that does not fit the groups is refused.
 
@@ -216,7 +258,10 @@ class MergedParamGroups(DefaultOptimWrapperConstructor):
                 )
             option = fused_option(kind, model.parameters())
             self.optimizer_cfg = dict(self.optimizer_cfg, **option)
-        wrapper = super().__call__(model)
+        with _single_options_unlogged():
+            wrapper = super().__call__(model)
+        if self.paramwise_cfg:
+            print_log(describe_groups(wrapper.optimizer), logger='current')
         wrapper.optimizer.register_load_state_dict_pre_hook(refuse_other_groups)
         wrapper.optimizer.register_load_state_dict_post_hook(keep_implementation)
         wrapper.optimizer.register_load_state_dict_post_hook(follow_memory_layout)

@@ -1,22 +1,25 @@
 from .bootstrap import ScoreSpread, bootstrap_scores, subset_scores
 from .camera_pairs import CameraPairResult, evaluate_camera_pairs
-from .distances import distance_blocks
+from .errors import MemoryLimitError, ScoringInputError
 from .query_expansion import average_query_expansion
-from .ranking import RankingResult, evaluate_distances, evaluate_ranking, rank_queries
+from .ranking import evaluate_distances, evaluate_ranking, rank_queries
+from .ranking_result import QueryScores, RankingResult
 from .reranking import k_reciprocal_rerank, reranked_blocks
 from .top_k import SearchResult, top_k
 from .verification import OperatingPoint, VerificationResult, evaluate_verification
 
 __all__ = [
     'CameraPairResult',
+    'MemoryLimitError',
     'OperatingPoint',
+    'QueryScores',
     'RankingResult',
     'ScoreSpread',
+    'ScoringInputError',
     'SearchResult',
     'VerificationResult',
     'average_query_expansion',
     'bootstrap_scores',
-    'distance_blocks',
     'evaluate_camera_pairs',
     'evaluate_distances',
     'evaluate_ranking',

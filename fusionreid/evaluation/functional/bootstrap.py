@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .ranking import RankingResult
+from .errors import ScoringInputError
+from .ranking_result import RankingResult
 from .validation import as_labels
 
 # Queries drawn at once; bounds the memory. The draws do not depend on it.
@@ -67,12 +68,12 @@ def bootstrap_scores(
 
     Raises:
         TypeError: Groups that are not integers.
-        ValueError: A rank, ``num_samples`` or ``confidence`` out of range, or groups of the wrong
-            length.
+        ScoringInputError: A rank, ``num_samples`` or ``confidence`` out of range, or groups of the
+            wrong length.
 
     Example:
         >>> from fusionreid.evaluation.functional import evaluate_ranking
-        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.8], [1.7]])
+        >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.8], [2.7]])
         >>> result = evaluate_ranking(query, gallery, [1, 2], [1, 3, 2], remove_same_camera=False)
         >>> spread = bootstrap_scores(result)['rank1']
         >>> spread.score, spread.low, spread.high
@@ -124,11 +125,12 @@ def subset_scores(
         ``mAP``, ``rank{k}`` for each of ``ranks``, and ``mINP``, as fractions in [0, 1].
 
     Raises:
-        ValueError: ``size`` is not in 1..num_valid_queries, or another argument is out of range.
+        ScoringInputError: ``size`` is not in 1..num_valid_queries, or another argument is out of
+            range.
 
     Example:
         >>> from fusionreid.evaluation.functional import evaluate_ranking
-        >>> query, gallery = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.1], [0.8], [1.7]])
+        >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.8], [2.7]])
         >>> result = evaluate_ranking(query, gallery, [1, 2], [1, 3, 2], remove_same_camera=False)
         >>> spread = subset_scores(result, size=1)['mAP']
         >>> spread.score, spread.low, spread.high
@@ -137,7 +139,9 @@ def subset_scores(
     _check(ranks, num_subsets, confidence)
     _, values = _valid_scores(result, ranks)
     if not 1 <= size <= len(values):
-        raise ValueError(f'size={size} is outside 1..{len(values)}, the number of valid queries')
+        raise ScoringInputError(
+            f'size={size} is outside 1..{len(values)}, the number of valid queries'
+        )
     generator = torch.Generator().manual_seed(seed)
     means = torch.empty(num_subsets, values.shape[1], dtype=torch.float64)
     for number in range(num_subsets):
@@ -149,11 +153,10 @@ def subset_scores(
 
 def _valid_scores(result: RankingResult, ranks: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Which queries are valid, and their AP, hits at the ranks and INP, (v, 2 + len(ranks))."""
-    first = result.first_match_rank.cpu()
-    valid = first > 0
+    valid = result.first_match_rank.cpu() > 0
     columns = [
         result.average_precision.cpu(),
-        *((first <= rank).double() for rank in ranks),
+        *(result.queries.hits(rank).cpu() for rank in ranks),
         result.inverse_negative_penalty.cpu(),
     ]
     return valid, torch.stack(columns, dim=1)[valid]
@@ -173,8 +176,8 @@ def _spreads(
 def _check(ranks: Sequence[int], num_choices: int, confidence: float) -> None:
     for rank in ranks:
         if rank < 1:
-            raise ValueError(f'a rank must be at least 1, got {rank}')
+            raise ScoringInputError(f'a rank must be at least 1, got {rank}')
     if num_choices < 2:
-        raise ValueError(f'a deviation needs at least 2 random choices, got {num_choices}')
+        raise ScoringInputError(f'a deviation needs at least 2 random choices, got {num_choices}')
     if not 0 < confidence < 1:
-        raise ValueError(f'confidence must be between 0 and 1, got {confidence}')
+        raise ScoringInputError(f'confidence must be between 0 and 1, got {confidence}')

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .errors import MemoryLimitError, ScoringInputError
 from .memory import DEFAULT_MEMORY_LIMIT
 from .progress import Progress
-from .ranking import RankingResult, rank_queries
+from .ranking import rank_queries
+from .ranking_result import RankingResult
 from .validation import as_labels, check_max_rank, check_pair, feature_norms
 
 
@@ -81,11 +83,11 @@ def evaluate_camera_pairs(
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ValueError: Features that are empty, of different width or not finite, labels of the wrong
-            length, no query with a match, or a memory limit that is too small.
+        ScoringInputError: Features that are empty, of different width or not finite, labels of the
+            wrong length, no query with a match, or a memory limit that is too small.
 
     Example:
-        >>> query, gallery = torch.tensor([[0.0]]), torch.tensor([[0.1], [0.2], [0.3], [0.4]])
+        >>> query, gallery = torch.tensor([[1.0]]), torch.tensor([[1.1], [1.2], [1.3], [1.4]])
         >>> result = evaluate_camera_pairs(query, gallery, [7], [7, 7, 3, 7], [0], [0, 1, 2, 2])
         >>> result.mAP.tolist()  # of camera 0 in cameras 0, 1 and 2
         [[nan, 1.0, 0.5]]
@@ -115,7 +117,7 @@ def evaluate_camera_pairs(
         features = gallery_features[part]
         copied = features.numel() * features.element_size()
         try:
-            average_precision, inverse_negative_penalty, first_match_rank = rank_queries(
+            scores = rank_queries(
                 query_features,
                 features,
                 query_ids,
@@ -126,28 +128,23 @@ def evaluate_camera_pairs(
                 remove_same_camera=remove_same_camera,
                 memory_limit=memory_limit - copied,
             )
-        except ValueError as error:
-            raise ValueError(
+        except MemoryLimitError as error:
+            raise MemoryLimitError(
                 f'ranking the {len(part)} gallery images of camera {camera}, a copy of which takes '
                 f'{copied} bytes of the limit: {error}'
             ) from error
         for row in range(len(from_cameras)):
-            mine = (row_of == row) & (first_match_rank > 0)
+            mine = (row_of == row) & (scores.first_match_rank > 0)
             if not mine.any():
                 continue
-            result = RankingResult.from_queries(
-                average_precision[mine],
-                inverse_negative_penalty[mine],
-                first_match_rank[mine],
-                max_rank,
-            )
+            result = RankingResult.from_queries(scores.take(mine), max_rank)
             cmc[row, column] = result.cmc.cpu()
             mean_ap[row, column], mean_inp[row, column] = result.mAP, result.mINP
             counts[row, column] = result.num_valid_queries
         done += len(part)
         meter.update(done)
     if not counts.any():
-        raise ValueError(
+        raise ScoringInputError(
             f'none of the {num_query} queries has a match in any camera of the gallery: check that '
             'both use the same identity numbers, and that same-camera removal suits the data set'
         )
@@ -166,5 +163,5 @@ def _cameras(
     cameras: Tensor | Sequence[int], count: int, name: str, device: torch.device
 ) -> Tensor:
     if cameras is None:
-        raise ValueError(f'{name} are needed to rank camera by camera')
+        raise ScoringInputError(f'{name} are needed to rank camera by camera')
     return as_labels(cameras, count, name, device).clamp_min(-1)

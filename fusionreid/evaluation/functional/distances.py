@@ -1,15 +1,14 @@
-"""Computes distances between queries and gallery in blocks, and decides what counts as a tie."""
+"""Computes the keys that a gallery is ranked by, in blocks, and decides what counts as a tie."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
+from .errors import ScoringInputError
 from .validation import check_pair, feature_norms
 
 # Squared distances that agree to this fraction of their scale are a tie. It is far above the
@@ -53,7 +52,8 @@ class FeatureKeys:
 
     Raises:
         TypeError: Not floating point tensors.
-        ValueError: Empty, of different width or device, or with a NaN or infinite value.
+        ScoringInputError: Empty, of different width or device, zero, or with a NaN or infinite
+            value.
     """
 
     def __init__(self, query: Tensor, gallery: Tensor) -> None:
@@ -67,7 +67,7 @@ class FeatureKeys:
         ceiling = math.sqrt(torch.finfo(self.dtype).max) / 16
         largest = max(self.largest, float(self.query_norms.max()))
         if largest > ceiling:
-            raise ValueError(
+            raise ScoringInputError(
                 f'features have norms up to {largest:.3g}, '
                 f'beyond what {self.dtype} can square: L2-normalize them first'
             )
@@ -263,65 +263,3 @@ class MatrixKeys:
             Zeros like ``keys``.
         """
         return torch.zeros_like(keys)
-
-
-def distance_blocks(
-    query_features: Tensor,
-    gallery_features: Tensor,
-    *,
-    metric: str = 'euclidean',
-    memory_limit: int = DEFAULT_MEMORY_LIMIT,
-) -> Iterator[Tensor]:
-    """Compute a distance matrix a block of query rows at a time.
-
-    Args:
-        query_features: Shape (q, d).
-        gallery_features: Shape (g, d).
-        metric: ``'euclidean'``, or ``'cosine'`` for ``1 - cos``.
-        memory_limit: Bytes that may be used on top of the features, one block held by the caller
-            included.
-
-    Returns:
-        Iterator over distances of shape (rows, g), in the order of the queries; the rows sum up
-        to q.
-
-    Raises:
-        TypeError: Not floating point tensors.
-        ValueError: Unknown metric, bad features, or a memory limit that is too small.
-
-    Example:
-        >>> query, gallery = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-        >>> list(distance_blocks(query, gallery))
-        [tensor([[5., 0.]])]
-    """
-    if metric not in ('euclidean', 'cosine'):
-        raise ValueError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
-    keys = FeatureKeys(query_features, gallery_features)
-    size = keys.half.element_size()
-    plan = plan_rows(
-        memory_limit,
-        fixed=len(keys.gallery) * 24 + len(keys.query) * 8 + keys.tile_bytes,
-        # The caller may still hold one block while the next is made.
-        per_block_row=(2 * len(keys.gallery) + keys.query.shape[1]) * size,
-        per_group_row=0,
-        what=f'distances to {len(keys.gallery)} gallery features',
-    )
-    return _distance_blocks(keys, metric, plan.block)
-
-
-@torch.no_grad()
-def _distance_blocks(keys: FeatureKeys, metric: str, block: int) -> Iterator[Tensor]:
-    tiny = torch.finfo(keys.dtype).tiny
-    norms = keys.query_norms.to(keys.dtype)[:, None]
-    gallery_norms = keys.gallery_norms.to(keys.dtype)
-    for start in range(0, len(keys.query), block):
-        rows = slice(start, min(start + block, len(keys.query)))
-        out = keys.query.new_empty(rows.stop - start, len(keys.gallery), dtype=keys.dtype)
-        with torch.autocast(out.device.type, enabled=False):
-            keys.block(rows, out)
-        if metric == 'cosine':
-            out.div_(norms[rows].clamp_min(tiny)).div_(gallery_norms.clamp_min(tiny))
-            yield out.neg_().add_(1)
-        else:
-            keys.finish(out)
-            yield out.mul_(2).add_(norms[rows].square()).clamp_min_(0).sqrt_()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .errors import MemoryLimitError
+
 CPU = torch.device('cpu')
 # What a scoring function may use on top of its inputs unless told otherwise, in bytes: 1 GiB.
 # Re-ranking has a default of its own, in reranking/parameters.py.
@@ -60,13 +62,13 @@ def plan_rows(
 
     Raises:
         TypeError: The limit is no whole number.
-        ValueError: Not even one row fits.
+        MemoryLimitError: Not even one row fits.
     """
     if not isinstance(memory_limit, int):
         raise TypeError(f'memory_limit must be a whole number of bytes, got {memory_limit!r}')
     least = fixed + per_block_row + 2 * per_group_row
     if memory_limit < least:
-        raise ValueError(
+        raise MemoryLimitError(
             f'memory_limit={memory_limit} bytes is too small for {what}: '
             f'at least {least} bytes are needed'
         )

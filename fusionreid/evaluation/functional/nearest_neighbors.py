@@ -48,7 +48,7 @@ class PointSet:
         features: (N, d), float32 or float64.
 
     Raises:
-        ValueError: Features that are not finite or too large to be squared.
+        ScoringInputError: Features that are not finite or too large to be squared.
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -144,7 +144,7 @@ def nearest_neighbors(
         Indices and squared distances; they do not depend on ``tile``.
 
     Raises:
-        ValueError: A memory limit that is too small.
+        ScoringInputError: A memory limit that is too small.
     """
     count = min(k + SPARE_CANDIDATES, len(points))
     with torch.autocast(points.features.device.type, enabled=False):

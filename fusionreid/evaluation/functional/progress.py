@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 # Seconds between two updates on a terminal, and between two lines in a log.
 TERMINAL_INTERVAL, LOG_INTERVAL = 0.2, 5.0
+# Fewer bytes than these are read before anybody wonders.
+MANY_BYTES = 1 << 28
 
 
 class Progress:
@@ -51,3 +54,28 @@ class Progress:
         # Blanks cover what a longer line leaves behind.
         print(f'\r{line:<{self.width}}', end='\n' if is_end else '', file=sys.stderr, flush=True)
         self.width = len(line)
+
+
+def report_bytes(label: str, total: int) -> Callable[[int], None]:
+    """Show how many MiB are finished; of less than 256 MiB nothing is shown.
+
+    Args:
+        label: What is done.
+        total: How many bytes there are.
+
+    Returns:
+        A function that is told how many more bytes are finished.
+
+    Example:
+        >>> report = report_bytes('verifying', 1000)
+        >>> report(1000)
+    """
+    meter = Progress(f'{label}, MiB', -(-total >> 20), total >= MANY_BYTES)
+    done = 0
+
+    def report(amount: int) -> None:
+        nonlocal done
+        done += amount
+        meter.update(meter.total if done >= total else done >> 20)
+
+    return report

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .distances import FeatureKeys
+from .errors import MemoryLimitError, ScoringInputError
 from .memory import DEFAULT_MEMORY_LIMIT
 from .top_k import top_k
 
@@ -49,8 +50,8 @@ def average_query_expansion(
 
     Raises:
         TypeError: Not floating point tensors.
-        ValueError: ``k`` or ``alpha`` out of range, bad features, or a memory limit that is too
-            small.
+        ScoringInputError: ``k`` or ``alpha`` out of range, bad features, or a memory limit that is
+            too small.
 
     Example:
         >>> query = torch.tensor([[1.0, 0.0]])
@@ -60,9 +61,11 @@ def average_query_expansion(
     """
     checked = FeatureKeys(query_features, gallery_features)
     if not alpha >= 0 or alpha == float('inf'):
-        raise ValueError(f'alpha={alpha} must be a finite number from 0 on')
+        raise ScoringInputError(f'alpha={alpha} must be a finite number from 0 on')
     if not 1 <= k <= len(gallery_features):
-        raise ValueError(f'k={k} is outside 1..{len(gallery_features)}, the size of the gallery')
+        raise ScoringInputError(
+            f'k={k} is outside 1..{len(gallery_features)}, the size of the gallery'
+        )
     dtype, (num_query, width) = checked.dtype, query_features.shape
     gathered = k * width * dtype.itemsize
     step = min(max(1, GROUP_BYTES // gathered), num_query)
@@ -70,7 +73,7 @@ def average_query_expansion(
     used = (num_query + len(gallery_features)) * (width * dtype.itemsize + 16)
     used += num_query * k * 24 + 3 * step * gathered
     if memory_limit <= used:
-        raise ValueError(
+        raise MemoryLimitError(
             f'memory_limit={memory_limit} bytes is too small for expanding {num_query} queries '
             f'by {k} of {len(gallery_features)} features of width {width}: more than {used} bytes '
             'are needed'
@@ -80,8 +83,8 @@ def average_query_expansion(
     del checked
     try:
         found = top_k(query, gallery, k, memory_limit=memory_limit - used, progress=progress)
-    except ValueError as error:
-        raise ValueError(
+    except MemoryLimitError as error:
+        raise MemoryLimitError(
             f'memory_limit={memory_limit} bytes is too small for expanding {num_query} queries: '
             f'{used} bytes are for the normalized features, and of what is left, {error}'
         ) from error

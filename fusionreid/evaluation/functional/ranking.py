@@ -8,21 +8,23 @@ its indices.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .counting import count_around
 from .distances import FeatureKeys, MatrixKeys, sample_bytes
+from .errors import ScoringInputError
 from .matches import MatchTable, SameIdentity
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
+from .ranking_result import QueryScores, RankingResult
+from .ties import expected_precision, expected_reciprocal_last
 from .true_positions import true_positions
-from .validation import as_labels, check_max_rank
+from .validation import as_labels, check_max_rank, check_ties
 from .workers import start_workers, worker_count
 
 # A match whose place among near-equal distances moves its precision by less than this is not
@@ -32,71 +34,18 @@ PRECISION_TOLERANCE = 1e-6
 SORT_FROM = 64
 
 
-@dataclass(frozen=True)
-class RankingResult:
-    """Scores of a ranking.
+class _Counts(NamedTuple):
+    """Entries of other identities before each entry of a query's identity, (S, W) float64 each.
 
     Attributes:
-        cmc: Fraction of valid queries whose first match is among the first k entries, for k =
-            1..max_rank; (max_rank,) float64 in [0, 1].
-        mAP: Mean average precision over the valid queries, in [0, 1].
-        mINP: Mean inverse negative penalty over the valid queries, in [0, 1].
-        average_precision: (q,) float64; NaN for a query without a match.
-        inverse_negative_penalty: (q,) float64; NaN for a query without a match.
-        first_match_rank: (q,) int64, 1-based; 0 for a query without a match.
-        num_valid_queries: Number of queries with at least one match.
+        nearer: Entries that are nearer.
+        ahead: Entries at the same distance that stand before it in the gallery.
+        tied: Entries at the same distance.
     """
 
-    cmc: Tensor
-    mAP: float
-    mINP: float
-    average_precision: Tensor
-    inverse_negative_penalty: Tensor
-    first_match_rank: Tensor
-    num_valid_queries: int
-
-    @classmethod
-    def from_queries(
-        cls,
-        average_precision: Tensor,
-        inverse_negative_penalty: Tensor,
-        first_match_rank: Tensor,
-        max_rank: int,
-    ) -> RankingResult:
-        """Average what was measured for each query.
-
-        Args:
-            average_precision: (q,) float64; NaN for a query without a match.
-            inverse_negative_penalty: (q,) float64; NaN likewise.
-            first_match_rank: (q,) int64, 1-based; 0 for a query without a match.
-            max_rank: Length of the CMC curve.
-
-        Returns:
-            The scores.
-
-        Raises:
-            ValueError: No query has a match.
-        """
-        valid = first_match_rank > 0
-        count = int(valid.sum())
-        if count == 0:
-            raise ValueError(
-                f'none of the {len(valid)} queries has a match in the gallery: check that both use '
-                'the same identity numbers, and that same-camera removal suits the data set (with '
-                'one camera, or none, pass remove_same_camera=False)'
-            )
-        hits = torch.bincount(
-            (first_match_rank[valid] - 1).clamp_max(max_rank), minlength=max_rank + 1
-        )
-        return cls(
-            cmc=hits[:max_rank].cumsum(0).double() / count,
-            mAP=float(average_precision[valid].mean()),
-            mINP=float(inverse_negative_penalty[valid].mean()),
-            average_precision=average_precision,
-            inverse_negative_penalty=inverse_negative_penalty,
-            first_match_rank=first_match_rank,
-            num_valid_queries=count,
-        )
+    nearer: Tensor
+    ahead: Tensor
+    tied: Tensor
 
 
 def evaluate_ranking(
@@ -109,6 +58,7 @@ def evaluate_ranking(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
+    ties: str = 'order',
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> RankingResult:
@@ -117,7 +67,8 @@ def evaluate_ranking(
     Gallery entries of the query's identity and camera are removed first, as in the Market-1501
     protocol (Zheng et al., ICCV 2015). AP is the mean, over a query's matches, of the precision
     at the match; mINP is the mean of matches / rank of the last match (Ye et al., TPAMI 2021).
-    Entries at the same distance stand in gallery order. Queries without a match count nowhere.
+    Queries without a match count nowhere. Squared distances that agree to 2^-40 of their scale are
+    the same; what share of the matches that concerns is in the result.
 
     Args:
         query_features: Shape (q, d), float16, bfloat16, float32 or float64.
@@ -128,6 +79,8 @@ def evaluate_ranking(
         gallery_cameras: (g,) integers.
         max_rank: Length of the CMC curve.
         remove_same_camera: Remove entries of the query's identity and camera.
+        ties: What entries at the same distance come to: ``'order'`` takes them in gallery order,
+            ``'expected'`` gives the mean score over all their orders.
         memory_limit: Bytes that may be used on top of the features; checked before work starts.
         progress: Show a line on stderr.
 
@@ -136,8 +89,8 @@ def evaluate_ranking(
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ValueError: Features that are empty, of different width or not finite, labels of the wrong
-            length, no query with a match, or a memory limit that is too small.
+        ScoringInputError: Features that are empty, of different width or not finite, labels of the
+            wrong length, no query with a match, or a memory limit that is too small.
 
     Example:
         >>> query = torch.tensor([[1.0, 0.0]])
@@ -146,7 +99,7 @@ def evaluate_ranking(
         >>> result.mAP, result.cmc.tolist()
         (0.5, [0.0, 1.0, 1.0])
     """
-    ranks = rank_queries(
+    queries = rank_queries(
         query_features,
         gallery_features,
         query_ids,
@@ -155,10 +108,11 @@ def evaluate_ranking(
         gallery_cameras,
         max_rank=max_rank,
         remove_same_camera=remove_same_camera,
+        ties=ties,
         memory_limit=memory_limit,
         progress=progress,
     )
-    return RankingResult.from_queries(*ranks, max_rank=max_rank)
+    return RankingResult.from_queries(queries, max_rank)
 
 
 @torch.no_grad()
@@ -172,9 +126,10 @@ def rank_queries(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
+    ties: str = 'order',
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> QueryScores:
     """Measure what :func:`evaluate_ranking` averages, for some share of the queries.
 
     Args:
@@ -186,26 +141,27 @@ def rank_queries(
         gallery_cameras: (g,) integers.
         max_rank: First matches beyond this rank need not be exact.
         remove_same_camera: Remove entries of the query's identity and camera.
+        ties: What entries at the same distance come to: ``'order'`` takes them in gallery order,
+            ``'expected'`` gives the mean score over all their orders.
         memory_limit: Bytes that may be used on top of the features; checked before work starts.
         progress: Show a line on stderr.
 
     Returns:
-        ``average_precision``, ``inverse_negative_penalty`` and ``first_match_rank``, as in
-        :class:`RankingResult`.
+        What was measured for each query.
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ValueError: Features that are empty, of different width or not finite, labels of the wrong
-            length, or a memory limit that is too small. A query without a match is no error.
+        ScoringInputError: Features that are empty, of different width or not finite, labels of the
+            wrong length, or a memory limit that is too small. A query without a match is no error.
 
     Example:
         >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.2], [2.5]])
-        >>> average_precision, _, first_match_rank = rank_queries(
-        ...     query, gallery, [1, 2], [3, 1, 1], remove_same_camera=False
-        ... )
-        >>> average_precision.round(decimals=3).tolist(), first_match_rank.tolist()
+        >>> scores = rank_queries(query, gallery, [1, 2], [3, 1, 1], remove_same_camera=False)
+        >>> scores.average_precision.round(decimals=3).tolist(), scores.first_match_rank.tolist()
         ([0.583, nan], [2, 0])
     """
+    check_max_rank(max_rank)
+    check_ties(ties)
     source = FeatureKeys(query_features, gallery_features)
     num_query, num_gallery, width = len(source.query), len(source.gallery), source.query.shape[1]
     table = _match_table(
@@ -221,7 +177,7 @@ def rank_queries(
     plan = plan_rows(
         memory_limit,
         fixed=num_gallery * (size + 48)
-        + num_query * 64
+        + num_query * 112
         + source.tile_bytes
         + sample_bytes(table.width),
         per_block_row=num_gallery * size + width * size,
@@ -230,8 +186,7 @@ def rank_queries(
         workers=worker_count(source.query.device),
         device=source.query.device,
     )
-    check_max_rank(max_rank)
-    scorer = _Scorer(source, table, num_query, max_rank, plan.spare)
+    scorer = _Scorer(source, table, num_query, max_rank, plan.spare, ties)
     meter = Progress('ranking queries', num_query, progress)
     out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
     autocast = torch.autocast(out.device.type, enabled=False)
@@ -249,7 +204,7 @@ def rank_queries(
 
             run(score, range(start, rows.stop, plan.group))
             meter.update(rows.stop)
-    return scorer.average_precision, scorer.inverse_negative_penalty, scorer.first_match_rank
+    return scorer.queries
 
 
 @torch.no_grad()
@@ -262,6 +217,7 @@ def evaluate_distances(
     *,
     max_rank: int = 50,
     remove_same_camera: bool = True,
+    ties: str = 'order',
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
     progress: bool = False,
 ) -> RankingResult:
@@ -277,6 +233,8 @@ def evaluate_distances(
         gallery_cameras: (g,) integers.
         max_rank: Length of the CMC curve.
         remove_same_camera: Remove entries of the query's identity and camera.
+        ties: What entries at the same distance come to: ``'order'`` takes them in gallery order,
+            ``'expected'`` gives the mean score over all their orders.
         memory_limit: Bytes that may be used on top of the distances (or of one block of the
             iterator).
         progress: Show a line on stderr.
@@ -286,8 +244,8 @@ def evaluate_distances(
 
     Raises:
         TypeError: Distances or labels of the wrong type.
-        ValueError: Shapes that do not fit the labels, a NaN, no query with a match, or a memory
-            limit that is too small.
+        ScoringInputError: Shapes that do not fit the labels, a NaN, no query with a match, or a
+            memory limit that is too small.
 
     Example:
         >>> distances = torch.tensor([[0.1, 0.3, 0.2]])
@@ -297,11 +255,14 @@ def evaluate_distances(
     """
     num_query, num_gallery = len(query_ids), len(gallery_ids)
     if num_query == 0 or num_gallery == 0:
-        raise ValueError(f'{num_query} queries and {num_gallery} gallery entries: nothing to rank')
+        raise ScoringInputError(
+            f'{num_query} queries and {num_gallery} gallery entries: nothing to rank'
+        )
     check_max_rank(max_rank)
+    check_ties(ties)
     shape = getattr(distances, 'shape', None)
     if shape is not None and tuple(shape) != (num_query, num_gallery):
-        raise ValueError(
+        raise ScoringInputError(
             f'distances have shape {tuple(shape)}, expected ({num_query}, {num_gallery}) '
             'from the numbers of query_ids and gallery_ids'
         )
@@ -323,14 +284,14 @@ def evaluate_distances(
     size = sample.element_size()
     plan = plan_rows(
         memory_limit,
-        fixed=num_gallery * 48 + num_query * 64,
+        fixed=num_gallery * 48 + num_query * 112,
         per_block_row=0,
         per_group_row=num_gallery * size + _group_bytes(num_gallery, table.width, size),
         what=f'ranking {num_gallery} gallery entries',
         workers=worker_count(sample.device),
         device=sample.device,
     )
-    scorer = _Scorer(MatrixKeys(sample.dtype), table, num_query, max_rank, plan.spare)
+    scorer = _Scorer(MatrixKeys(sample.dtype), table, num_query, max_rank, plan.spare, ties)
     meter = Progress('ranking queries', num_query, progress)
     done = 0
     with start_workers(plan.workers) as run:
@@ -340,12 +301,7 @@ def evaluate_distances(
             run(work, range(0, len(block), plan.group))
             del block, work
             meter.update(done)
-    return RankingResult.from_queries(
-        scorer.average_precision,
-        scorer.inverse_negative_penalty,
-        scorer.first_match_rank,
-        max_rank,
-    )
+    return RankingResult.from_queries(scorer.queries, max_rank)
 
 
 def _score_rows(scorer: _Scorer, block: Any, done: int, count: int, first: int) -> None:
@@ -354,7 +310,7 @@ def _score_rows(scorer: _Scorer, block: Any, done: int, count: int, first: int) 
     group = slice(done + first, done + first + len(keys))
     bad = keys.isnan().any(1).nonzero().flatten()
     if len(bad):
-        raise ValueError(f'the distances of query {group.start + int(bad[0])} hold a NaN')
+        raise ScoringInputError(f'the distances of query {group.start + int(bad[0])} hold a NaN')
     scorer.score(group, keys, 0.0)
 
 
@@ -368,19 +324,18 @@ class _Scorer:
         num_query: int,
         max_rank: int,
         spare: int,
+        ties: str,
     ) -> None:
         self.source, self.table = source, table
-        self.max_rank, self.spare = max_rank, spare
-        nan = torch.full((num_query,), float('nan'), dtype=torch.float64)
-        self.average_precision = nan.to(table.query_ids.device)
-        self.inverse_negative_penalty = self.average_precision.clone()
-        self.first_match_rank = torch.zeros_like(table.query_ids)
+        self.max_rank, self.spare, self.ties = max_rank, spare, ties
+        self.queries = QueryScores.unmeasured(num_query, table.query_ids.device)
 
     @torch.no_grad()  # In a worker, the caller's setting does not hold.
     def score(self, rows: slice, keys: Tensor, relative_error: float) -> None:
         """Score the queries ``rows`` from their ranking keys (S, g)."""
         same = self.table.lookup(rows)
-        others = self._others_before(rows, keys, same, relative_error)
+        counts = self._count_others(rows, keys, same, relative_error)
+        others = counts.nearer + counts.ahead
         others = torch.where(same.match, others, torch.inf).sort(dim=1).values
         hit = torch.arange(1, others.shape[1] + 1, device=others.device)
         position = others + hit
@@ -388,19 +343,56 @@ class _Scorer:
         valid = count > 0
         rows_at = torch.arange(rows.start, rows.stop, device=others.device)[valid]
         position, count = position[valid], count[valid]
-        self.average_precision[rows_at] = (hit / position).sum(1) / count
         last = position.gather(1, count[:, None] - 1).flatten()
-        self.inverse_negative_penalty[rows_at] = count / last
-        self.first_match_rank[rows_at] = position[:, 0].long()
+        self.queries.num_matches[rows_at] = count
+        self.queries.average_precision[rows_at] = (hit / position).sum(1) / count
+        self.queries.inverse_negative_penalty[rows_at] = count / last
+        self.queries.first_match_rank[rows_at] = position[:, 0].long()
+        if counts.tied.any():
+            self._score_ties(rows, same.match, counts)
 
-    def _others_before(
+    def _score_ties(self, rows: slice, match: Tensor, counts: _Counts) -> None:
+        """Count the tied matches of the queries, and replace their scores by expected ones."""
+        # Between the first and the last place of a tie, which tells ties apart and orders them.
+        key = torch.where(match, counts.nearer + counts.tied / 2, torch.inf)
+        key, order = key.sort(dim=1, stable=True)
+        match = match.gather(1, order)
+        nearer = counts.nearer.gather(1, order)
+        tied = torch.where(match, counts.tied.gather(1, order), 0)
+        hit = torch.arange(1, key.shape[1] + 1, device=key.device).expand_as(key)
+        concerned = (tied > 0) & self._matters(hit, nearer, nearer + tied)
+        self.queries.num_tied[rows] = concerned.sum(1)
+        if self.ties == 'order':
+            return
+        hits = torch.searchsorted(key, key)
+        matches = torch.searchsorted(key, key, right=True) - hits
+        at = tied > 0
+        precision = torch.where(match, hit / (nearer + hit), 0)
+        precision[at] = expected_precision(
+            nearer[at] + hits[at], hits[at].double(), matches[at].double(), tied[at]
+        )
+        concerned = at.any(1).nonzero().flatten()
+        count = match.sum(1)[concerned]
+        numbers = concerned + rows.start
+        self.queries.average_precision[numbers] = precision[concerned].sum(1) / count
+
+        end = concerned, count - 1
+        self.queries.inverse_negative_penalty[numbers] = count * expected_reciprocal_last(
+            nearer[end] + hits[end], matches[end].double(), tied[end], self.spare
+        )
+        at_first = at[:, 0].nonzero().flatten()
+        first_tie = torch.stack([matches[at_first, 0], tied[at_first, 0].long()], dim=1)
+        self.queries.first_tie[at_first + rows.start] = first_tie
+        self.queries.first_match_rank[at_first + rows.start] = nearer[at_first, 0].long() + 1
+
+    def _count_others(
         self,
         rows: slice,
         keys: Tensor,
         same: SameIdentity,
         relative_error: float,
-    ) -> Tensor:
-        """Number of entries of other identities before each entry of ``same``, (S, W) float64."""
+    ) -> _Counts:
+        """Count the entries of other identities before each entry of ``same``."""
         own = keys.gather(1, same.columns)
         width = self.source.tolerance(rows, own, relative_error)
         own = torch.where(same.exists, own, torch.inf)
@@ -413,17 +405,27 @@ class _Scorer:
         # Between these two counts lies the true one; they differ where others are about as near
         # as the match.
         unsure = same.match & (up_to > below)
-        others = (below + up_to).double() / 2
+        nearer = (below + up_to).double() / 2
+        counts = _Counts(nearer, torch.zeros_like(nearer), torch.zeros_like(nearer))
         if isinstance(self.source, FeatureKeys):
-            unsure &= self._matters(same.match, below, up_to)
+            order = torch.where(same.match, below, torch.iinfo(below.dtype).max)
+            hit = order.argsort(dim=1).argsort(dim=1) + 1
+            unsure &= self._matters(hit, below, up_to)
         if unsure.any():
-            self._settle(rows, keys, same, unsure, low, high, below, others)
-        return others
+            self._settle(rows, keys, same, unsure, low, high, below, counts)
+        return counts
 
-    def _matters(self, match: Tensor, below: Tensor, up_to: Tensor) -> Tensor:
-        """Where the difference of the two counts could be seen in the scores, (S, W)."""
-        order = torch.where(match, below, torch.iinfo(below.dtype).max)
-        hit = order.argsort(dim=1).argsort(dim=1) + 1
+    def _matters(self, hit: Tensor, below: Tensor, up_to: Tensor) -> Tensor:
+        """Where the difference of two counts could be seen in the scores, (S, W).
+
+        Args:
+            hit: Number of the match among the query's, nearest first, from 1 on.
+            below: Least number of entries of other identities before it.
+            up_to: Largest number.
+
+        Returns:
+            (S, W).
+        """
         spread = hit / (below + hit) - hit / (up_to + hit)
         return (spread > PRECISION_TOLERANCE) | ((hit == 1) & (below < self.max_rank))
 
@@ -436,12 +438,12 @@ class _Scorer:
         low: Tensor,
         high: Tensor,
         below: Tensor,
-        others: Tensor,
+        counts: _Counts,
     ) -> None:
-        """Replace the unsure counts in ``others`` by exact ones, from distances in float64."""
+        """Replace the unsure counts by exact ones, from distances in float64."""
         many = unsure.sum(1) > SORT_FROM
         if many.any():
-            self._settle_by_sorting(rows, keys, same, many, others)
+            self._settle_by_sorting(rows, keys, same, many, counts)
             unsure = unsure & ~many[:, None]
             if not unsure.any():
                 return
@@ -461,23 +463,33 @@ class _Scorer:
             values = precise[row_of[row]]
             value = values.gather(1, torch.searchsorted(columns, mine))
             seen = keys[row[:, None], columns]
-            before = (values < value) | ((values == value) & (columns < mine))
-            before &= (seen >= low[row, entry, None]) & (seen <= high[row, entry, None])
-            before &= ids != self.table.query_ids[row_numbers[row], None]
-            others[row, entry] = (below[row, entry] + before.sum(1)).double()
+            close = (seen >= low[row, entry, None]) & (seen <= high[row, entry, None])
+            close &= ids != self.table.query_ids[row_numbers[row], None]
+            nearer = ((values < value) & close).sum(1)
+            tied = close.logical_and_(values == value)
+            counts.nearer[row, entry] = (below[row, entry] + nearer).double()
+            counts.tied[row, entry] = tied.sum(1).double()
+            counts.ahead[row, entry] = tied.logical_and_(columns < mine).sum(1).double()
 
     def _settle_by_sorting(
-        self, rows: slice, keys: Tensor, same: SameIdentity, many: Tensor, others: Tensor
+        self, rows: slice, keys: Tensor, same: SameIdentity, many: Tensor, counts: _Counts
     ) -> None:
-        """Replace all counts of the queries ``many`` (S,) in ``others`` by exact ones."""
+        """Replace all counts of the queries ``many`` (S,) by exact ones."""
         every = torch.arange(keys.shape[1], device=keys.device)
         step = max(1, self.spare // (len(every) * 64))
         for part in many.nonzero().flatten().split(step):
             number = part + rows.start
-            order = self.source.precise(number, every, keys[part]).sort(dim=1, stable=True).indices
+            values, order = self.source.precise(number, every, keys[part]).sort(dim=1, stable=True)
             is_other = self.table.gallery_ids[order] != self.table.query_ids[number, None]
-            before = torch.empty_like(order).scatter_(1, order, is_other.cumsum(1))
-            others[part] = before.gather(1, same.columns[part]).double()
+            until = torch.nn.functional.pad(is_other.cumsum(1), (1, 0))
+            place = torch.empty_like(order).scatter_(1, order, every.expand_as(order))
+            place = place.gather(1, same.columns[part])
+            value = values.gather(1, place)
+            nearer = until.gather(1, torch.searchsorted(values, value))
+            up_to = until.gather(1, torch.searchsorted(values, value, right=True))
+            counts.nearer[part] = nearer.double()
+            counts.tied[part] = (up_to - nearer).double()
+            counts.ahead[part] = (until.gather(1, place) - nearer).double()
 
 
 def _columns_between(keys: Tensor, unsure: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -522,18 +534,20 @@ def _checked_blocks(blocks: Iterable[Any], num_query: int, num_gallery: int) -> 
     for block in blocks:
         shape = tuple(getattr(block, 'shape', ()))
         if len(shape) != 2 or shape[1] != num_gallery:
-            raise ValueError(
+            raise ScoringInputError(
                 f'expected blocks of distances of shape (r, {num_gallery}), got '
                 + (f'shape {shape}' if shape else type(block).__name__)
             )
         done += shape[0]
         if done > num_query:
-            raise ValueError(f'the blocks hold {done} or more rows for {num_query} query_ids')
+            raise ScoringInputError(
+                f'the blocks hold {done} or more rows for {num_query} query_ids'
+            )
         if shape[0]:
             yield block
         del block
     if done != num_query:
-        raise ValueError(f'the blocks hold {done} rows for {num_query} query_ids')
+        raise ScoringInputError(f'the blocks hold {done} rows for {num_query} query_ids')
 
 
 def _own_copy(block: Any) -> Tensor:
@@ -550,5 +564,5 @@ def _own_copy(block: Any) -> Tensor:
 def _group_bytes(num_gallery: int, width: int, size: int) -> int:
     # Per gallery entry: the copy that is sorted, a mask, and, if every entry is too close to
     # call, positions, rows, bands and float64 keys. Per entry of the query's identity: tables,
-    # bands and counts.
-    return num_gallery * (size + 64) + max(width, 1) * 160
+    # bands, counts and ties.
+    return num_gallery * (size + 64) + max(width, 1) * 320

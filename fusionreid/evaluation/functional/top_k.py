@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .distances import FeatureKeys, sample_bytes
+from .errors import ScoringInputError
 from .matches import same_camera
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
@@ -68,18 +69,18 @@ def top_k(
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ValueError: k outside 1..g, bad features or labels, labels given in part, or a memory
+        ScoringInputError: k outside 1..g, bad features or labels, labels given in part, or a memory
             limit that is too small.
 
     Example:
-        >>> found = top_k(torch.tensor([[0.0]]), torch.tensor([[3.0], [1.0], [2.0]]), k=2)
+        >>> found = top_k(torch.tensor([[1.0]]), torch.tensor([[4.0], [2.0], [3.0]]), k=2)
         >>> found.indices.tolist(), found.distances.tolist()
         ([[1, 2]], [[1.0, 2.0]])
     """
     source = FeatureKeys(query_features, gallery_features)
     num_query, num_gallery, width = len(source.query), len(source.gallery), source.query.shape[1]
     if not 1 <= k <= num_gallery:
-        raise ValueError(f'k={k} is outside 1..{num_gallery}, the size of the gallery')
+        raise ScoringInputError(f'k={k} is outside 1..{num_gallery}, the size of the gallery')
     device = source.query.device
     labels = _Labels.check(
         {
@@ -150,7 +151,9 @@ class _Labels(NamedTuple):
         if len(missing) == len(labels):
             return None
         if missing:
-            raise ValueError(f'to leave out same-camera entries, also give {", ".join(missing)}')
+            raise ScoringInputError(
+                f'to leave out same-camera entries, also give {", ".join(missing)}'
+            )
         counts = {'query': num_query, 'gallery': num_gallery}
         return cls(
             *(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .errors import ScoringInputError
+from .ties import TIES
 
 # Rows whose norm is computed at once; bounds the float64 temporaries.
 NORM_ROWS = 512
@@ -25,30 +28,56 @@ def feature_norms(features: Tensor, owner: str) -> Tensor:
 
     Raises:
         TypeError: ``features`` is not a floating point tensor.
-        ValueError: Wrong number of dimensions, no feature at all, or a NaN or infinite value.
+        ScoringInputError: Wrong number of dimensions, no feature at all, or one that is zero or
+            holds a NaN or infinite value.
     """
     if not isinstance(features, Tensor) or features.dtype not in FLOAT_DTYPES:
         kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
         raise TypeError(f'{owner} features must be a floating point tensor, got {kind}')
     if features.dim() != 2:
-        raise ValueError(
+        raise ScoringInputError(
             f'{owner} features must have shape (n, d), got {tuple(features.shape)}; '
             'flatten each feature to one row'
         )
     if features.shape[0] == 0:
-        raise ValueError(f'there are no {owner} features: nothing can be ranked')
+        raise ScoringInputError(f'there are no {owner} features: nothing can be ranked')
     if features.shape[1] == 0:
-        raise ValueError(f'{owner} features have width 0')
+        raise ScoringInputError(f'{owner} features have width 0')
     parts = [torch.linalg.vector_norm(part.double(), dim=1) for part in features.split(NORM_ROWS)]
     norms = torch.cat(parts)
-    bad = (~norms.isfinite()).nonzero().flatten()
-    if len(bad):
-        row = int(bad[0])
-        raise ValueError(
-            f'{owner} feature {row} holds a NaN or infinite value ({len(bad)} of {len(norms)} '
-            'features do): the model has diverged or a saved file is damaged'
-        )
+    if problem := unusable_feature(norms, lambda row: f'{owner} feature {row}'):
+        raise ScoringInputError(problem)
     return norms
+
+
+def unusable_feature(sizes: Tensor, name: Callable[[int], str]) -> str | None:
+    """Find a feature that cannot be compared: a zero has no direction, a NaN no distance.
+
+    Args:
+        sizes: Norm, or largest absolute value, of each feature, (n,).
+        name: Names a feature by its row.
+
+    Returns:
+        What is wrong with the first one, None if all are usable.
+
+    Example:
+        >>> print(unusable_feature(torch.tensor([1.0, 0.0]), 'the feature of {}.jpg'.format))
+        the feature of 1.jpg is zero (1 of 2 are): the model has collapsed or diverged, or its \
+weights or a saved file are damaged; take other weights, or leave the photo out
+    """
+    zero, broken = sizes == 0, ~sizes.isfinite()
+    bad = (zero | broken).nonzero().flatten()
+    if not len(bad):
+        return None
+    row = int(bad[0])
+    alike, fault, verb = (zero, 'is zero', 'are')
+    if broken[row]:
+        alike, fault, verb = (broken, 'holds a NaN or infinite value', 'do')
+    return (
+        f'{name(row)} {fault} ({int(alike.sum())} of {len(sizes)} {verb}): the model has collapsed '
+        'or diverged, or its weights or a saved file are damaged; take other weights, or leave the '
+        'photo out'
+    )
 
 
 def check_pair(query_features: Tensor, gallery_features: Tensor) -> None:
@@ -59,15 +88,15 @@ def check_pair(query_features: Tensor, gallery_features: Tensor) -> None:
         gallery_features: (g, d).
 
     Raises:
-        ValueError: Widths or devices differ.
+        ScoringInputError: Widths or devices differ.
     """
     if query_features.shape[1] != gallery_features.shape[1]:
-        raise ValueError(
+        raise ScoringInputError(
             f'query features have width {query_features.shape[1]} but gallery features have '
             f'{gallery_features.shape[1]}: they come from different models or feature lists'
         )
     if query_features.device != gallery_features.device:
-        raise ValueError(
+        raise ScoringInputError(
             f'query features are on {query_features.device} but gallery features on '
             f'{gallery_features.device}: move one of them'
         )
@@ -80,10 +109,23 @@ def check_max_rank(max_rank: int) -> None:
         max_rank: The length.
 
     Raises:
-        ValueError: It is no whole number from 1 on.
+        ScoringInputError: It is no whole number from 1 on.
     """
     if not isinstance(max_rank, int) or max_rank < 1:
-        raise ValueError(f'max_rank must be a whole number from 1 on, got {max_rank!r}')
+        raise ScoringInputError(f'max_rank must be a whole number from 1 on, got {max_rank!r}')
+
+
+def check_ties(ties: str) -> None:
+    """Check how ties are scored.
+
+    Args:
+        ties: ``'order'`` or ``'expected'``.
+
+    Raises:
+        ScoringInputError: Something else.
+    """
+    if ties not in TIES:
+        raise ScoringInputError(f"ties must be 'order' or 'expected', got {ties!r}")
 
 
 def as_labels(
@@ -102,14 +144,14 @@ def as_labels(
 
     Raises:
         TypeError: The labels are not integers.
-        ValueError: Wrong length or number of dimensions.
+        ScoringInputError: Wrong length or number of dimensions.
     """
     if labels is None:
         hint = (
             ' to remove same-camera matches; for a data set without cameras pass '
             'remove_same_camera=False'
         )
-        raise ValueError(f'{name} are needed{hint if "camera" in name else ""}')
+        raise ScoringInputError(f'{name} are needed{hint if "camera" in name else ""}')
     try:
         labels = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -117,5 +159,5 @@ def as_labels(
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f'{name} must be integers, got {labels.dtype}')
     if labels.shape != (count,):
-        raise ValueError(f'{name} have shape {tuple(labels.shape)}, expected ({count},)')
+        raise ScoringInputError(f'{name} have shape {tuple(labels.shape)}, expected ({count},)')
     return labels.to(device=device, dtype=torch.int64).contiguous()

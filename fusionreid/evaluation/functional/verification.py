@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from .distances import FeatureKeys
+from .errors import ScoringInputError
 from .matches import same_camera
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
@@ -118,10 +119,10 @@ class VerificationResult:
             int64.
 
         Raises:
-            ValueError: ``num_bins`` is below 1.
+            ScoringInputError: ``num_bins`` is below 1.
         """
         if num_bins < 1:
-            raise ValueError(f'num_bins must be at least 1, got {num_bins}')
+            raise ScoringInputError(f'num_bins must be at least 1, got {num_bins}')
         edges = torch.linspace(0, float(self.edges[-1]), num_bins + 1, dtype=torch.float64)
         middle = (self.edges[1:] + self.edges[:-1]) / 2
         place = (torch.bucketize(middle, edges) - 1).clamp_(0, num_bins - 1)
@@ -173,13 +174,13 @@ def evaluate_verification(
 
     Raises:
         TypeError: Features or labels of the wrong type.
-        ValueError: Features that are empty, of different width or not finite, labels of the wrong
-            length, a rate outside [0, 1], no pair of the same person or none of different people,
-            or a memory limit that is too small.
+        ScoringInputError: Features that are empty, of different width or not finite, labels of the
+            wrong length, a rate outside [0, 1], no pair of the same person or none of different
+            people, or a memory limit that is too small.
 
     Example:
-        >>> query = torch.tensor([[0.0], [1.0]])
-        >>> gallery = torch.tensor([[0.1], [1.1], [0.7]])
+        >>> query = torch.tensor([[1.0], [2.0]])
+        >>> gallery = torch.tensor([[1.1], [2.1], [1.7]])
         >>> result = evaluate_verification(query, gallery, [1, 2], [1, 2, 1], [0, 0], [1, 1, 1])
         >>> result.num_same, result.num_different, round(result.auc, 3)
         (3, 3, 0.889)
@@ -187,7 +188,7 @@ def evaluate_verification(
     fprs = tuple(fprs)
     for fpr in fprs:
         if not 0 <= fpr <= 1:
-            raise ValueError(f'a false positive rate must be in [0, 1], got {fpr}')
+            raise ScoringInputError(f'a false positive rate must be in [0, 1], got {fpr}')
     source = FeatureKeys(query_features, gallery_features)
     labels = _Labels(
         as_labels(query_ids, len(source.query), 'query_ids', source.query.device),
@@ -310,7 +311,7 @@ class _Labels(NamedTuple):
         """Numbers of same and of different pairs.
 
         Raises:
-            ValueError: One of them is 0.
+            ScoringInputError: One of them is 0.
         """
         of_one_identity = _count_equal(self.query_ids[:, None], self.gallery_ids[:, None])
         same = of_one_identity
@@ -320,13 +321,13 @@ class _Labels(NamedTuple):
             same -= _count_equal(query[self.query_cameras >= 0], gallery[self.gallery_cameras >= 0])
         different = len(self.query_ids) * len(self.gallery_ids) - of_one_identity
         if same == 0:
-            raise ValueError(
+            raise ScoringInputError(
                 'no query and gallery image show the same person: check that both use the same '
                 'identity numbers, and that same-camera removal suits the data set (with one '
                 'camera, or none, pass remove_same_camera=False)'
             )
         if different == 0:
-            raise ValueError(
+            raise ScoringInputError(
                 'all queries and gallery images show the same person: there is nobody to tell '
                 'them from'
             )
@@ -361,7 +362,7 @@ class _Pairs:
         num_thresholds: Bins of which single levels will be counted at most.
 
     Raises:
-        ValueError: The memory limit is too small.
+        ScoringInputError: The memory limit is too small.
     """
 
     def __init__(

@@ -10,7 +10,10 @@ import torch
 from mmengine.dist import all_gather, all_gather_object, get_world_size
 from torch import Tensor
 
+from fusionreid.errors import ScoringError
+
 from ..feature_set import ROLES, FeatureSet
+from ..functional.validation import unusable_feature
 
 REQUIRED = ('img_path', 'person_id', 'camera_id', 'role', 'sample_idx')
 PROTOCOL_KEYS = ('dataset_name', 'release', 'split', 'train_split')
@@ -48,15 +51,15 @@ class FeatureCollector:
                 and, if the model tells, ``feature_protocol`` (str).
 
         Raises:
-            ValueError: A sample lacks a field, has other features than the first one, or a NaN or
-                infinite value. In several processes it is raised by :meth:`gather`, in all of
-                them.
+            ScoringError: A sample lacks a field, has other features than the first one, or a zero
+                feature, a NaN or an infinite value. In several processes it is raised by
+                :meth:`gather`, in all of them.
         """
         if not samples or self._problem:
             return
         try:
             self._keep(samples)
-        except ValueError as error:
+        except ScoringError as error:
             # Alone, stop at once. Among others, who would wait for this process, stop together.
             if get_world_size() == 1:
                 raise
@@ -70,12 +73,11 @@ class FeatureCollector:
             for name in samples[0]['features']
         ]
         features = torch.cat(blocks, dim=1)
-        bad = (~features.isfinite().all(1)).nonzero().flatten().tolist()
-        if bad:
-            raise ValueError(
-                f'{samples[bad[0]]["img_path"]}: its features hold a NaN or infinite value '
-                f'({len(bad)} of {len(samples)} images of the batch do)'
-            )
+        sizes = features.abs().amax(dim=1)
+        if problem := unusable_feature(
+            sizes, lambda row: f'the feature of {samples[row]["img_path"]}'
+        ):
+            raise ScoringError(problem)
         if features.is_cuda and not self.on_device:
             host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
             features = host.copy_(features)
@@ -96,28 +98,28 @@ class FeatureCollector:
         path = sample.get('img_path', '<no img_path>')
         missing = [key for key in (*REQUIRED, 'features') if sample.get(key) is None]
         if missing:
-            raise ValueError(
+            raise ScoringError(
                 f'{path}: the sample lacks {", ".join(missing)}; the pipeline must pack the labels '
                 'and the model must set `features`'
             )
         if sample['role'] not in ROLES:
-            raise ValueError(
+            raise ScoringError(
                 f'{path}: role {sample["role"]!r} cannot be scored; evaluate queries and gallery'
             )
         features = sample['features']
         for name, feature in features.items():
             if feature.dim() != 1:
-                raise ValueError(
+                raise ScoringError(
                     f'{path}: feature {name!r} has shape {tuple(feature.shape)}, expected (D,)'
                 )
         widths = {name: len(feature) for name, feature in features.items()}
         if self._widths is None:
             if not widths:
-                raise ValueError(f'{path}: the model gave no feature')
+                raise ScoringError(f'{path}: the model gave no feature')
             self._widths = widths
             self._feature_protocol = sample.get('feature_protocol')
         elif list(widths.items()) != list(self._widths.items()):
-            raise ValueError(
+            raise ScoringError(
                 f'{path}: features {widths} differ from those of the images before, {self._widths}'
             )
 
@@ -134,7 +136,7 @@ class FeatureCollector:
             process.
 
         Raises:
-            ValueError: In all processes, if samples are missing or outside the data set, or
+            ScoringError: In all processes, if samples are missing or outside the data set, or
                 processes have different features.
         """
         try:
@@ -181,7 +183,7 @@ class FeatureCollector:
                 paths[index] = path
         absent = (table[:, 0] < 0).nonzero().flatten().tolist()
         if absent:
-            raise ValueError(
+            raise ScoringError(
                 f'{len(absent)} of {size} samples were not processed, the first with sample_idx '
                 f'{absent[0]}: the data loader must visit the whole test set'
             )
@@ -203,11 +205,11 @@ class FeatureCollector:
         heads = all_gather_object((self._widths, len(self._paths), self._feature_protocol))
         known = [head for head in heads if head[1]]
         if not known:
-            raise ValueError('no sample was processed: the test set is empty')
+            raise ScoringError('no sample was processed: the test set is empty')
         widths = known[0][0]
         for other, _, _ in known:
             if list(other.items()) != list(widths.items()):
-                raise ValueError(f'processes have different features: {widths} and {other}')
+                raise ScoringError(f'processes have different features: {widths} and {other}')
         return widths, max(count for _, count, _ in known), known[0][2]
 
 
@@ -225,11 +227,11 @@ def raise_together(problem: str | None) -> None:
         problem: What is wrong in this process; None for nothing.
 
     Raises:
-        ValueError: Something is wrong in some process.
+        ScoringError: Something is wrong in some process.
     """
     for found in all_gather_object(problem):
         if found:
-            raise ValueError(found)
+            raise ScoringError(found)
 
 
 def _blocks_of(features: deque[Tensor], step: int) -> Iterator[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,19 +14,25 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from fusionreid.evaluation.scoring_errors import scoring_errors
+from fusionreid.errors import ScoringError
 from fusionreid.registry import METRICS
 
 from ..feature_set import ALL, ROLES, FeatureSet
-from ..functional import RankingResult, evaluate_distances, rank_queries, reranked_blocks
+from ..functional import (
+    QueryScores,
+    RankingResult,
+    ScoringInputError,
+    evaluate_distances,
+    rank_queries,
+    reranked_blocks,
+)
 from ..functional.memory import DEFAULT_MEMORY_LIMIT
 from ..functional.reranking import DEFAULT_RERANKING_MEMORY_LIMIT
+from ..functional.validation import check_ties
+from ..scoring_errors import scoring_errors
 from .feature_collector import FeatureCollector, raise_together
 from .rerank_protocol import RERANKED, RerankProtocol
-from .score_table import format_scores
-
-# Per query, of any of the processes: average precision, inverse negative penalty, first match.
-Measured = tuple[Tensor, Tensor, Tensor]
+from .score_table import format_scores, warn_of_ties
 
 
 @METRICS.register_module()
@@ -38,6 +45,8 @@ class ReIDMetric(BaseMetric):
     scored, name no feature, so that ``save_best='reid/mAP', rule='greater'`` works with every
     model; those of a named feature are called ``<feature>.mAP`` and so on. With ``rerank``
     there is a second set of scores, called ``rerank.mAP``, ``<feature>.rerank.mAP`` and so on.
+    Where matches are at the very distance of images of other people, their share is a further
+    score, ``tied``.
 
     In several processes each sends its features to all, and ranks its share of the queries; the
     features to re-rank are shared out among them. The scores do not depend on the number of
@@ -52,6 +61,8 @@ class ReIDMetric(BaseMetric):
         rerank: Also score after k-reciprocal re-ranking with these ``k1``, ``k2`` and
             ``lambda_value`` (see :class:`RerankProtocol`; an empty dict takes the published
             ones). None does not re-rank.
+        ties: How gallery images at the same distance are scored: in gallery ``'order'``, or
+            ``'expected'``, the mean over all their orders.
         memory_limit: Bytes that ranking may use on top of the features.
         rerank_memory_limit: Bytes that re-ranking may use on top of the features.
         out_dir: Save the scored features there (see :class:`FeatureSet`) before they are scored;
@@ -61,7 +72,8 @@ class ReIDMetric(BaseMetric):
         prefix: First part of the scores' names.
 
     Raises:
-        ValueError: ``topk``, ``features``, ``rerank`` or ``collect_device`` make no sense.
+        ValueError: ``topk``, ``features``, ``rerank``, ``ties`` or ``collect_device`` make no
+            sense.
     """
 
     default_prefix = 'reid'
@@ -72,6 +84,7 @@ class ReIDMetric(BaseMetric):
         topk: Sequence[int] = (1, 5, 10),
         remove_same_camera: bool = True,
         rerank: Mapping[str, Any] | None = None,
+        ties: str = 'order',
         memory_limit: int = DEFAULT_MEMORY_LIMIT,
         rerank_memory_limit: int = 2 * DEFAULT_RERANKING_MEMORY_LIMIT,
         out_dir: str | None = None,
@@ -95,6 +108,8 @@ class ReIDMetric(BaseMetric):
             )
         self.remove_same_camera = remove_same_camera
         self.rerank = None if rerank is None else RerankProtocol.from_config(rerank)
+        check_ties(ties)
+        self.ties = ties
         self.memory_limit = memory_limit
         self.rerank_memory_limit = rerank_memory_limit
         self.out_dir = out_dir
@@ -113,7 +128,7 @@ class ReIDMetric(BaseMetric):
         """
         with scoring_errors():
             self._check_rerank()
-            self._collector.add(data_samples)
+        self._collector.add(data_samples)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score the whole test set.
@@ -130,12 +145,10 @@ class ReIDMetric(BaseMetric):
                 match, processes disagree about the features, or they cannot be saved (which is
                 said after the scores are logged).
         """
-        with scoring_errors():
-            feature_set = self._collector.gather(size, self.dataset_meta)
+        feature_set = self._collector.gather(size, self.dataset_meta)
         problem = self._save(feature_set)
         scores = self.compute_metrics(feature_set)
-        with scoring_errors():
-            raise_together(problem)
+        raise_together(problem)
         return {f'{self.prefix}/{name}': score for name, score in scores.items()}
 
     def score_names(self, model_features: Sequence[str]) -> list[str]:
@@ -195,13 +208,7 @@ class ReIDMetric(BaseMetric):
             return self._compute(results)
 
     def _compute(self, results: FeatureSet) -> dict[str, float]:
-        query, gallery = results.rows('query'), results.rows('gallery')
-        for rows, role in ((query, 'query'), (gallery, 'gallery')):
-            if not len(rows):
-                raise ValueError(
-                    f'the test set has no {role} image among its {len(results)}: evaluate a split '
-                    'of queries and gallery images'
-                )
+        query, gallery = results.query_and_gallery()
         if self.rerank is not None:
             self.rerank.check_size(len(query) + len(gallery))
         names = self._choose(results.names)
@@ -221,7 +228,7 @@ class ReIDMetric(BaseMetric):
             return [*given, *([ALL] if len(given) > 1 else [])]
         unknown = set(self.features) - {ALL, *given}
         if unknown:
-            raise ValueError(
+            raise ScoringError(
                 f'features {sorted(unknown)} are to be scored, but the model gives '
                 f'{", ".join(given)}'
             )
@@ -230,8 +237,10 @@ class ReIDMetric(BaseMetric):
     def _log(
         self, results: FeatureSet, rankings: Mapping[str, RankingResult], start: str = ''
     ) -> None:
-        table = format_scores(results, rankings, self.topk, self.remove_same_camera)
+        table = format_scores(results, rankings, self.topk, self.remove_same_camera, self.ties)
         print_log(start + table, logger='current')
+        for line in warn_of_ties(results, rankings, self.ties):
+            print_log(line, logger='current', level=logging.WARNING)
 
     def _scores(self, rankings: Mapping[str, RankingResult], kind: str) -> dict[str, float]:
         """Scores in percent: the headline, which names no feature, then each feature's."""
@@ -242,6 +251,8 @@ class ReIDMetric(BaseMetric):
             for rank in self.topk:
                 scores[f'{start}rank{rank}'] = 100 * float(ranking.cmc[rank - 1])
             scores[f'{start}mINP'] = 100 * ranking.mINP
+            if ranking.tied:
+                scores[f'{start}tied'] = 100 * ranking.tied
         return scores
 
     @property
@@ -258,17 +269,17 @@ class ReIDMetric(BaseMetric):
         self, feature_set: FeatureSet, name: str, query: Tensor, gallery: Tensor
     ) -> RankingResult:
         """Rank this process's share of the queries, and put all shares together."""
-        features = feature_set.select(name)
-        device = features.device
+        device = feature_set.features.device
         share = slice(get_rank(), None, get_world_size())
 
-        def measure() -> Measured:
+        def measure() -> QueryScores:
             return rank_queries(
-                _unit_rows(features, query[share]),
-                _unit_rows(features, gallery),
+                feature_set.unit_rows(name, query[share]),
+                feature_set.unit_rows(name, gallery),
                 *self._labels(feature_set, query[share], gallery),
                 max_rank=self._max_rank,
                 remove_same_camera=self.remove_same_camera,
+                ties=self.ties,
                 memory_limit=self.memory_limit,
             )
 
@@ -286,29 +297,24 @@ class ReIDMetric(BaseMetric):
         device = feature_set.features.device
         everything, nothing = slice(None), slice(0)
 
-        def measure(name: str) -> Measured:
-            features = feature_set.select(name)
+        def measure(name: str) -> QueryScores:
             if sys.stderr.isatty():
                 print(f'{name}:', file=sys.stderr)
             distances = reranked_blocks(
-                _unit_rows(features, query),
-                _unit_rows(features, gallery),
+                feature_set.unit_rows(name, query),
+                feature_set.unit_rows(name, gallery),
                 **protocol.options,
                 memory_limit=self.rerank_memory_limit,
                 progress=is_main() and sys.stderr.isatty(),
             )
-            result = evaluate_distances(
+            return evaluate_distances(
                 distances,
                 *self._labels(feature_set, query, gallery),
                 max_rank=self._max_rank,
                 remove_same_camera=self.remove_same_camera,
+                ties=self.ties,
                 memory_limit=self.memory_limit,
-            )
-            return (
-                result.average_precision,
-                result.inverse_negative_penalty,
-                result.first_match_rank,
-            )
+            ).queries
 
         tasks = []
         for position, name in enumerate(names):
@@ -319,7 +325,7 @@ class ReIDMetric(BaseMetric):
 
     def _together(
         self,
-        tasks: Sequence[tuple[slice, Callable[[], Measured]]],
+        tasks: Sequence[tuple[slice, Callable[[], QueryScores]]],
         num_query: int,
         device: torch.device,
     ) -> list[RankingResult]:
@@ -334,26 +340,26 @@ class ReIDMetric(BaseMetric):
             A result for each task, the same in every process.
 
         Raises:
-            ValueError: A task failed in some process, or no query has a match.
+            ScoringError: A task was refused in some process, or no query has a match.
         """
         problem = None
-        results: list[Measured] = []
+        results: list[QueryScores] = []
         for share, measure in tasks:
             # Sums over the processes: 0 in all but one.
-            zeros = torch.zeros(num_query, dtype=torch.float64, device=device)
-            measured = zeros, zeros.clone(), zeros.long()
+            empty = QueryScores.unmeasured(num_query, device)
+            measured = QueryScores(*map(torch.zeros_like, empty))
             if problem is None and range(num_query)[share]:
                 try:
                     for total, part in zip(measured, measure(), strict=True):
                         total[share] = part.to(device)
-                except ValueError as error:
+                except (ScoringError, ScoringInputError) as error:
                     problem = str(error)
             results.append(measured)
         raise_together(problem)
         for measured in results:
             for total in measured:
                 all_reduce(total)
-        return [RankingResult.from_queries(*each, self._max_rank) for each in results]
+        return [RankingResult.from_queries(each, self._max_rank) for each in results]
 
 
 def _labelled(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -361,9 +367,3 @@ def _labelled(names: Sequence[str]) -> list[tuple[str, str]]:
     headline = ALL if ALL in names else names[0]
     each = [name for name in names if len(names) > 1 and name != ALL]
     return [('', headline), *((f'{name}.', name) for name in each)]
-
-
-def _unit_rows(features: Tensor, rows: Tensor) -> Tensor:
-    """L2-normalized copies of some rows, the only copies that are made."""
-    picked = features[rows.to(features.device)]
-    return picked.div_(picked.norm(dim=1, keepdim=True).clamp_min_(1e-12))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..functional.reranking import DEFAULT_K1, DEFAULT_K2, DEFAULT_LAMBDA_VALUE
+from ..functional import ScoringInputError
+from ..functional.reranking import DEFAULT_K1, DEFAULT_K2, DEFAULT_LAMBDA_VALUE, check_parameters
 
 # Scores after re-ranking are called `rerank.mAP` and so on.
 RERANKED = 'rerank'
@@ -22,7 +23,7 @@ class RerankProtocol:
         lambda_value: Weight of the original distance, in [0, 1].
 
     Raises:
-        ValueError: A number is out of its range.
+        ScoringInputError: A number is out of its range.
     """
 
     k1: int = DEFAULT_K1
@@ -30,12 +31,7 @@ class RerankProtocol:
     lambda_value: float = DEFAULT_LAMBDA_VALUE
 
     def __post_init__(self) -> None:
-        for name in ('k1', 'k2'):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'rerank: {name} must be a whole number from 1 on, got {value!r}')
-        if not 0 <= self.lambda_value <= 1:
-            raise ValueError(f'rerank: lambda_value must be in [0, 1], got {self.lambda_value!r}')
+        self._check(None)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RerankProtocol:
@@ -48,7 +44,7 @@ class RerankProtocol:
             The parameters.
 
         Raises:
-            ValueError: An unknown name, or a number out of its range.
+            ScoringInputError: An unknown name, or a number out of its range.
 
         Example:
             >>> print(RerankProtocol.from_config({'k1': 50}))
@@ -56,7 +52,7 @@ class RerankProtocol:
         """
         known = cls.__dataclass_fields__
         if not isinstance(config, Mapping) or not set(config) <= set(known):
-            raise ValueError(
+            raise ScoringInputError(
                 f'rerank must be a dict of {", ".join(known)} (or None for none), got {config!r}'
             )
         return cls(**config)
@@ -68,13 +64,15 @@ class RerankProtocol:
             images: Number of queries and gallery images together.
 
         Raises:
-            ValueError: There are fewer than the neighbors wanted.
+            ScoringInputError: There are fewer than the neighbors wanted.
         """
-        if self.k1 >= images or self.k2 > images:
-            raise ValueError(
-                f'rerank: k1={self.k1} and k2={self.k2} neighbors are wanted, but the data set '
-                f'has only {images} queries and gallery images'
-            )
+        self._check(images)
+
+    def _check(self, images: int | None) -> None:
+        try:
+            check_parameters(**self.options, images=images)
+        except ScoringInputError as error:
+            raise ScoringInputError(f'rerank: {error}') from error
 
     @property
     def options(self) -> dict[str, Any]:

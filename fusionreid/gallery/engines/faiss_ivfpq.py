@@ -14,10 +14,10 @@ from torch import Tensor
 
 from fusionreid.errors import GalleryError
 from fusionreid.registry import SEARCH_ENGINES
-from fusionreid.utils.files import save_tensors
+from fusionreid.utils.files import save_tensors, sync, write_durably
 
 from .exact import exact_nearest
-from .local import BLOCK_ROWS, LocalEngine, sync, write_durably
+from .local import BLOCK_ROWS, LocalEngine
 from .optional import import_optional
 from .refine import refine_rows
 
@@ -108,7 +108,8 @@ class FaissIVFPQEngine(LocalEngine):
             bits[self._keys[mask]] = True
             bits = np.packbits(bits, bitorder='little')
             selector = self._faiss.IDSelectorBitmap(bits)
-        settings = self._faiss.SearchParametersIVF(nprobe=self.probes, sel=selector)
+        probes = min(self.probes, self._index.nlist)
+        settings = self._faiss.SearchParametersIVF(nprobe=probes, sel=selector)
         _, keys = self._index.search(self._padded(queries), count, params=settings)
         candidates = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
         rows, distances = refine_rows(self.features, queries, torch.from_numpy(candidates), k)
@@ -172,14 +173,40 @@ class FaissIVFPQEngine(LocalEngine):
         try:
             index = self._faiss.read_index(str(folder / INDEX_FILE))
             state = load_file(folder / KEYS_FILE)
-            keys, trained_on = state['keys'].numpy(), int(state['trained_on'])
-        except (RuntimeError, SafetensorError) as error:
-            raise GalleryError(f'{folder / INDEX_FILE} is damaged: {error}') from error
-        if index.ntotal != len(keys) or len(keys) != len(self):
-            raise GalleryError(
-                f'{folder / INDEX_FILE} holds {index.ntotal} codes under {len(keys)} keys for '
-                f'{len(self)} items'
-            )
-        self._index, self._keys = index, keys
+        except (RuntimeError, MemoryError, SafetensorError) as error:
+            reason = ' '.join(str(error).split())
+            raise GalleryError(f'{folder / INDEX_FILE} is damaged: {reason}') from error
+        keys, trained_on = state.get('keys'), state.get('trained_on')
+        if keys is None or keys.dtype != torch.int64 or keys.shape != (len(self),):
+            raise GalleryError(f'{folder / KEYS_FILE} does not hold a key for each item')
+        if trained_on is None or trained_on.shape != (1,) or trained_on.is_floating_point():
+            raise GalleryError(f'{folder / KEYS_FILE} does not hold what FAISS was trained on')
+        self._check_index(index, keys.numpy(), folder)
+        self._index, self._keys = index, keys.numpy()
         self._next_key = int(keys[-1]) + 1
-        self._trained_on = trained_on
+        self._trained_on = int(trained_on)
+
+    def _check_index(self, index: Any, keys: np.ndarray, folder: Path) -> None:
+        """Check that FAISS's index is one of these features, under exactly these keys."""
+        path = folder / INDEX_FILE
+        if not isinstance(index, self._faiss.IndexIVFPQ):
+            raise GalleryError(f'{path} holds a {type(index).__name__}, expected an IndexIVFPQ')
+        width = self._padded(self.features[:1]).shape[1]
+        if index.d != width or index.ntotal != len(keys):
+            raise GalleryError(
+                f'{path} holds {index.ntotal} codes of width {index.d}, expected {len(keys)} of '
+                f'width {width}'
+            )
+        if len(keys) == 0 or keys[0] < 0 or (np.diff(keys) <= 0).any():
+            raise GalleryError(f'{folder / KEYS_FILE} holds keys that do not ascend')
+        lists = index.invlists
+        parts = [
+            self._faiss.rev_swig_ptr(lists.get_ids(number), size)
+            for number in range(index.nlist)
+            if (size := lists.list_size(number))
+        ]
+        known = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        if not np.array_equal(np.sort(known), keys):
+            raise GalleryError(
+                f'{path} belongs to other items: its keys are not those of {KEYS_FILE}'
+            )

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fusionreid.errors import GalleryError
 from fusionreid.utils.device import find_device
-from fusionreid.utils.files import save_tensors
+from fusionreid.utils.feature_files import read_features, read_table, write_features, write_table
 
 from ..filter import GalleryFilter
 from ..items import Items, ItemTable
@@ -25,7 +20,7 @@ from .base import Hits, SearchEngine
 
 FEATURES_FILE = 'features.safetensors'
 ITEMS_FILE = 'items.csv'
-COLUMNS = ('item_id', 'path', 'person_id', 'camera_id')
+COLUMNS = dict(item_id=str, path=str, person_id=int, camera_id=int)
 BLOCK_ROWS = 8192
 GROWTH = 1.5
 
@@ -122,63 +117,19 @@ class LocalEngine(SearchEngine):
         yield from self.features.split(BLOCK_ROWS)
 
     def write(self, folder: Path) -> None:
-        """Write features and items as two files, tied together by a checksum."""
-        text = io.StringIO()
-        # Everything quoted: the writer sees no need to quote a carriage return, which ends a row.
-        writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)
-        writer.writerow(COLUMNS)
+        """Write features and items as two files."""
         items = self.table.items
-        writer.writerows(
-            zip(items.ids, items.paths, items.person_ids, items.camera_ids, strict=True)
-        )
-        content = text.getvalue().encode('utf-8', 'surrogateescape')
-        write_durably(folder / ITEMS_FILE, content)
-        # The checksum ties the two files together.
-        checksum = hashlib.sha256(content).hexdigest()
-        path = folder / FEATURES_FILE
-        save_tensors(path, {'features': self.features}, {'items': checksum})
-        sync(path)
+        columns = (items.ids, items.paths, items.person_ids, items.camera_ids)
+        write_table(folder / ITEMS_FILE, dict(zip(COLUMNS, columns, strict=True)))
+        write_features(folder / FEATURES_FILE, self.features)
 
     def read(self, folder: Path, width: int, label: str) -> None:
         """Map the features of a folder and read its items; the label is not kept."""
+        columns = read_table(folder / ITEMS_FILE, COLUMNS, GalleryError)
+        items = Items(*columns.values())
+        if len(set(items.ids)) < len(items):
+            raise GalleryError(f'{folder / ITEMS_FILE} holds an item_id twice')
         path = folder / FEATURES_FILE
-        try:
-            with safe_open(path, framework='pt') as file:
-                checksum = (file.metadata() or {}).get('items')
-                features = file.get_tensor('features')
-        except SafetensorError as error:
-            raise GalleryError(f'{path} is damaged: {error}') from error
-        content = (folder / ITEMS_FILE).read_bytes()
-        if hashlib.sha256(content).hexdigest() != checksum:
-            raise GalleryError(
-                f'{folder / ITEMS_FILE} was changed after it was saved: its checksum differs'
-            )
-        text = io.StringIO(content.decode('utf-8', 'surrogateescape'), newline='')
-        columns = list(zip(*csv.reader(text), strict=True))
-        ids, paths, people, cameras = (list(column[1:]) for column in columns)
-        if features.shape != (len(ids), width):
-            raise GalleryError(
-                f'{path} holds features of shape {tuple(features.shape)}, expected '
-                f'({len(ids)}, {width})'
-            )
+        features = read_features(path, len(items), width, GalleryError, normalized=True)
         self._storage = features.to(self.device)
-        self.table.append(Items(ids, paths, list(map(int, people)), list(map(int, cameras))))
-
-
-def write_durably(path: Path, content: bytes | memoryview) -> None:
-    """Write a file and wait until it is on the disk.
-
-    Args:
-        path: File to write; an existing one is replaced.
-        content: What to write.
-    """
-    with open(path, 'wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync(path: Path) -> None:
-    """Wait until a file that something else wrote is on the disk."""
-    with open(path, 'rb') as file:
-        os.fsync(file.fileno())
+        self.table.append(items)

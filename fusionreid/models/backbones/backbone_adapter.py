@@ -58,7 +58,9 @@ class BackboneAdapter(BaseModule):
         self.name = backbone.get('model_name', backbone['type'])
         from_timm = backbone['type'] == TIMM
         self._read = read_timm if from_timm else read_mmpretrain
-        self.model = (build_timm if from_timm else build_mmpretrain)(backbone, self.img_size)
+        build = build_timm if from_timm else build_mmpretrain
+        self.model, is_fixed = build(backbone, self.img_size)
+        self.fixed_image_size = self.img_size if is_fixed else None
         token, feature_map = self._probe()
         self.has_class_token = token is not None
         self.out_channels: int = feature_map.shape[1]
@@ -105,7 +107,7 @@ class BackboneAdapter(BaseModule):
             ) from error
 
 
-def build_timm(backbone: dict[str, Any], img_size: tuple[int, int]) -> nn.Module:
+def build_timm(backbone: dict[str, Any], img_size: tuple[int, int]) -> tuple[nn.Module, bool]:
     """Build a timm network without its classifier.
 
     Args:
@@ -113,7 +115,7 @@ def build_timm(backbone: dict[str, Any], img_size: tuple[int, int]) -> nn.Module
         img_size: Height and width of the images, used where the network is built for one size.
 
     Returns:
-        The network, which MMEngine will not initialize again.
+        The network, which MMEngine will not initialize again, and whether it is built for one size.
 
     Raises:
         ValueError: If timm does not know the network.
@@ -127,7 +129,8 @@ def build_timm(backbone: dict[str, Any], img_size: tuple[int, int]) -> nn.Module
             'timm.list_models() as model_name'
         )
     pretrained_cfg = timm.get_pretrained_cfg(settings['model_name'])
-    if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
+    is_fixed = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
+    if is_fixed:
         settings.setdefault('img_size', img_size)
     # Any, since torch declares what it does not know of a module as a tensor or a module.
     model: Any = timm.create_model(num_classes=0, **settings)
@@ -136,7 +139,7 @@ def build_timm(backbone: dict[str, Any], img_size: tuple[int, int]) -> nn.Module
     # timm initializes in the constructor; some networks have an `init_weights` that MMEngine would
     # call again, over weights that were loaded.
     model.is_init = True
-    return model
+    return model, is_fixed
 
 
 def read_timm(model: nn.Module, images: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -166,7 +169,7 @@ def read_timm(model: nn.Module, images: Tensor) -> tuple[Tensor | None, Tensor]:
     return None, _as_map(network.forward_intermediates(images, **settings)[-1])
 
 
-def build_mmpretrain(backbone: dict[str, Any], img_size: tuple[int, int]) -> nn.Module:
+def build_mmpretrain(backbone: dict[str, Any], img_size: tuple[int, int]) -> tuple[nn.Module, bool]:
     """Build a backbone from the registry so that it keeps its class token and its grid.
 
     Args:
@@ -174,12 +177,13 @@ def build_mmpretrain(backbone: dict[str, Any], img_size: tuple[int, int]) -> nn.
         img_size: Height and width of the images, used where the network is built for one size.
 
     Returns:
-        The backbone.
+        The backbone, and whether it is built for one size.
     """
     network = MODELS.get(backbone['type'])
     known = _constructor_settings(network) if network is not None else set()
     settings = {'img_size': img_size, **MMPRETRAIN_SETTINGS}
-    return MODELS.build({**{key: settings[key] for key in settings if key in known}, **backbone})
+    model = MODELS.build({**{key: settings[key] for key in settings if key in known}, **backbone})
+    return model, 'img_size' in known
 
 
 def read_mmpretrain(model: nn.Module, images: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -57,7 +57,7 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         embed_dims: int = 384,
         num_layers: int = 14,
         num_heads: int = 6,
-        num_cameras: int = 0,
+        num_cameras: int | None = 0,
         sie_coefficient: float = 3.0,
         with_cp: bool = False,
         **kwargs: Any,
@@ -80,6 +80,7 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
         self.pos_embed = get_sinusoid_encoding(grid[0] * grid[1] + 1, embed_dims)
         self._set_attention_scales()
         self.with_cp = with_cp
+        self.fixed_image_size = (img_size[0], img_size[1])
         self.finish_init(embed_dims, num_cameras, sie_coefficient)
 
     def _set_attention_scales(self) -> None:

@@ -33,7 +33,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         **kwargs: Everything else that mmpretrain's VisionTransformer takes.
 
     Raises:
-        ValueError: If no patch fits into the image.
+        ValueError: If no patch fits into the image, or a patch has no size.
 
     Example:
         >>> import torch
@@ -57,11 +57,16 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         img_size: tuple[int, int] = (256, 128),
         patch_size: int = 16,
         patch_stride: int = 16,
-        num_cameras: int = 0,
+        num_cameras: int | None = 0,
         sie_coefficient: float = 3.0,
         with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
+        if patch_size < 1 or patch_stride < 1:
+            raise ValueError(
+                f'patch_size and patch_stride must be at least 1, got {patch_size} and '
+                f'{patch_stride}'
+            )
         if min(img_size) < patch_size:
             raise ValueError(
                 f'images of {tuple(img_size)} pixels hold no patch of {patch_size} pixels'
@@ -75,6 +80,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
             **kwargs,
         )
         self.with_cp = with_cp
+        self.fixed_image_size = (img_size[0], img_size[1])
         self.finish_init(self.embed_dims, num_cameras, sie_coefficient)
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:

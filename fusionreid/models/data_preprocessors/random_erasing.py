@@ -83,6 +83,36 @@ def seeded_normal(seeds: Tensor, positions: Tensor) -> Tensor:
     return (torch.sqrt(-2 * torch.log(first)) * torch.cos(2 * math.pi * second)).float()
 
 
+def check_erasing(
+    probability: float = 0.5,
+    area: tuple[float, float] = (0.02, 1 / 3),
+    aspect: tuple[float, float] = (0.3, 1 / 0.3),
+) -> None:
+    """Refuse settings that :func:`random_erase` cannot work with.
+
+    Args:
+        probability: Share of the images that are erased.
+        area: Smallest and largest share of the image area.
+        aspect: Smallest and largest height over width.
+
+    Raises:
+        ValueError: Naming the setting and its range.
+
+    Example:
+        >>> check_erasing(probability=2)
+        Traceback (most recent call last):
+        ValueError: probability of random erasing must be in [0, 1], got 2
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError(f'probability of random erasing must be in [0, 1], got {probability!r}')
+    for name, (low, high), largest in (('area', area, 1), ('aspect', aspect, math.inf)):
+        if not 0 < low <= high <= largest:
+            raise ValueError(
+                f'{name} of random erasing must be a smallest and a largest value above 0'
+                f'{" and at most 1" if largest == 1 else ""}, got {(low, high)}'
+            )
+
+
 def random_erase(
     images: Tensor,
     seeds: list[int],

@@ -13,7 +13,7 @@ from torch import Tensor
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
-from .random_erasing import random_erase
+from .random_erasing import check_erasing, random_erase
 
 
 @MODELS.register_module()
@@ -28,6 +28,9 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         std: Standard deviation per RGB channel. Defaults to 127.5.
         random_erasing: Arguments ``probability``, ``area`` and ``aspect`` of random erasing; None
             turns it off.
+
+    Raises:
+        ValueError: If a setting is out of its range.
 
     Example:
         >>> preprocessor = ReIDDataPreprocessor()
@@ -44,6 +47,13 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         random_erasing: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(non_blocking=True)
+        if not {len(mean), len(std)} <= {1, 3} or min(std) <= 0:
+            raise ValueError(
+                f'mean and std must have a value for all channels or one for each of 3, and std '
+                f'must be above 0, got {list(mean)} and {list(std)}'
+            )
+        if random_erasing is not None:
+            check_erasing(**random_erasing)
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), False)
         self.random_erasing = random_erasing

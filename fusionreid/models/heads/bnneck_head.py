@@ -80,7 +80,7 @@ class BNNeckHead(BaseModule):
     def __init__(
         self,
         in_channels: int,
-        num_classes: int,
+        num_classes: int | None,
         loss_id: dict[str, Any] | None = None,
         loss_triplet: dict[str, Any] | None = None,
     ) -> None:

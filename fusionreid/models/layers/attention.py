@@ -32,6 +32,26 @@ def merge_heads(tokens: Tensor) -> Tensor:
     return tokens.transpose(1, 2).flatten(2)
 
 
+def attention_weights(query: Tensor, key: Tensor, scale: float | None = None) -> Tensor:
+    """Compute what each query gives to each key, ``softmax(Q K^T scale)``.
+
+    Args:
+        query: Queries of shape ``(B, heads, M, width)``.
+        key: Keys of shape ``(B, heads, N, width)``.
+        scale: Factor of the scores; None for ``width ** -0.5``.
+
+    Returns:
+        Weights of shape ``(B, heads, M, N)``, which sum to one over N.
+
+    Example:
+        >>> query, key = torch.rand(2, 3, 1, 4), torch.rand(2, 3, 5, 4)
+        >>> attention_weights(query, key).sum(-1).allclose(torch.ones(2, 3, 1))
+        True
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    return (query @ key.transpose(-2, -1) * scale).softmax(-1)
+
+
 def folded_attention(
     queries: Tensor,
     key_tokens: Tensor,
@@ -117,6 +137,22 @@ class SelfAttention(nn.Module):
         query, key, value = (split_heads(part, self.num_heads) for part in projected.chunk(3, -1))
         return merge_heads(self.scaled_dot_product_attention(query, key, value))
 
+    def first_token_weights(self, tokens: Tensor) -> Tensor:
+        """Compute what the first token of a sequence gives to each token, itself included.
+
+        :meth:`forward` and :meth:`attend_first` weigh the values by these without making them.
+
+        Args:
+            tokens: A single sequence of shape ``(B, N, d)``.
+
+        Returns:
+            Weights of shape ``(B, heads, N)``, which sum to one over N.
+        """
+        query, key, _ = (
+            split_heads(part, self.num_heads) for part in self.qkv(tokens).chunk(3, -1)
+        )
+        return attention_weights(query[:, :, :1], key).squeeze(2)
+
     def attend_first(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
         """Compute :meth:`forward` for the first token of each sequence alone.
 
@@ -190,6 +226,21 @@ class CrossAttention(nn.Module):
             self.num_heads,
         )
         return self.proj(attended)
+
+    def query_weights(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """Compute what each query gives to each token; :meth:`forward` does without these.
+
+        Args:
+            queries: Summary tokens of shape ``(B, M, d)``.
+            tokens: Tokens of another branch, of shape ``(B, N, d)``.
+
+        Returns:
+            Weights of shape ``(B, heads, M, N)``, which sum to one over N.
+        """
+        return attention_weights(
+            split_heads(self.q(queries), self.num_heads),
+            split_heads(self.k(self.norm(tokens)), self.num_heads),
+        )
 
 
 class MLP(nn.Sequential):

@@ -20,13 +20,14 @@ class TokenEmbeddingMixin(nn.Module):
 
     That is the camera embedding, patch grids of any shape, and class token and map as output. The
     class it is mixed into provides ``cls_token``, ``pos_embed`` (class token first),
-    ``patch_resolution`` and ``with_cp``, and calls :meth:`finish_init` at the end of its
-    constructor.
+    ``patch_resolution``, ``fixed_image_size`` and ``with_cp``, and calls :meth:`finish_init` at the
+    end of its constructor.
     """
 
     cls_token: Tensor
     pos_embed: Tensor
     patch_resolution: tuple[int, int]
+    fixed_image_size: tuple[int, int]
     with_cp: bool
     sie: SideInformationEmbedding | None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -98,10 +98,10 @@ class DualAttentionMutualFusion(BaseModule):
         Raises:
             KeyError: If the maps are not those of the branches the neck was built for.
         """
-        if set(maps) != set(self.lru):
-            raise KeyError(
-                f'the neck was built for branches {list(self.lru)}, got maps of {list(maps)}'
-            )
+        # Names alone: maps in a list instead of a dict would be printed as numbers.
+        given = list(maps) if isinstance(maps, Mapping) else f'a {type(maps).__name__}'
+        if not isinstance(given, list) or set(given) != set(self.lru):
+            raise KeyError(f'the neck was built for branches {list(self.lru)}, got maps of {given}')
         refined = {name: lru(maps[name]) for name, lru in self.lru.items()}
         pooled = {name: self.pooling[name](refined[name]) for name in refined}
         features = {f'{name}_refined': feature for name, feature in pooled.items()}

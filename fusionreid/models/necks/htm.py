@@ -69,6 +69,10 @@ class HeterogenousTransmissionModule(BaseModule):
             )
         if not set(shared) <= set(UNITS):
             raise ValueError(f"shared may name 'seu' and 'mfu', got {tuple(shared)}")
+        if embed_dims < 1 or num_heads < 1:
+            raise ValueError(
+                f'embed_dims and num_heads must be at least 1, got {embed_dims} and {num_heads}'
+            )
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims={embed_dims} is not divisible by num_heads={num_heads}')
         self.plain = False

@@ -7,6 +7,7 @@ from copy import deepcopy
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from tiny_runs import ROOT, shrink_model
 from torch import nn
@@ -203,3 +204,19 @@ def test_a_state_without_loss_scaling_can_be_loaded_with_it():
     assert ours.loss_scaler.get_scale() == 64
     ours.load_state_dict(dict(state, loss_scaler=torch.amp.GradScaler('cpu').state_dict()))
     assert ours.loss_scaler.get_scale() == 65536
+
+
+def test_the_log_has_one_line_for_all_parameters(capsys):
+    MMLogger.get_instance('groups', logger_name='groups')
+    rules = dict(type='OptimWrapper', optimizer=SGD, paramwise_cfg=RULES)
+    wrapper = build_optim_wrapper(Small(), dict(rules, constructor='MergedParamGroups'))
+    groups = wrapper.optimizer.param_groups
+    shown = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in shown if 'is skipped' not in line)
+    assert f' {len(groups)} parameter groups: lr 0.05, ' in line
+    for group in groups:
+        size = sum(tensor.numel() for tensor in group['params'])
+        assert f'({size:,} parameters in {len(group["params"])} tensors)' in line
+    # MMEngine's own constructor still logs every option.
+    build_optim_wrapper(Small(), rules)
+    assert capsys.readouterr().out.count('paramwise_options') > len(groups)

@@ -167,6 +167,18 @@ def test_bad_arguments_are_named(change, message):
         DualAttentionMutualFusion(**arguments)
 
 
-def test_maps_of_other_branches_are_refused():
-    with pytest.raises(KeyError, match='got maps of'):
-        DualAttentionMutualFusion(WIDTHS, 12, 1, 3)(dict(cnn=MAPS['cnn']))
+@pytest.mark.parametrize(
+    ('maps', 'named'),
+    [
+        (dict(cnn=MAPS['cnn']), "['cnn']"),
+        (dict(MAPS, third=MAPS['cnn']), "['cnn', 'transformer', 'third']"),
+        (list(MAPS.values()), 'a list'),
+    ],
+)
+def test_maps_of_other_branches_are_refused_by_their_names(maps, named):
+    with pytest.raises(KeyError) as error:
+        DualAttentionMutualFusion(WIDTHS, 12, 1, 3)(maps)
+    message = error.value.args[0]
+    assert message == (
+        f"the neck was built for branches ['cnn', 'transformer'], got maps of {named}"
+    )

@@ -3,6 +3,7 @@ from .parameters import (
     DEFAULT_K2,
     DEFAULT_LAMBDA_VALUE,
     DEFAULT_RERANKING_MEMORY_LIMIT,
+    check_parameters,
 )
 from .rerank import k_reciprocal_rerank, reranked_blocks
 
@@ -11,6 +12,7 @@ __all__ = [
     'DEFAULT_K2',
     'DEFAULT_LAMBDA_VALUE',
     'DEFAULT_RERANKING_MEMORY_LIMIT',
+    'check_parameters',
     'k_reciprocal_rerank',
     'reranked_blocks',
 ]

@@ -12,6 +12,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from ..errors import MemoryLimitError
 from ..memory import CPU
 from ..nearest_neighbors import Neighbors, PointSet
 from ..progress import Progress
@@ -86,7 +87,7 @@ def encode(
         V, (N, N).
 
     Raises:
-        ValueError: More entries than ``max_entries``.
+        MemoryLimitError: More entries than ``max_entries``.
     """
     total = len(points)
     near, squares = neighbors.indices[:, : k1 + 1], neighbors.squares[:, : k1 + 1]
@@ -145,7 +146,7 @@ def average_rows(
         (R, N).
 
     Raises:
-        ValueError: More entries than ``max_entries``.
+        MemoryLimitError: More entries than ``max_entries``.
     """
     width, k2 = len(vectors), members.shape[1]
 
@@ -207,7 +208,7 @@ def _in_groups(
             entries += len(part[1])
             if entries > max_entries:
                 done = min(total, len(parts) * GROUP_POINTS)
-                raise ValueError(
+                raise MemoryLimitError(
                     f'memory_limit leaves room for {max_entries} entries of sparse vectors, but '
                     f'about {done} of {total} points have more: raise memory_limit'
                 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..distances import CENTER_ROWS, TILE_BYTES
+from ..errors import MemoryLimitError
 from ..nearest_neighbors import (
     REFINE_ROWS,
     RESEARCH_ROWS,
@@ -70,7 +71,7 @@ def plan_reranking(
         The plan.
 
     Raises:
-        ValueError: The least is too much.
+        MemoryLimitError: The least is too much.
     """
     size, total = dtype.itemsize, num_query + num_gallery
     workers = worker_count(torch.device('cpu'))
@@ -109,7 +110,7 @@ def plan_reranking(
         least_block,
     )
     if memory_limit < least:
-        raise ValueError(
+        raise MemoryLimitError(
             f'memory_limit={memory_limit} bytes is too small for re-ranking {num_query} queries in '
             f'a gallery of {num_gallery} with features of width {width}, k1={k1} and k2={k2}: '
             f'about {least} bytes are needed'

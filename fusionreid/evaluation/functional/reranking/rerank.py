@@ -26,6 +26,7 @@ from .parameters import (
     DEFAULT_K2,
     DEFAULT_LAMBDA_VALUE,
     DEFAULT_RERANKING_MEMORY_LIMIT,
+    check_parameters,
 )
 from .plan import plan_reranking
 from .sparse_rows import SparseRows
@@ -70,11 +71,12 @@ def k_reciprocal_rerank(
 
     Raises:
         TypeError: Not floating point tensors.
-        ValueError: A number out of its range, bad features, or a memory limit that is too small.
+        ScoringInputError: A number out of its range, bad features, or a memory limit that is too
+            small.
 
     Example:
-        >>> query = torch.tensor([[0.0, 0.0]])
-        >>> gallery = torch.tensor([[0.1, 0.0], [3.0, 0.0], [3.1, 0.0]])
+        >>> query = torch.tensor([[1.0, 1.0]])
+        >>> gallery = torch.tensor([[1.1, 1.0], [4.0, 1.0], [4.1, 1.0]])
         >>> k_reciprocal_rerank(query, gallery, k1=1, k2=1).argsort().tolist()
         [[0, 1, 2]]
     """
@@ -121,11 +123,12 @@ def reranked_blocks(
 
     Raises:
         TypeError: Not floating point tensors.
-        ValueError: A number out of its range, bad features, or a memory limit that is too small.
+        ScoringInputError: A number out of its range, bad features, or a memory limit that is too
+            small.
 
     Example:
-        >>> query = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
-        >>> gallery = torch.tensor([[0.1, 0.0], [3.1, 0.0], [9.0, 0.0]])
+        >>> query = torch.tensor([[1.0, 1.0], [4.0, 1.0]])
+        >>> gallery = torch.tensor([[1.1, 1.0], [4.1, 1.0], [9.0, 1.0]])
         >>> from fusionreid.evaluation.functional import evaluate_distances
         >>> blocks = reranked_blocks(query, gallery, k1=1, k2=1)
         >>> evaluate_distances(blocks, [1, 2], [1, 2, 3], remove_same_camera=False).mAP
@@ -152,12 +155,7 @@ class _Job:
         self.query, self.gallery, self.dtype = checked.query, checked.gallery, checked.dtype
         self.num_query, self.num_gallery = len(query), len(gallery)
         self.total, self.width = self.num_query + self.num_gallery, query.shape[1]
-        _check_count('k1', k1, self.total - 1, 'the number of the other queries and gallery images')
-        _check_count('k2', k2, self.total, 'the number of queries and gallery images')
-        if not 0 <= lambda_value <= 1:
-            raise ValueError(
-                f'lambda_value={lambda_value} is outside 0..1, the weight of the original distance'
-            )
+        check_parameters(k1, k2, lambda_value, self.total)
         self.k1, self.k2, self.lambda_value = k1, k2, lambda_value
         self.progress = progress
         self.largest = max(checked.largest, float(checked.query_norms.max()))
@@ -270,8 +268,3 @@ class _Job:
             f'{seconds:.0f} s and {self.plan.bytes / 2**30:.2f} GiB on top of the features',
             file=sys.stderr,
         )
-
-
-def _check_count(name: str, value: int, most: int, meaning: str) -> None:
-    if not isinstance(value, int) or not 1 <= value <= most:
-        raise ValueError(f'{name}={value} is not a whole number in 1..{most}, {meaning}')

@@ -1,0 +1,70 @@
+"""Verify an index, saved features or a checkpoint: ``fusionreid verify PATH``.
+
+Every byte of an index and of saved features is compared with the checksums that were saved with
+them, and so are the tensors of a checkpoint. The exit status is 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fusionreid.checkpoints.integrity import verify_checkpoint
+from fusionreid.errors import UserError
+from fusionreid.evaluation import feature_set
+from fusionreid.gallery import versioned_folder
+from fusionreid.utils.manifest import FILES
+from fusionreid.utils.tables import format_table
+
+Facts = list[tuple[str, str]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        'path', help='folder of an index or of saved features, or file of a checkpoint'
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Verify, and print what was compared."""
+    folder = Path(args.path)
+    if not folder.is_dir():
+        print(format_table(verify_checkpoint(args.path)))
+        return
+    found: list[Facts] = []
+    if (folder / versioned_folder.MANIFEST).exists():
+        manifest = versioned_folder.load_generation(folder, lambda manifest, _: manifest)
+        found.append(_describe_index(folder, manifest))
+    if (folder / feature_set.MANIFEST).exists() or (folder / feature_set.OLD_FILE).exists():
+        manifest = feature_set.verify_saved(folder)
+        found.append(_describe_features(folder, manifest))
+    if not found:
+        raise UserError(
+            f'{folder} is neither an index (it has no {versioned_folder.MANIFEST}) nor a folder of '
+            f'saved features (no {feature_set.MANIFEST}); of a run, name one of the checkpoints'
+        )
+    for facts in found:
+        print(format_table(facts))
+
+
+def _describe_index(folder: Path, manifest: dict[str, Any]) -> Facts:
+    engine = manifest.get('engine')
+    name = engine.get('type') if isinstance(engine, dict) else None
+    what = f'index {folder}, {manifest.get("items")} images, engine {name}'
+    return [('what', what), *_describe_files(versioned_folder.MANIFEST, manifest)]
+
+
+def _describe_features(folder: Path, manifest: dict[str, Any]) -> Facts:
+    what = f'saved features {folder}, {", ".join(manifest.get("widths") or ())}'
+    return [('what', what), *_describe_files(feature_set.MANIFEST, manifest)]
+
+
+def _describe_files(name: str, manifest: dict[str, Any]) -> Facts:
+    files = manifest[FILES]
+    return [
+        ('compared', ', '.join([name, *files]) + ('' if files else '; all else is not in files')),
+        ('bytes', f'{sum(record["size"] for record in files.values()):,} besides {name}'),
+        ('checksums', 'ok'),
+    ]

@@ -1,0 +1,3 @@
+from .headline_log_processor import HeadlineLogProcessor
+
+__all__ = ['HeadlineLogProcessor']

@@ -1,0 +1,129 @@
+"""Which loops become interruptible, what signals do, and which samples are skipped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+from torch.utils.data import DataLoader
+
+from fusionreid.datasets.samplers import PKSampler
+from fusionreid.engine.loops import (
+    InterruptibleIterTrainLoop,
+    InterruptibleTrainLoop,
+    make_interruptible,
+)
+from fusionreid.engine.stop_signals import StopSignals, shield_workers
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        (dict(by_epoch=True), InterruptibleTrainLoop),
+        (dict(by_epoch=False), InterruptibleIterTrainLoop),
+        (dict(type='EpochBasedTrainLoop'), InterruptibleTrainLoop),
+        (dict(type='mmengine.IterBasedTrainLoop'), InterruptibleIterTrainLoop),
+        (dict(type='MyLoop'), 'MyLoop'),
+    ],
+)
+def test_the_loops_of_mmengine_become_interruptible(given, expected):
+    runner = SimpleNamespace(_train_loop=dict(given, max_epochs=3))
+    make_interruptible(runner)
+    assert runner._train_loop == dict(type=expected, max_epochs=3)
+    before = runner._train_loop
+    make_interruptible(runner)
+    assert runner._train_loop == before
+
+
+def test_signals_are_noted_and_given_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signals.received == signal.SIGTERM
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signals.received == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_set_no_handlers():
+    handler, seen = signal.getsignal(signal.SIGTERM), []
+
+    def run() -> None:
+        with StopSignals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(timeout=10)
+    assert seen == [handler]
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_kills():
+    code = (
+        'import os, signal\n'
+        'from fusionreid.engine.stop_signals import StopSignals\n'
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
+        'with StopSignals() as signals:\n'
+        '    os.kill(os.getpid(), signal.SIGINT)\n'
+        '    print(signals.received, flush=True)\n'
+        '    os.kill(os.getpid(), signal.SIGINT)\n'
+        '    print("alive", flush=True)\n'
+    )
+    ended = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=100
+    )
+    assert ended.stdout == f'{int(signal.SIGINT)}\n'
+    assert ended.returncode == -signal.SIGINT
+
+
+class Items:
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return os.getpid(), index
+
+
+def test_workers_live_through_the_first_signal():
+    loader = DataLoader(Items(), batch_size=None, num_workers=1, multiprocessing_context='fork')
+    shield_workers(loader)
+    shielded = loader.worker_init_fn
+    shield_workers(loader)
+    assert loader.worker_init_fn is shielded
+    items = iter(loader)
+    worker, _ = next(items)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(int(worker), number)
+    assert [int(index) for _, index in items] == list(range(1, 40))
+
+
+def test_skipped_samples_leave_the_others_as_they_are():
+    class Labels(list):
+        def get_data_info(self, index: int) -> dict[str, int]:
+            return self[index]
+
+    # Two identities with one image each are drawn with replacement: images come twice.
+    labels = Labels(dict(person_id=number // 3) for number in range(13))
+    sampler = PKSampler(labels, ids_per_batch=2, instances_per_id=4, seed=3)
+    whole = [(index, index.augment_seed) for index in sampler]
+    sampler.skip(8)
+    assert [(index, index.augment_seed) for index in sampler] == whole[8:]
+    assert len(sampler) == len(whole)
+    sampler.set_epoch(0)
+    assert [(index, index.augment_seed) for index in sampler] == whole
