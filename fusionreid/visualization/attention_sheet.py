@@ -26,11 +26,12 @@ def draw_attention_sheet(
     heads: bool = False,
     colormap: str = DEFAULT_COLORMAP,
 ) -> Figure:
-    """Draw what each token attends to.
+    r"""Draw what each token attends to.
 
     The class token of a transformer has a row with a column for each layer; the summary tokens of
-    the fusion have a row for each layer with a column for each unit. A map shows weights on patches in multiples of what each patch has if attention is spread
-    evenly. What is on no patch is written below it.
+    the fusion have a row for each layer with a column for each unit. A map shows weights on patches
+    in multiples of what each patch has if attention is spread evenly. What is on no patch is
+    written below it.
 
     Args:
         photo: uint8 of shape (H, W, 3), RGB.
@@ -54,7 +55,7 @@ def draw_attention_sheet(
         >>> layers = [AttentionMap('seu', layer, 'cnn', maps, own) for layer in range(2)]
         >>> figure = draw_attention_sheet(np.zeros((8, 4, 3), np.uint8), layers, 'Attention')
         >>> [text.get_text() for text in figure.texts][-2:]
-        ['fusion\\nlayer 1', 'SEU\\ncnn\\nown 20%']
+        ['fusion\nlayer 1', 'SEU\ncnn\nown 20%']
     """
     panels: dict[str, list[MapPanel]] = {}
     for attention in attentions:
@@ -91,7 +92,7 @@ def _place(attention: AttentionMap) -> str:
 def _reader(attention: AttentionMap, source: str) -> str:
     """Who attends, to what."""
     if attention.unit == 'mfu':
-        return f'MFU\n{attention.branch} reads\n{source}'
+        return f'MFU {attention.branch}\nreads {source}'
     unit = 'SEU' if attention.unit == 'seu' else 'class token'
     return f'{unit}\n{attention.branch}'
 

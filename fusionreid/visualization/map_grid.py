@@ -198,6 +198,6 @@ def _draw_bar(
     bar = chart.figure.colorbar(
         colors, cax=ax, extend='max' if scale.clipped else 'neither', extendfrac=0.04
     )
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=9, colors=FAINT_COLOR, length=0)
     bar.set_label(unit, fontsize=9, color=FAINT_COLOR)
