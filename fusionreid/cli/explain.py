@@ -52,7 +52,7 @@ from .photos import Photos, load_photos, photo_distances
 
 CHECKPOINTS_OWN = '-'
 CAM, ATTENTION, PAIR = 'cam', 'attention', 'pair'
-# Photos, or pairs, of a sheet; further ones go into the next.
+# Photos of a sheet; further ones go into the next.
 SHEET = 8
 METHOD_NAMES = {GRAD_CAM: 'Grad-CAM', INTEGRATED_GRADIENTS: 'integrated gradients'}
 
@@ -104,6 +104,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cpu', help='where the models run, e.g. cuda')
 
 
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together."""
+    if args.baseline and args.what not in (CAM, 'all'):
+        parser.error(f'--baseline is for --what {CAM}')
+    if args.heads and args.what not in (ATTENTION, 'all'):
+        parser.error(f'--heads is for --what {ATTENTION}')
+    if args.features and args.what == ATTENTION:
+        parser.error(f'--features is for --what {CAM} and {PAIR}: attention belongs to no feature')
+
+
 class Explanation:
     """Models and photos of one call of the command.
 
@@ -129,9 +139,8 @@ class Explanation:
         for name in args.features or ():
             check_feature(self.model, name)
         self.baselines = [self._load(path, None) for path in args.baseline]
-        self.photos = [self._prepare(paths) for paths in _sheets(self.paths)]
-        weights = Path(args.checkpoint).name
-        self.source = f'{Path(args.checkpoint).resolve().parent.name}/{weights}'
+        file = Path(args.checkpoint)
+        self.source = f'{file.resolve().parent.name}/{file.name}'
 
     def draw_relevance(self) -> Iterator[tuple[str, Figure]]:
         """Draw relevance for the classifier's score, a sheet for each few photos.
@@ -142,10 +151,13 @@ class Explanation:
         Raises:
             ExplainError: If the model has no classifier, or no gradient.
         """
-        # No classifier scores all features side by side.
-        given = self.args.features
-        features = given and ([name for name in given if name != ALL] or given)
-        for number, photos in enumerate(self.photos):
+        features = self.args.features
+        if features and ALL in features and set(features) != {ALL}:
+            say(f'no {CAM} of {ALL!r}, which no classifier scores', sys.stderr)
+            features = [name for name in features if name != ALL]
+        sheets = list(_sheets(self.paths, SHEET))
+        for number, paths in enumerate(sheets):
+            photos = self._prepare(paths)
             maps: dict[str, list[np.ndarray]] = {}
             for baseline in self.baselines:
                 own = load_photos(baseline, photos.paths, self._cameras(photos.paths))
@@ -161,7 +173,7 @@ class Explanation:
                 'identity that each feature scores highest',
                 self.colormap,
             )
-            yield self._file('relevance', number, len(self.photos)), figure
+            yield _file('relevance', number, len(sheets)), figure
 
     def draw_attention(self) -> Iterator[tuple[str, Figure]]:
         """Draw attention, a sheet for each photo.
@@ -179,7 +191,8 @@ class Explanation:
         ] or [self._class_token]
         parts.append(self._fusion)
         names = _unique_stems(self.paths)
-        for photos in self.photos:
+        for number, paths in enumerate(_sheets(self.paths, SHEET)):
+            photos = self._prepare(paths)
             found: list[AttentionMap] = []
             refused: list[str] = []
             for part in parts:
@@ -189,7 +202,7 @@ class Explanation:
                     refused.append(str(error))
             if not found:
                 raise ExplainError('; '.join(refused))
-            if photos is self.photos[0]:
+            if number == 0:
                 for reason in refused:
                     say(reason, sys.stderr)
             for place, path in enumerate(photos.paths):
@@ -216,7 +229,8 @@ class Explanation:
         """
         if len(self.paths) < 2:
             raise ExplainError('there is one photo only, so there is no pair to draw')
-        features = self.args.features or [*self.model.feature_widths, ALL]
+        every = list(self.model.feature_widths)
+        features = self.args.features or ([*every, ALL] if len(every) > 1 else every)
         sheets = list(_sheets(self.paths[1:], SHEET // 2))
         for number, paths in enumerate(sheets):
             others = self._prepare(paths)
@@ -250,7 +264,7 @@ class Explanation:
                 'features; distance: of the normalized features, from 0 to 2',
                 self.colormap,
             )
-            yield self._file('pairs', number, len(sheets)), figure
+            yield _file('pairs', number, len(sheets)), figure
 
     def _load(self, checkpoint: str, config: str | None) -> FeatureExtractor:
         return FeatureExtractor(
@@ -294,9 +308,6 @@ class Explanation:
     def _fusion(self, photos: Photos) -> list[AttentionMap]:
         return fusion_attention(self.model, photos.images, photos.camera_ids)
 
-    def _file(self, name: str, number: int, total: int) -> str:
-        return f'{name}.png' if total == 1 else f'{name}_{number + 1}.png'
-
 
 def run(args: argparse.Namespace) -> None:
     """Draw what is asked for; say what cannot be."""
@@ -326,9 +337,13 @@ def _list_photos(given: str) -> list[str]:
     return find_images(given) if Path(given).is_dir() else [given]
 
 
-def _sheets(paths: list[str], size: int = SHEET) -> Iterator[list[str]]:
+def _sheets(paths: list[str], size: int) -> Iterator[list[str]]:
     for first in range(0, len(paths), size):
         yield paths[first : first + size]
+
+
+def _file(name: str, number: int, total: int) -> str:
+    return f'{name}.png' if total == 1 else f'{name}_{number + 1}.png'
 
 
 def _unique_stems(paths: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ QUANTILE = 0.995
 # How much of the color is seen where there is nothing and where there is most; the rest is photo.
 FAINTEST, STRONGEST = 0.45, 0.8
 # Pixels.
-SHARP_HEIGHT = 256
+SHARP_HEIGHT, FINEST_CELL = 256, 4
 
 
 def find_colormap(name: str) -> Colormap:
@@ -106,7 +106,7 @@ class ColorScale:
         """
         enlarged = max(1, -(-SHARP_HEIGHT // photo.shape[0]))
         size = (photo.shape[1] * enlarged, photo.shape[0] * enlarged)
-        smooth = map_.shape == photo.shape[:2]
+        smooth = map_.shape[0] > photo.shape[0] / FINEST_CELL
         values = np.asarray(
             Image.fromarray(map_.astype(np.float32)).resize(
                 size, Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST

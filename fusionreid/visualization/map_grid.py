@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -124,8 +125,9 @@ def draw_map_grid(
         extra_head=0.0 if column_titles else -TITLES,
     )
 
-    def write(x: float, y: float, text: str, **options: object) -> None:
-        chart.figure.text(x / chart.width, y / chart.height, text, **options)  # type: ignore[arg-type]
+    def write(x: float, y: float, text: str, **options: Any) -> None:
+        if text:
+            chart.figure.text(x / chart.width, y / chart.height, text, **options)
 
     for number, text in enumerate(column_titles):
         center = MARGIN + LABEL_WIDTH + number * step + column / 2
