@@ -3,8 +3,9 @@
     fusionreid score-maps CHECKPOINT DATA_ROOT
 
 DATA_ROOT is what ``fusionreid render`` made. Each pair is two photos, by two cameras, of a
-person outside of the training set. The table says which share of the relevance lies on the person, and how far the similarity
-falls when the most relevant tenth of a photo is hidden, or a tenth by chance.
+person outside of the training set. The table says which share of the relevance lies on the person,
+and how far the similarity falls when the most relevant tenth of a photo is hidden, or a tenth by
+chance.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ def checkpoint(data) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_feature_and_method(data, checkpoint, tmp_path, capsys):
     arguments = [str(checkpoint), str(data), '-n', '5', '--batch-size', '2']
     assert run_command('score-maps', [*arguments, '-o', str(tmp_path / 'maps.md')]) == 0

@@ -92,6 +92,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize('config', MODELS.values(), ids=MODELS)
+@pytest.mark.slow
 def test_every_feature_of_every_model_has_maps(config):
     model = build_random(config)
     others = images(seed=1)
@@ -222,6 +223,7 @@ def fingerprint(model: nn.Module) -> list[Any]:
 
 
 @pytest.mark.parametrize('training', [True, False])
+@pytest.mark.slow
 def test_the_model_and_the_images_stay_as_they_were(training):
     model = build_random(MODELS['published'] | dict(compile=dict(backend='eager')))
     expected = class_relevance(copy.deepcopy(model), images(), features=['cnn_fused'])
