@@ -168,7 +168,7 @@ class Explanation:
                 photos.pixels,
                 [Path(path).name for path in photos.paths],
                 maps,
-                'Which pixels speak for the person',
+                'Which pixels speak for an identity',
                 f'{self.source}; {METHOD_NAMES[self.args.method]} of the score of the training '
                 'identity that each feature scores highest',
                 self.colormap,
