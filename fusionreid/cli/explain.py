@@ -106,6 +106,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse arguments that do not go together."""
+    if args.config == CHECKPOINTS_OWN:
+        args.config = None
     if args.baseline and args.what not in (CAM, 'all'):
         parser.error(f'--baseline is for --what {CAM}')
     if args.heads and args.what not in (ATTENTION, 'all'):
@@ -133,8 +135,7 @@ class Explanation:
                 f'a pair needs two photos, got {len(self.paths)}: name the photos to compare'
             )
         check_output_file(Path(args.out) / 'relevance.png')
-        config = None if args.config == CHECKPOINTS_OWN else args.config
-        self.extractor = self._load(args.checkpoint, config)
+        self.extractor = self._load(args.checkpoint, args.config)
         self.model = self.extractor.model
         for name in args.features or ():
             check_feature(self.model, name)
