@@ -2,9 +2,10 @@
 
     fusionreid score-maps CHECKPOINT DATA_ROOT
 
-DATA_ROOT is what ``fusionreid render`` made. Each pair is two photos of a test person by two
-cameras. The table says which share of the relevance lies on the person, and how far the similarity
-falls when the most relevant tenth of a photo is hidden, or a tenth by chance.
+DATA_ROOT is what ``fusionreid render`` made. Each pair is two photos, by two cameras, of a
+person outside of the training set. The table says which share of the relevance lies on the person,
+and how far the similarity falls when the most relevant tenth of a photo is hidden, or a tenth by
+chance.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fusionreid.datasets.synthetic.layout import PlannedImage
 from fusionreid.errors import ExplainError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.explain import MapScores, score_maps
-from fusionreid.explain.cam import METHODS
+from fusionreid.explain.relevance import METHODS
 from fusionreid.utils.tables import markdown_table
 
 from .arguments import positive
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--method',
         nargs='+',
-        choices=list(METHODS),
+        choices=METHODS,
         default=list(METHODS),
         help='how relevance is computed (default: all methods)',
     )
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def choose_pairs(data_root: str, count: int) -> list[tuple[PlannedImage, PlannedImage]]:
-    """Pair photos of test people, spread over the people.
+    """Pair photos of people outside of the training set, spread over the people.
 
     Args:
         data_root: Rendered data set.
@@ -75,7 +76,9 @@ def choose_pairs(data_root: str, count: int) -> list[tuple[PlannedImage, Planned
         seen = list(by_camera.values())
         rounds += [(step, left, right) for step, (left, right) in enumerate(pairwise(seen))]
     if not rounds:
-        raise ExplainError(f'no test person of {data_root} is seen by two cameras')
+        raise ExplainError(
+            f'no person of {data_root} outside of its training set is seen by two cameras'
+        )
     rounds.sort(key=lambda pair: pair[0])  # every person's first pair, then the second ones
     return [(left, right) for _, left, right in rounds[:count]]
 

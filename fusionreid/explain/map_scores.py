@@ -12,7 +12,7 @@ from fusionreid.models import FusionReID
 
 from .deletion import hide_most_relevant
 from .recording import extract_features
-from .relevance import pair_relevance
+from .relevance import INTEGRATED_GRADIENTS, pair_relevance
 from .silhouette import share_on_person
 from .similarity import similarity
 
@@ -38,7 +38,7 @@ def score_maps(
     others: Tensor,
     masks: Tensor,
     features: Sequence[str] | None = None,
-    method: str = 'hirescam',
+    method: str = INTEGRATED_GRADIENTS,
     share: float = 0.1,
     camera_ids: Tensor | None = None,
     other_camera_ids: Tensor | None = None,

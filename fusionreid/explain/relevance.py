@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,9 +14,18 @@ from fusionreid.evaluation.feature_set import ALL
 from fusionreid.models import BNNeckHead, FusionReID
 
 from .activations import RecordedFeatures, record_features
-from .cam import METHODS
-from .recording import check_inputs, eval_mode, gradients
+from .cam import grad_cam
+from .integrated_gradients import integrated_gradients
+from .recording import check_inputs, eval_mode, extract_features, gradients
 from .similarity import centered_features, check_feature, similarity_terms
+
+GRAD_CAM, INTEGRATED_GRADIENTS = 'gradcam', 'integrated_gradients'
+METHODS = (GRAD_CAM, INTEGRATED_GRADIENTS)
+# Rows of cells that attributions of pixels are summed over, however large the image is.
+ROWS = 16
+
+Terms = dict[str, Tensor]
+TermScorer = Callable[[dict[str, Tensor]], dict[str, Terms]]
 
 
 def class_relevance(
@@ -24,7 +33,7 @@ def class_relevance(
     images: Tensor,
     classes: Tensor | None = None,
     features: Sequence[str] | None = None,
-    method: str = 'hirescam',
+    method: str = INTEGRATED_GRADIENTS,
     camera_ids: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Compute which pixels raise the score of a training identity, for each feature.
@@ -37,7 +46,7 @@ def class_relevance(
         classes: Training identities of shape ``(B,)``, in ``[0, num_classes)``. None for the one
             that each feature scores highest, as for people that were not trained with.
         features: Names of the features; None for all that the model gives.
-        method: ``'hirescam'`` or ``'gradcam'``; see :mod:`fusionreid.explain.cam`.
+        method: ``'integrated_gradients'`` or ``'gradcam'``.
         camera_ids: 0-based cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
 
     Returns:
@@ -56,16 +65,20 @@ def class_relevance(
         )
     if classes is not None:
         _check_classes(model, images, classes)
-    recorded = record_features(model, images, camera_ids)
-    relevance = {}
-    with gradients(), eval_mode(model):
-        for name in names:
-            head: Any = model.heads[name]
-            scores = head.classifier(head(recorded.features[name]))
-            chosen = scores.argmax(1) if classes is None else classes.to(scores.device)
-            score = scores.gather(1, chosen[:, None]).sum()
-            relevance[name] = to_pixels(_weigh(recorded, {name: score}, method), recorded.size)
-    return relevance
+        chosen = dict.fromkeys(names, classes)
+    else:
+        with gradients(), torch.no_grad():
+            found = extract_features(model, images, camera_ids)
+            chosen = {name: _class_scores(model, name, found[name]).argmax(1) for name in names}
+
+    def score(found: dict[str, Tensor]) -> dict[str, Terms]:
+        scores = {name: _class_scores(model, name, found[name]) for name in names}
+        return {
+            name: {name: each.gather(1, chosen[name].clone().to(each.device)[:, None])[:, 0]}
+            for name, each in scores.items()
+        }
+
+    return _relevance(model, images, camera_ids, score, method)
 
 
 def pair_relevance(
@@ -73,15 +86,15 @@ def pair_relevance(
     images: Tensor,
     others: Tensor,
     features: Sequence[str] | None = None,
-    method: str = 'hirescam',
+    method: str = INTEGRATED_GRADIENTS,
     camera_ids: Tensor | None = None,
     other_camera_ids: Tensor | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Compute which pixels make pairs of photos alike, for each feature.
 
-    The score is :func:`fusionreid.explain.similarity.similarity`, whose gradient by one photo takes
-    the other one as given. A photo and itself are a pair, too: that map shows what the feature is
-    made of.
+    The score is :func:`fusionreid.explain.similarity.similarity`; the map of one photo takes the
+    other one as given. A photo and itself are a pair, too: that map shows what the feature is made
+    of.
 
     Args:
         model: The model.
@@ -89,7 +102,7 @@ def pair_relevance(
         others: The other photo of each pair, of shape ``(B, 3, H2, W2)``.
         features: Names of the features, of which ``'all'`` stands for all of them side by side;
             None for all that the model gives, one by one.
-        method: ``'hirescam'`` or ``'gradcam'``; see :mod:`fusionreid.explain.cam`.
+        method: ``'integrated_gradients'`` or ``'gradcam'``.
         camera_ids: 0-based cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
         other_camera_ids: Cameras of the other photos.
 
@@ -107,19 +120,25 @@ def pair_relevance(
             f'got {len(images)} images and {len(others)} others: give one other for each image'
         )
     names = _feature_names(model, features, method)
-    sides = [
-        record_features(model, images, camera_ids),
-        record_features(model, others, other_camera_ids),
-    ]
-    relevance = {}
-    with gradients():
-        left, right = (centered_features(model, side.features) for side in sides)
-        for name in names:
-            terms = similarity_terms(left, right, name)
-            scores = {part: term.sum() for part, term in terms.items()}
-            first, second = (to_pixels(_weigh(side, scores, method), side.size) for side in sides)
-            relevance[name] = first, second
-    return relevance
+    sides = ((images, camera_ids), (others, other_camera_ids))
+    with gradients(), torch.no_grad():
+        left, right = (centered_features(model, extract_features(model, *side)) for side in sides)
+
+    def scorer(references: dict[str, Tensor]) -> TermScorer:
+        def score(found: dict[str, Tensor]) -> dict[str, Terms]:
+            centered = centered_features(model, found)
+            return {
+                name: similarity_terms(centered, references, name, method == GRAD_CAM)
+                for name in names
+            }
+
+        return score
+
+    first, second = (
+        _relevance(model, *side, scorer(references), method)
+        for side, references in zip(sides, (right, left), strict=True)
+    )
+    return {name: (first[name], second[name]) for name in names}
 
 
 def to_pixels(maps: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
@@ -160,15 +179,52 @@ def _sum_to_one(maps: Tensor) -> Tensor:
     return torch.where(total > 0, maps / total, 0.0)
 
 
-def _weigh(
-    recorded: RecordedFeatures, scores: Mapping[str, Tensor], method: str
+def _relevance(
+    model: FusionReID, images: Tensor, camera_ids: Tensor | None, score: TermScorer, method: str
 ) -> dict[str, Tensor]:
-    """Weigh the activations that scores come from.
+    """Compute the relevance of pixels for scores.
+
+    Args:
+        model: The model.
+        images: Normalized images of shape ``(B, 3, H, W)``.
+        camera_ids: Cameras of shape ``(B,)``, or None.
+        score: From features to scores by name, each in terms of shape ``(B,)`` by the feature that
+            they are made of.
+        method: Name of the method.
+
+    Returns:
+        Maps of shape ``(B, H, W)`` by name of the score.
+    """
+    size = (images.shape[2], images.shape[3])
+    if method == GRAD_CAM:
+        recorded = record_features(model, images, camera_ids)
+        with gradients():
+            scores = score(recorded.features)
+            return {
+                name: to_pixels(_weigh(recorded, terms), size) for name, terms in scores.items()
+            }
+    attributions = integrated_gradients(
+        model,
+        images,
+        lambda found: {
+            name: torch.stack(list(terms.values())).sum(0) for name, terms in score(found).items()
+        },
+        camera_ids,
+    )
+    # Within a cell, noise of both signs cancels.
+    grid = (ROWS, max(1, round(ROWS * size[1] / size[0])))
+    return {
+        name: to_pixels({name: F.adaptive_avg_pool2d(pixels, grid)}, size)
+        for name, pixels in attributions.items()
+    }
+
+
+def _weigh(recorded: RecordedFeatures, scores: Terms) -> dict[str, Tensor]:
+    """Compute Grad-CAM of a score.
 
     Args:
         recorded: Features and activations of the images.
         scores: The score, in terms by the feature that each is made of.
-        method: Name of the method.
 
     Returns:
         Maps of shape ``(B, H', W')`` by branch, with their signs.
@@ -176,17 +232,24 @@ def _weigh(
     maps: dict[str, Tensor] = {}
     for feature, score in scores.items():
         sources = recorded.sources(feature)
-        gradients = torch.autograd.grad(
-            score, list(sources.values()), retain_graph=True, allow_unused=True
+        slopes = torch.autograd.grad(
+            score.sum(), list(sources.values()), retain_graph=True, allow_unused=True
         )
-        for (branch, activations), gradient in zip(sources.items(), gradients, strict=True):
-            if gradient is None:  # the feature does not come from this branch
+        for (branch, activations), slope in zip(sources.items(), slopes, strict=True):
+            if slope is None:  # the feature does not come from this branch
                 continue
-            map_ = METHODS[method](
-                recorded.on_grid(branch, activations.detach()), recorded.on_grid(branch, gradient)
+            map_ = grad_cam(
+                recorded.on_grid(branch, activations.detach()), recorded.on_grid(branch, slope)
             )
             maps[branch] = maps[branch] + map_ if branch in maps else map_
     return maps
+
+
+def _class_scores(model: FusionReID, name: str, feature: Tensor) -> Tensor:
+    """Scores of all training identities, of shape ``(B, num_classes)``, as in testing."""
+    head: Any = model.heads[name]  # a BNNeckHead
+    with eval_mode(head):
+        return head.classifier(head(feature))
 
 
 def _feature_names(model: FusionReID, features: Sequence[str] | None, method: str) -> list[str]:

@@ -35,17 +35,19 @@ def centered_features(model: FusionReID, features: Mapping[str, Tensor]) -> dict
 
 
 def similarity_terms(
-    features: Mapping[str, Tensor], others: Mapping[str, Tensor], feature: str
+    features: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
+    feature: str,
+    constant_lengths: bool = False,
 ) -> dict[str, Tensor]:
     """Compute what each feature adds to the cosine of two concatenations.
-
-    The lengths are constants for gradients: no pixel makes a feature long, and the gradient of a
-    true cosine is zero between a photo and itself.
 
     Args:
         features: Features of shape ``(B, D)`` by name, from :func:`centered_features`.
         others: Features to compare with, row by row.
         feature: Name of the feature; ``'all'`` for all of them side by side.
+        constant_lengths: Whether gradients take the lengths of the features as given. The gradient
+            of a true cosine is zero between a photo and itself.
 
     Returns:
         Terms of shape ``(B,)`` by name, which add up to the cosine; a single one but for ``'all'``.
@@ -58,10 +60,13 @@ def similarity_terms(
         True
     """
     names = list(features) if feature == ALL else [feature]
-    lengths = [
-        sum(side[name].detach().square().sum(1) for name in names) for side in (features, others)
+    squares = [
+        torch.stack([side[name].square().sum(1) for name in names]).sum(0)
+        for side in (features, others)
     ]
-    scale = torch.as_tensor(lengths[0] * lengths[1]).sqrt().clamp_min(1e-12)
+    scale = (squares[0] * squares[1]).clamp_min(1e-24).sqrt()
+    if constant_lengths:
+        scale = scale.detach()
     return {name: (features[name] * others[name]).sum(1) / scale for name in names}
 
 

@@ -16,8 +16,10 @@ from torch.nn import functional as F
 from fusionreid.errors import ExplainError
 from fusionreid.explain import class_relevance, pair_relevance, share_on_person
 from fusionreid.explain.activations import record_features
-from fusionreid.explain.cam import METHODS, grad_cam, hires_cam
+from fusionreid.explain.cam import grad_cam
 from fusionreid.explain.deletion import deletion_curve, hide_most_relevant
+from fusionreid.explain.integrated_gradients import integrated_gradients
+from fusionreid.explain.relevance import METHODS
 from fusionreid.explain.similarity import similarity
 from fusionreid.models import FusionReID
 
@@ -90,6 +92,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize('config', MODELS.values(), ids=MODELS)
+@pytest.mark.slow
 def test_every_feature_of_every_model_has_maps(config):
     model = build_random(config)
     others = images(seed=1)
@@ -109,21 +112,24 @@ def test_every_feature_of_every_model_has_maps(config):
 
 
 def test_photos_of_a_pair_may_differ_in_size_and_a_batch_in_nothing():
-    model = build()
-    left, right = images(count=3), images(101, 60, count=3, seed=1)
+    model = build().double()
+    left, right = images(count=3).double(), images(101, 60, count=3, seed=1).double()
     pairs = pair_relevance(model, left, right)
+    one_by_one = pair_relevance(model, left[1:2], right[1:2])
     for name, (first, second) in pairs.items():
         assert_valid(first, (3, *SIZE))
         assert_valid(second, (3, 101, 60))
-        alone = pair_relevance(model, left[1:2], right[1:2], [name])[name]
-        torch.testing.assert_close(first[1:2], alone[0], rtol=1e-3, atol=1e-6)
-        torch.testing.assert_close(second[1:2], alone[1], rtol=1e-3, atol=1e-6)
+        alone = one_by_one[name]
+        torch.testing.assert_close(first[1:2], alone[0], rtol=1e-4, atol=1e-8)
+        torch.testing.assert_close(second[1:2], alone[1], rtol=1e-4, atol=1e-8)
 
 
 def test_a_photo_and_itself_are_a_pair():
-    for first, second in pair_relevance(build(), images(), images()).values():
-        assert_valid(first, (2, *SIZE), may_be_zero=False)
-        assert torch.equal(first, second)
+    for method in METHODS:
+        pairs = pair_relevance(build(), images(), images(), method=method)
+        for first, second in pairs.values():
+            assert_valid(first, (2, *SIZE), may_be_zero=method == 'gradcam')
+            assert torch.equal(first, second)
 
 
 def test_a_class_that_is_not_given_is_the_highest_scored_one():
@@ -137,17 +143,32 @@ def test_a_class_that_is_not_given_is_the_highest_scored_one():
     assert not torch.allclose(ours, other, atol=1e-6)
 
 
-def test_cells_add_up_to_the_score_of_a_pooled_feature():
-    """GeM is homogeneous, so the first order of HiResCAM is all of it."""
+@pytest.mark.parametrize('name', ['cnn', 'transformer', 'cnn_fused', 'all'])
+def test_pixels_add_up_to_what_the_photo_adds_to_its_mean_color(name):
     model = build().double()
-    recorded = record_features(model, images().double())
-    weight = torch.randn(model.feature_widths['cnn']).double()
-    score = recorded.features['cnn'] @ weight
-    map_ = recorded.maps['cnn']
-    (gradient,) = torch.autograd.grad(score.sum(), map_)
-    torch.testing.assert_close(hires_cam(map_, gradient).sum((1, 2)), score, rtol=1e-4, atol=1e-6)
-    expected = torch.einsum('bc,bchw->bhw', gradient.mean((2, 3)), map_)
-    torch.testing.assert_close(grad_cam(map_, gradient), expected)
+    photos, others = images().double(), images(seed=1).double()
+    means = photos.mean((2, 3), keepdim=True).expand_as(photos)
+    with torch.no_grad():
+        references = model(others)
+
+    def score(features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: similarity(model, features, references, name)}
+
+    with torch.no_grad():
+        expected = score(model(photos))[name] - score(model(means))[name]
+    errors = []
+    for steps in (4, 64):
+        pixels = integrated_gradients(model, photos, score, steps=steps)[name]
+        assert pixels.shape == (2, *SIZE)
+        errors.append((pixels.sum((1, 2)) - expected).abs().max() / expected.abs().max())
+    assert errors[1] < 0.05
+    assert errors[1] < errors[0]
+
+
+def test_grad_cam_is_its_formula():
+    activations, slopes = torch.randn(2, 2, 3, 4, 5).unbind()
+    expected = torch.einsum('bc,bchw->bhw', slopes.mean((2, 3)), activations)
+    torch.testing.assert_close(grad_cam(activations, slopes), expected)
 
 
 @pytest.mark.parametrize('branch', ['cnn', 'transformer'])
@@ -202,9 +223,10 @@ def fingerprint(model: nn.Module) -> list[Any]:
 
 
 @pytest.mark.parametrize('training', [True, False])
+@pytest.mark.slow
 def test_the_model_and_the_images_stay_as_they_were(training):
     model = build_random(MODELS['published'] | dict(compile=dict(backend='eager')))
-    expected = class_relevance(copy.deepcopy(model), images())
+    expected = class_relevance(copy.deepcopy(model), images(), features=['cnn_fused'])
     model.train(training)
     model.branches.cnn.backbone.layer1.train(not training)
     next(model.parameters()).requires_grad_(False)
@@ -212,8 +234,11 @@ def test_the_model_and_the_images_stay_as_they_were(training):
     for context in (nullcontext(), torch.no_grad(), torch.inference_mode()):
         with context:
             photos = images()
-            found = class_relevance(model, photos)
-            pair_relevance(model, photos, images(seed=1), camera_ids=torch.tensor([0, -1]))
+            found = class_relevance(model, photos, features=['cnn_fused'])
+            for method in METHODS:
+                pair_relevance(
+                    model, photos, images(seed=1), ['cnn_fused'], method, torch.tensor([0, -1])
+                )
         assert not photos.requires_grad
         for name, maps in found.items():
             assert torch.equal(maps, expected[name])
@@ -234,7 +259,10 @@ def test_what_cannot_be_computed_is_named():
     for arguments, message in (
         (dict(features=['fused']), "feature 'fused' is unknown: the model gives"),
         (dict(features=['all']), "no classifier scores 'all'"),
-        (dict(method='cam'), r"method 'cam' is unknown: give one of \['gradcam', 'hirescam'\]"),
+        (
+            dict(method='cam'),
+            r"method 'cam' is unknown: give one of \['gradcam', 'integrated_gradients'\]",
+        ),
         (dict(classes=torch.tensor([0, 5])), 'class 5 is outside the 5 training identities'),
         (dict(classes=torch.tensor([0])), r'got 2 images but classes of shape \(1,\)'),
     ):
@@ -246,8 +274,14 @@ def test_what_cannot_be_computed_is_named():
         class_relevance(build_random(fusion_model(CNN, VIT, None, num_heads=3)), images())
     histogram = dict(branches=dict(color=dict(backbone=dict(type='ColorHistogram'))))
     histogram['branches']['color']['pooling'] = dict(type='GeMPooling')
-    with pytest.raises(ExplainError, match="branch 'color' .* has no gradient"):
-        pair_relevance(FusionReID(**histogram), images().clamp(-1, 1), images().clamp(-1, 1))
+    for method, message in (
+        ('gradcam', "branch 'color' .* has no gradient"),
+        ('integrated_gradients', "the score of 'color' has no gradient by the pixels"),
+    ):
+        with pytest.raises(ExplainError, match=message):
+            pair_relevance(FusionReID(**histogram), images(), images(), method=method)
+    with pytest.raises(ExplainError, match='steps must be at least 1, got 0'):
+        integrated_gradients(model, images(), lambda features: features, steps=0)
 
 
 def test_without_heads_pairs_are_compared_around_zero():
