@@ -225,7 +225,7 @@ def test_resume_in_an_empty_folder_starts_at_the_beginning(straight, tmp_path, c
         cfg = started_config([*arguments[:3], *options])
         assert cfg.resume
         assert cfg.load_from == str(tmp_path / 'epoch_2.pth')
-        assert {'type': 'StrictLoadHook'} in cfg.custom_hooks
+        assert {'type': 'fusionreid.StrictLoadHook'} in cfg.custom_hooks
     cfg = started_config([*arguments, '--resume'])
     assert cfg.resume
     assert cfg.load_from == str(tmp_path / 'epoch_2.pth')
