@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from fusionreid.errors import WeightsError
+from fusionreid.utils.terminal import say
 
 from .run_files import LAST_CHECKPOINT, run_checkpoints, training_position
 from .weight_file import check_finite, find_state_dict, read_weight_file
@@ -79,7 +79,7 @@ def find_resumable(folder: str | Path) -> Path | None:
             continue
         for bad, reason in passed_over:
             # A run has no log before it starts.
-            print_log(f'{bad} is passed over: {reason}; training continues from {path.name}')
+            say(f'{bad} is passed over: {reason}; training continues from {path.name}')
         return path
     if passed_over:
         reasons = '; '.join(f'{bad.name}: {reason}' for bad, reason in passed_over)
