@@ -42,7 +42,14 @@ from fusionreid.visualization import draw_camera_pairs, draw_verification
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.style import camera_name
 
+from .output_file import clear_links
 from .runner_config import make_folder
+
+OUTPUTS = VERIFICATION, CAMERA_PAIRS, ANALYSIS = (
+    'verification.png',
+    'camera_pairs.png',
+    'analysis.json',
+)
 
 HISTOGRAM_BINS = 100
 
@@ -93,6 +100,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 def run(args: argparse.Namespace) -> None:
     """Write pictures and numbers, and show the tables."""
     make_folder(args.out, '--out')
+    clear_links(args.out, *OUTPUTS)
     feature_set = FeatureSet.load(args.features_dir)
     query, gallery = feature_set.query_and_gallery()
     # Normalized once over the whole vector, as for scoring.
@@ -120,8 +128,8 @@ def run(args: argparse.Namespace) -> None:
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
     subject = describe_features(feature_set, [args.feature])
     text = f'{subject}; {protocol}'
-    save_picture(draw_verification(verification, args.title, text), args.out / 'verification.png')
-    save_picture(draw_camera_pairs(pairs, args.title, text), args.out / 'camera_pairs.png')
+    save_picture(draw_verification(verification, args.title, text), args.out / VERIFICATION)
+    save_picture(draw_camera_pairs(pairs, args.title, text), args.out / CAMERA_PAIRS)
     record = {
         'feature': args.feature,
         'protocol': protocol,
@@ -135,7 +143,7 @@ def run(args: argparse.Namespace) -> None:
         },
     }
     content = json.dumps(record, indent=2, allow_nan=False)
-    (args.out / 'analysis.json').write_text(content + '\n')
+    (args.out / ANALYSIS).write_text(content + '\n')
     for part in (
         text,
         _verification_text(verification),
@@ -144,7 +152,7 @@ def run(args: argparse.Namespace) -> None:
         *warn_of_ties(feature_set, {args.feature: ranking}),
     ):
         say_lines(f'{part}\n')
-    say_lines(f'{args.out}: verification.png, camera_pairs.png, analysis.json')
+    say_lines(f'{args.out}: {", ".join(OUTPUTS)}')
 
 
 def _verification_text(result: VerificationResult) -> str:

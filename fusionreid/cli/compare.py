@@ -33,7 +33,10 @@ from fusionreid.visualization import draw_feature_chart
 from fusionreid.visualization.saving import save_picture
 
 from .main import run_command
+from .output_file import clear_links
 from .runner_config import make_folder
+
+OUTPUTS = TABLE, CHART = 'feature_scores.md', 'feature_scores.png'
 
 LEGEND = """\
 `all` is the concatenation, normalized once over the whole vector, as in the paper. Weight is a
@@ -118,6 +121,7 @@ def _as_rows(feature_set: FeatureSet, results: dict[str, RankingResult]) -> list
 def run(args: argparse.Namespace) -> None:
     """Write table and chart, and show the table."""
     make_folder(args.out, '--out')
+    clear_links(args.out, *OUTPUTS)
     if args.checkpoint:
         _save_features(args)
     feature_set = FeatureSet.load(args.out if args.checkpoint else args.source)
@@ -131,6 +135,6 @@ def run(args: argparse.Namespace) -> None:
     text += ''.join(f'\n{line}\n' for line in warn_of_ties(feature_set, known))
     scores = {name: headline_scores(result) for name, result in results.items()}
     figure = draw_feature_chart(scores, args.title, protocol)
-    (args.out / 'feature_scores.md').write_text(text)
-    save_picture(figure, args.out / 'feature_scores.png')
-    say_lines(f'{text}\n{args.out}: feature_scores.md, feature_scores.png')
+    (args.out / TABLE).write_text(text)
+    save_picture(figure, args.out / CHART)
+    say_lines(f'{text}\n{args.out}: {", ".join(OUTPUTS)}')
