@@ -29,6 +29,7 @@ from documents import (
     options,
     read_command,
 )
+from gallery_commands import write_checkpoint
 from image_trees import write_image
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -112,7 +113,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name in named:
         for split in ('query', 'bounding_box_test'):
-            shutil.copy(query, data / split / name)
+            if not (data / split / name).exists():
+                shutil.copy(query, data / split / name)
     config = write_tiny_config(folder, data)
     cfg = Config.fromfile(config)
     init_default_scope('fusionreid')
@@ -147,6 +149,13 @@ def prepare_weights(folder: Path) -> None:
     torch.save(dict(state_dict=state, meta=dict(cfg=f'model = {model!r}')), run)
 
 
+def prepare_explain(folder: Path) -> None:
+    """The branches alone, as the quickstart trains them."""
+    for name, config in (('cnn_only', 'r18_synthetic'), ('transformer_only', 'vittiny_synthetic')):
+        tiny = write_tiny_config(folder, folder / 'data' / 'synthetic', config)
+        write_checkpoint(tiny, folder / CHECKPOINT.parents[1] / name / CHECKPOINT.name)
+
+
 def prepare_extending(folder: Path) -> None:
     """The rendered people in the layout of the data set that the page reads."""
     sources = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
@@ -161,6 +170,7 @@ def prepare_extending(folder: Path) -> None:
 
 
 PREPARED: dict[str, Callable[[Path], None]] = {
+    'explain': prepare_explain,
     'extending': prepare_extending,
     'weights': prepare_weights,
 }
@@ -168,6 +178,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
 PRODUCED = {
     'datasets': ['problems.csv'],
     'analysis': ['verification.png', 'camera_pairs.png', f'{SAVED_FEATURES}/analysis.json'],
+    'explain': ['maps/relevance.png', 'maps/pairs.png', 'why.png'],
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
     'models': ['model.svg'],

@@ -62,6 +62,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('rank-lists', 'rank_lists', 'draw queries with the images found for them'),
         Command('curves', 'curves', 'draw losses and scores of training runs'),
         Command('ablate', 'ablate', 'train the branches alone and their fusion, and compare them'),
+        Command('explain', 'explain', 'draw which pixels matter, and what tokens attend to'),
         Command('score-maps', 'score_maps', 'how much of each relevance map lies on the person'),
         Command('complexity', 'complexity', 'count parameters and multiply-adds'),
     ),

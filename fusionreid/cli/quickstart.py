@@ -25,6 +25,8 @@ from .command_runner import CommandRunner, TrainingProgress, show_all
 OUT = Path('work_dirs/quickstart')
 DATA = Path('data/synthetic')
 IDS, IDS_TEST = 300, 60
+# Photos whose relevance maps are drawn, each of another person.
+NUM_EXPLAINED = 3
 FUSION = 'fusionreid'
 METRICS = ('mAP', 'rank1', 'mINP')
 
@@ -150,6 +152,10 @@ class Quickstart:
         for command, name, inputs in drawings:
             picture = self.out / f'{name}.png'
             self.runner.run(name, [command, *inputs, '-o', picture], self.out / f'{name}.log')
+        by_person = {path.name[:4]: path for path in sorted((self.data / 'query').glob('*.jpg'))}
+        photos = list(by_person.values())[:NUM_EXPLAINED]
+        explain = ['explain', '-', last_checkpoint(self.out / FUSION), *photos, '--what', 'cam']
+        self.runner.run('explain', [*explain, '-o', self.out / 'maps'], self.out / 'explain.log')
 
 
 def last_checkpoint(work_dir: Path) -> Path:
@@ -181,5 +187,6 @@ def run(args: argparse.Namespace) -> None:
     say_lines(f'\n{quickstart.table()}')
     say_lines(
         f'\nquickstart: trained and scored in {quickstart.seconds["total"]:.0f} s; look at '
-        f'{OUT}/rank_lists.png, training_curves.png, contact_sheet.png and metrics.json'
+        f'{OUT}/rank_lists.png, maps/relevance.png, training_curves.png, contact_sheet.png and '
+        'metrics.json'
     )

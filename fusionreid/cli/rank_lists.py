@@ -2,13 +2,18 @@
 
     fusionreid rank-lists FEATURES_DIR -o rank_lists.png
 
-FEATURES_DIR is what ``fusionreid test --out`` saved.
+FEATURES_DIR is what ``fusionreid test --out`` saved. With the checkpoint that it was saved from,
+``--why CHECKPOINT`` draws below each list which pixels make the query and each wrong answer alike.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import SearchResult, rank_queries, top_k
@@ -20,7 +25,10 @@ from fusionreid.evaluation.metrics.score_table import (
 from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.terminal import say
 from fusionreid.visualization import draw_rank_lists, select_queries
+from fusionreid.visualization.color_scale import DEFAULT_COLORMAP, find_colormap
 from fusionreid.visualization.saving import save_picture
+
+from .why_found import FoundImage, explain_found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,16 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--topk', type=int, default=10, help='answers a query (default: 10)')
     parser.add_argument('--title', default='Rank lists')
+    parser.add_argument(
+        '--why', metavar='CHECKPOINT', help='model to show with why the wrong answers were found'
+    )
+    parser.add_argument(
+        '--colormap',
+        default=DEFAULT_COLORMAP,
+        help=f'colormap of matplotlib for --why (default: {DEFAULT_COLORMAP})',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Rank, and draw the picture."""
+    find_colormap(args.colormap)  # before the work
     feature_set = FeatureSet.load(args.features_dir)
     feature_set.query_and_gallery()
     query, gallery = feature_set.split()
     with scoring_errors():
         chosen, scores, found = _rank(query, gallery, args)
-    picture = draw_rank_lists(
+    lists: dict[str, Any] = dict(
         query_paths=[query.img_paths[index] for index in chosen],
         query_ids=query.person_ids[chosen].tolist(),
         query_cameras=query.camera_ids[chosen].tolist(),
@@ -57,9 +74,15 @@ def run(args: argparse.Namespace) -> None:
         gallery_cameras=gallery.camera_ids.tolist(),
         indices=found.indices.cpu().numpy(),
         distances=found.distances.cpu().numpy(),
+    )
+    reasons = explain_found(_wrong(**lists), args.why, args.features) if args.why else None
+    picture = draw_rank_lists(
+        **lists,
         title=args.title,
         protocol=_describe(feature_set, args.features),
         average_precision=scores,
+        reasons=reasons,
+        colormap=args.colormap,
     )
     save_picture(picture, args.out)
     say(f'{args.out}: {len(chosen)} of {len(query)} queries, from easy to hard')
@@ -105,6 +128,30 @@ def _rank(
         gallery_cameras=gallery.camera_ids,
     )
     return chosen, average_precision[chosen].tolist(), found
+
+
+def _wrong(
+    query_paths: Sequence[str],
+    query_ids: Sequence[int],
+    query_cameras: Sequence[int],
+    gallery_paths: Sequence[str],
+    gallery_ids: Sequence[int],
+    gallery_cameras: Sequence[int],
+    indices: np.ndarray,
+    distances: np.ndarray,
+) -> dict[tuple[int, int], FoundImage]:
+    """The wrong answers by row and rank; the arguments are those of the picture."""
+    return {
+        (row, rank): FoundImage(
+            query_paths[row],
+            query_cameras[row],
+            gallery_paths[index],
+            gallery_cameras[index],
+            float(distances[row, rank]),
+        )
+        for (row, rank), index in np.ndenumerate(indices)
+        if index >= 0 and gallery_ids[index] != query_ids[row]
+    }
 
 
 def _describe(feature_set: FeatureSet, names: list[str]) -> str:

@@ -1,9 +1,13 @@
 from .architecture import draw_architecture
+from .attention_sheet import draw_attention_sheet
 from .camera_pairs import draw_camera_pairs
 from .contact_sheet import draw_contact_sheet
 from .distance_matrix import draw_distance_matrix
 from .feature_chart import draw_feature_chart
+from .map_grid import MapPanel, MapRow, draw_map_grid
+from .pair_sheet import PhotoPair, draw_pair_sheet
 from .rank_list import draw_rank_lists, select_queries
+from .relevance_sheet import draw_relevance_sheet, relevance_panel
 from .saving import figure_pixels, save_picture
 from .search_results import QueryAnswers, draw_search_results
 from .training_curves import draw_training_curves
@@ -11,19 +15,27 @@ from .training_history import TrainingHistory, read_training_history
 from .verification import draw_verification
 
 __all__ = [
+    'MapPanel',
+    'MapRow',
+    'PhotoPair',
     'QueryAnswers',
     'TrainingHistory',
     'draw_architecture',
+    'draw_attention_sheet',
     'draw_camera_pairs',
     'draw_contact_sheet',
     'draw_distance_matrix',
     'draw_feature_chart',
+    'draw_map_grid',
+    'draw_pair_sheet',
     'draw_rank_lists',
+    'draw_relevance_sheet',
     'draw_search_results',
     'draw_training_curves',
     'draw_verification',
     'figure_pixels',
     'read_training_history',
+    'relevance_panel',
     'save_picture',
     'select_queries',
 ]

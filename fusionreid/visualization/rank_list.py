@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from fusionreid.errors import ScoringError
 
-from .style import QUERY_COLOR, RIGHT_COLOR, TEXT_COLOR, WRONG_COLOR, text_font
+from .color_scale import DEFAULT_COLORMAP, ColorScale
+from .map_grid import MapPanel
+from .style import FAINT_COLOR, QUERY_COLOR, RIGHT_COLOR, TEXT_COLOR, WRONG_COLOR, text_font
 from .tiles import (
     BADGE,
+    CAPTION_HEIGHT,
     GAP,
     HEADER_HEIGHT,
     LABEL_SIZE,
     MARGIN,
+    PICTURE_HEIGHT,
+    PICTURE_WIDTH,
     ROW_HEIGHT,
+    SMALL_SIZE,
+    TILE_HEIGHT,
     TILE_WIDTH,
+    Point,
     answer_left,
     draw_badge,
     draw_caption,
@@ -31,6 +39,13 @@ from .tiles import (
 COLUMN_TITLE_HEIGHT, COLUMN_TITLE_SIZE = 34, 16
 LEGEND_WIDTH = 330
 TITLE_GAP = 40
+# Below a list: for each wrong answer the query and the answer side by side, at half their size.
+HALF_WIDTH, HALF_HEIGHT = PICTURE_WIDTH // 2, PICTURE_HEIGHT // 2
+STRIP_HEIGHT = HALF_HEIGHT + 2 * GAP
+BAR_HEIGHT = 12
+
+# By row and rank, the query and the answer with maps of what makes them alike.
+Reasons = Mapping[tuple[int, int], tuple[MapPanel, MapPanel]]
 
 
 def select_queries(average_precision: Sequence[float] | np.ndarray, num_queries: int) -> list[int]:
@@ -77,6 +92,8 @@ def draw_rank_lists(
     title: str,
     protocol: str,
     average_precision: Sequence[float] | None = None,
+    reasons: Reasons | None = None,
+    colormap: str = DEFAULT_COLORMAP,
 ) -> Image.Image:
     """Draw queries, one a row, with the gallery images that were found for them.
 
@@ -97,11 +114,17 @@ def draw_rank_lists(
         title: First line.
         protocol: Second line: data set, features, what was left out.
         average_precision: Average precision of each query in [0, 1], written under it.
+        reasons: By row and rank of an answer, both from 0, the query and the answer with a map each
+            of what makes them alike, see
+            :func:`~fusionreid.visualization.relevance_sheet.relevance_panel`. They are drawn in a
+            strip below the list. All maps share one color scale.
+        colormap: Name of a colormap of matplotlib, for the maps.
 
     Returns:
         The drawing, an RGB image.
 
     Raises:
+        UserError: If there is no such colormap.
         ValueError: If lengths or shapes disagree, an index lies outside the gallery, or an answer
             has the query's identity and camera.
     """
@@ -114,15 +137,25 @@ def draw_rank_lists(
         None if average_precision is None else len(average_precision),
     )
     num_queries, top_k = indices.shape
-    height = HEADER_HEIGHT + COLUMN_TITLE_HEIGHT + num_queries * ROW_HEIGHT - GAP + MARGIN // 2
+    reasons = reasons or {}
+    maps = [panel.map for pair in reasons.values() for panel in pair if panel.map is not None]
+    scale = ColorScale.for_maps(maps, colormap)
+    explained = {row for row, _ in reasons}
+    strips = len(explained) * STRIP_HEIGHT
+    height = HEADER_HEIGHT + COLUMN_TITLE_HEIGHT + num_queries * ROW_HEIGHT + strips
+    height += MARGIN // 2 - GAP
     canvas = new_canvas(
         top_k, title, protocol, height=height, beside_title=TITLE_GAP + LEGEND_WIDTH
     )
     _draw_legend(canvas)
     _draw_column_titles(canvas, top_k)
 
+    below = HEADER_HEIGHT + COLUMN_TITLE_HEIGHT
     for row in range(num_queries):
-        top = HEADER_HEIGHT + COLUMN_TITLE_HEIGHT + row * ROW_HEIGHT
+        top, below = below, below + ROW_HEIGHT + (STRIP_HEIGHT if row in explained else 0)
+        strip_top = top + TILE_HEIGHT + CAPTION_HEIGHT
+        if row in explained:
+            _draw_strip_legend(canvas, (MARGIN, strip_top), scale)
         query_id, query_camera = int(query_ids[row]), int(query_cameras[row])
         draw_tile(canvas, query_paths[row], (MARGIN, top), QUERY_COLOR)
         score = '' if average_precision is None else f'AP {100 * average_precision[row]:.1f}%'
@@ -146,6 +179,8 @@ def draw_rank_lists(
             draw_verdict(canvas, corner, right)
             distance = f'{float(distances[row, rank]):.3f}'
             draw_caption(canvas, corner, answer_camera, answer_id, value=distance)
+            if (row, rank) in reasons:
+                _draw_reason(canvas, (corner[0], strip_top), reasons[row, rank], scale)
     return canvas
 
 
@@ -195,3 +230,32 @@ def _draw_column_titles(canvas: Image.Image, top_k: int) -> None:
     for left, text in titles:
         position = (left + TILE_WIDTH // 2, middle)
         draw.text(position, text, font=font, fill=TEXT_COLOR, anchor='mm')
+
+
+def _draw_reason(
+    canvas: Image.Image, corner: Point, pair: tuple[MapPanel, MapPanel], scale: ColorScale
+) -> None:
+    """Draw query and answer through their maps, side by side."""
+    for place, panel in enumerate(pair):
+        pixels = panel.photo if panel.map is None else scale.lay_over(panel.photo, panel.map)
+        picture = ImageOps.contain(
+            Image.fromarray(pixels), (HALF_WIDTH, HALF_HEIGHT), Image.Resampling.LANCZOS
+        )
+        left = corner[0] + place * (TILE_WIDTH - HALF_WIDTH) + (HALF_WIDTH - picture.width) // 2
+        canvas.paste(picture, (left, corner[1] + (HALF_HEIGHT - picture.height) // 2))
+
+
+def _draw_strip_legend(canvas: Image.Image, corner: Point, scale: ColorScale) -> None:
+    """Say what the strip shows, and what its colors mean."""
+    draw, font = ImageDraw.Draw(canvas), text_font(SMALL_SIZE)
+    left, top = corner
+    lines = 'what makes query\n(left) and answer\n(right) alike'
+    draw.multiline_text((left, top), lines, font=font, fill=TEXT_COLOR, spacing=4)
+    shades = scale.color(np.linspace(0, scale.top, TILE_WIDTH)[None].repeat(BAR_HEIGHT, 0))
+    bar = top + HALF_HEIGHT - BAR_HEIGHT - 22
+    draw.text((left, bar - 21), 'relevance', font=font, fill=FAINT_COLOR)
+    canvas.paste(Image.fromarray(np.round(255 * shades).astype(np.uint8)), (left, bar))
+    below = bar + BAR_HEIGHT + 4
+    most = f'{"≥ " if scale.clipped else ""}{scale.top:.0f}'
+    draw.text((left, below), '0', font=font, fill=FAINT_COLOR)
+    draw.text((left + TILE_WIDTH, below), most, font=font, fill=FAINT_COLOR, anchor='ra')

@@ -23,7 +23,7 @@ def test_a_short_run_leaves_numbers_and_pictures(tmp_path, monkeypatch, capsys):
         assert set(report[name]) == set(quickstart.METRICS)
         assert 0 < report[name]['mAP'] <= 100
     assert report['seconds']['total'] >= report['seconds']['train_fusionreid'] > 0
-    for name in ('rank_lists', 'training_curves', 'contact_sheet'):
+    for name in ('rank_lists', 'training_curves', 'contact_sheet', 'maps/relevance'):
         with Image.open(out / f'{name}.png') as picture:
             assert min(picture.size) > 200
     assert not (tmp_path / 'work_dirs' / 'quickstart.unfinished').exists()

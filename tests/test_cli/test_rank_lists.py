@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
+from gallery_commands import write_checkpoint
 from PIL import Image
+from tiny_runs import refused, write_tiny_config
 
 from fusionreid.cli.main import run_command
 from fusionreid.evaluation import FeatureSet
-from fusionreid.visualization import tiles
+from fusionreid.visualization import rank_list, tiles
 from fusionreid.visualization.style import RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR
 
 
@@ -100,3 +103,44 @@ def test_missing_features_and_images_are_named(features_dir, tmp_path, said):
 def test_an_unknown_picture_format_is_one_line(features_dir, tmp_path):
     with pytest.raises(SystemExit, match=r'^error: .*out\.txt cannot be drawn'):
         rank_lists(features_dir, '-o', tmp_path / 'out.txt')
+
+
+@pytest.fixture(scope='module')
+def searched(data, checkpoint) -> Path:
+    """Features that the tiny model has saved."""
+    out = checkpoint.parent / 'searched'
+    config = write_tiny_config(checkpoint.parent, data)
+    run_command('test', [str(config), str(checkpoint), '--out', str(out)])
+    return out
+
+
+def test_why_shows_query_and_answer_below_each_wrong_answer(searched, checkpoint, tmp_path):
+    arguments = (searched, '--num-queries', 2, '--topk', 4, '--features', 'cnn')
+    assert rank_lists(*arguments, '-o', tmp_path / 'lists.png') == 0
+    assert rank_lists(*arguments, '-o', tmp_path / 'why.png', '--why', checkpoint) == 0
+    lists, why = (Image.open(tmp_path / name) for name in ('lists.png', 'why.png'))
+    assert why.width == lists.width
+    wrong = [why.getpixel((222 + rank * 154, 146 + 134)) == WRONG_COLOR for rank in range(4)]
+    assert any(wrong)
+    assert why.height - lists.height in (rank_list.STRIP_HEIGHT, 2 * rank_list.STRIP_HEIGHT)
+    middle = 146 + 268 + 52 + 64
+    for rank, is_wrong in enumerate(wrong):
+        left = 220 + rank * 154
+        shown = [why.getpixel((left + x, middle)) != (255, 255, 255) for x in (32, 108)]
+        assert shown == [is_wrong] * 2
+        assert why.getpixel((left + 70, middle)) == (255, 255, 255)
+
+
+def test_why_refuses_features_of_another_model(searched, data, tmp_path):
+    torch.manual_seed(1)
+    config = write_tiny_config(tmp_path, data)
+    other = write_checkpoint(config, tmp_path / 'run' / 'epoch_1.pth')
+    arguments = [searched, '-o', tmp_path / 'a.png', '--num-queries', '1', '--why', other]
+    line = refused('rank-lists', [*map(str, arguments)])
+    assert re.search(r'the distance \d.\d+, the saved features \d.\d+: name the checkpoint', line)
+    two = ['--features', 'cnn', 'cnn_fused']
+    line = refused('rank-lists', [*map(str, arguments), *two])
+    assert "for one feature or 'all', not for cnn + cnn_fused" in line
+    line = refused('rank-lists', [*map(str, arguments), '--colormap', 'jett'])
+    assert "no colormap 'jett'" in line
+    assert not (tmp_path / 'a.png').exists()

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fusionreid.visualization import draw_rank_lists, select_queries, tiles
+from fusionreid.visualization import MapPanel, draw_rank_lists, select_queries, tiles
+from fusionreid.visualization.color_scale import ColorScale
+from fusionreid.visualization.rank_list import BAR_HEIGHT, STRIP_HEIGHT
 from fusionreid.visualization.style import QUERY_COLOR, RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR
 
 
@@ -188,3 +190,26 @@ def test_equal_scores_are_chosen_by_index():
 def test_no_query_to_select_is_refused(scores, number):
     with pytest.raises(ValueError, match='num_queries|nothing to choose'):
         select_queries(scores, number)
+
+
+def test_reasons_are_drawn_in_a_strip_below_their_list(data):
+    """Query and answer side by side, through maps of one scale; other lists stay as they are."""
+    gray = np.full((64, 32, 3), 100, np.uint8)
+    upper, lower = np.zeros((4, 2)), np.zeros((4, 2))
+    upper[0], lower[-1] = 8, 4
+    reasons = {(0, 1): (MapPanel(gray, upper), MapPanel(gray, lower))}
+    plain = draw_rank_lists(**data)
+    picture = draw_rank_lists(**data, reasons=reasons)
+    assert picture.size == (plain.width, plain.height + STRIP_HEIGHT)
+    scale = ColorScale.for_maps([upper, lower])
+    top, left = TOP + FRAME_HEIGHT + 52, ANSWER_LEFT + STEP
+    assert picture.getpixel((left + 32, top + 16)) == tuple(scale.lay_over(gray, upper)[0, 0])
+    seen = picture.getpixel((left + 140 - 32, top + 112))
+    assert seen == tuple(scale.lay_over(gray, lower)[-1, 0])
+    assert picture.getpixel((ANSWER_LEFT + 32, top + 16)) == (255, 255, 255)
+    # The bar stands below the query, from nothing to most.
+    bar = np.asarray(picture.crop((QUERY_LEFT, top, QUERY_LEFT + 140, top + 128))).sum(2)
+    assert ((bar[:, 0] < 30) & (bar[:, 70] > 200) & (bar[:, -1] > 500)).sum() == BAR_HEIGHT
+    below = (0, plain.height - ROW, plain.width, plain.height)
+    moved = (0, picture.height - ROW, picture.width, picture.height)
+    assert (np.asarray(plain.crop(below)) == np.asarray(picture.crop(moved))).all()
