@@ -1,8 +1,10 @@
+from .ablation_curves import draw_ablation_curves
 from .architecture import draw_architecture
 from .camera_pairs import draw_camera_pairs
 from .contact_sheet import draw_contact_sheet
 from .distance_matrix import draw_distance_matrix
 from .feature_chart import draw_feature_chart
+from .projection import draw_projection, project_features
 from .rank_list import draw_rank_lists, select_queries
 from .saving import figure_pixels, save_picture
 from .search_results import QueryAnswers, draw_search_results
@@ -13,16 +15,19 @@ from .verification import draw_verification
 __all__ = [
     'QueryAnswers',
     'TrainingHistory',
+    'draw_ablation_curves',
     'draw_architecture',
     'draw_camera_pairs',
     'draw_contact_sheet',
     'draw_distance_matrix',
     'draw_feature_chart',
+    'draw_projection',
     'draw_rank_lists',
     'draw_search_results',
     'draw_training_curves',
     'draw_verification',
     'figure_pixels',
+    'project_features',
     'read_training_history',
     'save_picture',
     'select_queries',
