@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder for table and chart, and for the features of a tested checkpoint (default: '
         'the folder of features; work_dirs/<config name>/features)',
     )
-    parser.add_argument('--title', help='title of the chart (default: name of the source)')
+    parser.add_argument('--title', help='title of the chart (default: the data set or config)')
     parser.add_argument(
         '--keep-same-camera',
         action='store_true',
@@ -77,7 +77,6 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
                 f'{source} is a folder'
             )
         args.out = args.out or source
-        args.title = args.title or source.resolve().name
     else:
         try:
             args.source = str(find_config(args.source))
@@ -134,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
     known = {name: result for name, result in results.items() if name != ALL_EACH_NORMALIZED}
     text += ''.join(f'\n{line}\n' for line in warn_of_ties(feature_set, known))
     scores = {name: headline_scores(result) for name, result in results.items()}
-    figure = draw_feature_chart(scores, args.title, protocol)
+    figure = draw_feature_chart(scores, args.title or feature_set.title(args.source), protocol)
     (args.out / TABLE).write_text(text)
     save_picture(figure, args.out / CHART)
     say_lines(f'{text}\n{args.out}: {", ".join(OUTPUTS)}')
