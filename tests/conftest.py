@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ import torch  # noqa: E402
 from memory import return_memory  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
+
+# A job in the background ignores Ctrl-C, and so would the trainings that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Imported by the tests, or run in processes of their own.
 collect_ignore = ['data', 'helpers']

@@ -177,12 +177,18 @@ PREPARED: dict[str, Callable[[Path], None]] = {
 # What the blocks of a page make.
 PRODUCED = {
     'datasets': ['problems.csv'],
-    'analysis': ['verification.png', 'camera_pairs.png', f'{SAVED_FEATURES}/analysis.json'],
+    'analysis': [
+        'verification.png',
+        'camera_pairs.png',
+        f'{SAVED_FEATURES}/analysis.json',
+        'tsne.png',
+    ],
     'explain': ['maps/relevance.png', 'maps/pairs.png', 'why.png'],
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
     'models': ['model.svg'],
     'quickstart': ['cnn_fused.png'],
+    'reranking': ['k1.png'],
     'synthetic': ['contact_sheet.png'],
     'weights': ['weights/msmt17.pth', 'weights/msmt17.py'],
 }

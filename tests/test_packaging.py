@@ -26,6 +26,7 @@ IMPORT_NAMES = {
     'pytest-cov': 'pytest_cov',
     'pyyaml': 'yaml',
     'scikit-learn': 'sklearn',
+    'umap-learn': 'umap',
 }
 # Needed at run time, but not by an import of ours.
 NOT_IMPORTED = {

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from fusionreid.errors import WeightsError
+from fusionreid.utils.terminal import say
 
 from .run_files import LAST_CHECKPOINT, run_checkpoints, training_position
+from .run_state import check_run_state
 from .weight_file import check_finite, find_state_dict, read_weight_file
 
 # What continuing needs besides the weights; MMEngine's Runner reads each of them.
@@ -25,8 +25,9 @@ def check_resumable(path: str | Path) -> None:
         path: The file.
 
     Raises:
-        WeightsError: If it cannot be read, is no checkpoint, holds weights alone, or holds a weight
-            or a value of the optimizer that is NaN or infinite.
+        WeightsError: If it cannot be read, is no checkpoint, holds weights alone or a state of the
+            training of another form, or holds a weight or a value of the optimizer that is NaN or
+            infinite.
     """
     content = read_weight_file(path)
     try:
@@ -37,11 +38,7 @@ def check_resumable(path: str | Path) -> None:
                 f'cannot be resumed, it lacks {", ".join(lacks)}; its weights alone can start a '
                 f'new training, --cfg-options load_from={path}'
             )
-        meta = content['meta']
-        if not isinstance(meta, Mapping) or not all(
-            type(meta.get(count)) is int and meta[count] >= 0 for count in ('epoch', 'iter')
-        ):
-            raise WeightsError('its meta does not say after which epoch and iter it was saved')
+        check_run_state(content)
         for part in ('state_dict', 'ema_state_dict', 'optimizer'):
             tensors = [leaf for leaf in tree_leaves(content.get(part)) if isinstance(leaf, Tensor)]
             check_finite({f'a tensor of {part}': tensor for tensor in tensors})
@@ -79,7 +76,7 @@ def find_resumable(folder: str | Path) -> Path | None:
             continue
         for bad, reason in passed_over:
             # A run has no log before it starts.
-            print_log(f'{bad} is passed over: {reason}; training continues from {path.name}')
+            say(f'{bad} is passed over: {reason}; training continues from {path.name}')
         return path
     if passed_over:
         reasons = '; '.join(f'{bad.name}: {reason}' for bad, reason in passed_over)

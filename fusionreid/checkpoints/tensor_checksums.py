@@ -17,33 +17,28 @@ CHECKSUMS = 'tensor_sha256'
 _CONTAINERS = (Mapping, list, tuple)
 
 
-def _walk(value: Any, seen: set[int]) -> Iterator[str | Tensor]:
-    """All tensors below a value, and texts that tell where each of them stands."""
+def _walk(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    """All tensors below a value, each with where it stands; nothing else counts."""
     if isinstance(value, Tensor):
-        yield f'{value.dtype} {list(value.shape)}'
-        yield value
+        yield path, value
         return
     # Once each, as pickle keeps them: a few that hold each other twice would make billions.
     if id(value) in seen:
         return
     seen.add(id(value))
-    yield '('
     for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
         if isinstance(item, (Tensor, *_CONTAINERS)):
-            yield repr(key) if isinstance(key, (str, int)) else type(key).__name__
-            yield from _walk(item, seen)
-    yield ')'
+            name = repr(key) if isinstance(key, (str, int)) else type(key).__name__
+            yield from _walk(item, f'{path}/{name}', seen)
 
 
-def _outline(content: Mapping[str, Any]) -> dict[str, list[str | Tensor]]:
+def _tensors(content: Mapping[str, Any]) -> dict[str, list[tuple[str, Tensor]]]:
     """What :func:`_walk` finds below each entry that holds tensors."""
-    outline = {}
+    found = {}
     for name, value in content.items():
-        if isinstance(value, (Tensor, *_CONTAINERS)):
-            parts = list(_walk(value, set()))
-            if any(isinstance(part, Tensor) for part in parts):
-                outline[name] = parts
-    return outline
+        if isinstance(value, (Tensor, *_CONTAINERS)) and (parts := list(_walk(value, '', set()))):
+            found[name] = parts
+    return found
 
 
 def count_bytes(content: Mapping[str, Any]) -> int:
@@ -59,8 +54,7 @@ def count_bytes(content: Mapping[str, Any]) -> int:
         >>> count_bytes(dict(state_dict=dict(weight=torch.ones(2)), epoch=3))
         8
     """
-    parts = (part for parts in _outline(content).values() for part in parts)
-    return sum(part.nbytes for part in parts if isinstance(part, Tensor))
+    return sum(tensor.nbytes for parts in _tensors(content).values() for _, tensor in parts)
 
 
 def compute_checksums(
@@ -84,17 +78,14 @@ def compute_checksums(
     """
     checksums = {}
     with ThreadPoolExecutor() as pool:
-        for name, parts in _outline(content).items():
+        for name, parts in _tensors(content).items():
             total = hashlib.sha256()
-            tensors = [part for part in parts if isinstance(part, Tensor)]
-            digests = pool.map(_digest, tensors)
-            for part in parts:
-                if isinstance(part, str):
-                    total.update(f'{part}\n'.encode())
-                    continue
-                total.update(next(digests))
+            digests = pool.map(_digest, (tensor for _, tensor in parts))
+            for (path, tensor), digest in zip(parts, digests, strict=True):
+                total.update(f'{path} {tensor.dtype} {list(tensor.shape)}\n'.encode())
+                total.update(digest)
                 if report is not None:
-                    report(part.nbytes)
+                    report(tensor.nbytes)
             checksums[name] = total.hexdigest()
     return checksums
 

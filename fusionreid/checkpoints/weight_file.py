@@ -128,19 +128,12 @@ def find_state_dict(content: Any) -> tuple[dict[str, Tensor], str]:
     state = content[wrapper] if wrapper else content
     if not state:
         raise WeightsError('holds no weights: the dict is empty')
-    wrong = next(
-        (
-            name
-            for name, value in state.items()
-            if not isinstance(name, str) or not isinstance(value, Tensor)
-        ),
-        None,
-    )
-    if wrong is not None:
-        raise WeightsError(
-            f'entry {wrong!r} is a {type(state[wrong]).__name__}, not a tensor; expected a dict of '
-            f'weights, or one under {", ".join(repr(name) for name in WRAPPERS)}'
-        )
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(
+                f'entry {name!r:.80} is a {type(value).__name__}, expected a tensor under a text: '
+                f'a dict of weights, or one under {", ".join(map(repr, WRAPPERS))}'
+            )
     return dict(state), wrapper
 
 

@@ -41,8 +41,16 @@ from fusionreid.utils.terminal import say_lines
 from fusionreid.visualization import draw_camera_pairs, draw_verification
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.style import camera_name
+from fusionreid.visualization.verification import describe_few_pairs
 
+from .output_file import clear_links
 from .runner_config import make_folder
+
+OUTPUTS = VERIFICATION, CAMERA_PAIRS, ANALYSIS = (
+    'verification.png',
+    'camera_pairs.png',
+    'analysis.json',
+)
 
 HISTOGRAM_BINS = 100
 
@@ -81,18 +89,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MEMORY_LIMIT,
         help='bytes to use on top of the features (default: 1 GiB)',
     )
-    parser.add_argument('--title', help='title of the pictures (default: name of the folder)')
+    parser.add_argument('--title', help='title of the pictures (default: name of the data set)')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse arguments that do not go together, and fill in what follows from others."""
     args.out = args.out or args.features_dir
-    args.title = args.title or args.features_dir.resolve().name
 
 
 def run(args: argparse.Namespace) -> None:
     """Write pictures and numbers, and show the tables."""
     make_folder(args.out, '--out')
+    clear_links(args.out, *OUTPUTS)
     feature_set = FeatureSet.load(args.features_dir)
     query, gallery = feature_set.query_and_gallery()
     # Normalized once over the whole vector, as for scoring.
@@ -120,8 +128,9 @@ def run(args: argparse.Namespace) -> None:
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
     subject = describe_features(feature_set, [args.feature])
     text = f'{subject}; {protocol}'
-    save_picture(draw_verification(verification, args.title, text), args.out / 'verification.png')
-    save_picture(draw_camera_pairs(pairs, args.title, text), args.out / 'camera_pairs.png')
+    title = args.title or feature_set.title(args.features_dir)
+    save_picture(draw_verification(verification, title, text), args.out / VERIFICATION)
+    save_picture(draw_camera_pairs(pairs, title, text), args.out / CAMERA_PAIRS)
     record = {
         'feature': args.feature,
         'protocol': protocol,
@@ -135,7 +144,7 @@ def run(args: argparse.Namespace) -> None:
         },
     }
     content = json.dumps(record, indent=2, allow_nan=False)
-    (args.out / 'analysis.json').write_text(content + '\n')
+    (args.out / ANALYSIS).write_text(content + '\n')
     for part in (
         text,
         _verification_text(verification),
@@ -144,13 +153,13 @@ def run(args: argparse.Namespace) -> None:
         *warn_of_ties(feature_set, {args.feature: ranking}),
     ):
         say_lines(f'{part}\n')
-    say_lines(f'{args.out}: verification.png, camera_pairs.png, analysis.json')
+    say_lines(f'{args.out}: {", ".join(OUTPUTS)}')
 
 
 def _verification_text(result: VerificationResult) -> str:
     """Lay out which share of pairs is accepted at which distance."""
     rows = [['wrongly accepted, at most', 'accept nearer than', 'wrongly accepted', 'found']]
-    for point in result.operating_points:
+    for point in result.measured_points:
         rows.append(
             [
                 f'{100 * point.target_fpr:g}%',
@@ -163,10 +172,11 @@ def _verification_text(result: VerificationResult) -> str:
     rows.append(
         ['equal errors', f'{result.eer_threshold:.4f}', f'{100 * result.eer:.4g}%', f'{found:.2f}%']
     )
+    few = describe_few_pairs(result)
     return (
         f'Which distance means the same person? {result.num_same:,} pairs of the same person, '
         f'{result.num_different:,} of different people; area under the ROC curve '
-        f'{result.auc:.4f}\n\n{markdown_table(rows)}'
+        f'{result.auc:.4f}\n\n{markdown_table(rows)}' + (f'\n\nwarning: {few}' if few else '')
     )
 
 
@@ -216,7 +226,7 @@ def _verification_record(result: VerificationResult) -> dict[str, Any]:
         'num_different': result.num_different,
         'operating_points': [
             {name: _finite(value) for name, value in asdict(point).items()}
-            for point in result.operating_points
+            for point in result.measured_points
         ],
         'eer': result.eer,
         'eer_threshold': result.eer_threshold,

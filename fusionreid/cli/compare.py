@@ -33,7 +33,10 @@ from fusionreid.visualization import draw_feature_chart
 from fusionreid.visualization.saving import save_picture
 
 from .main import run_command
+from .output_file import clear_links
 from .runner_config import make_folder
+
+OUTPUTS = TABLE, CHART = 'feature_scores.md', 'feature_scores.png'
 
 LEGEND = """\
 `all` is the concatenation, normalized once over the whole vector, as in the paper. Weight is a
@@ -54,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder for table and chart, and for the features of a tested checkpoint (default: '
         'the folder of features; work_dirs/<config name>/features)',
     )
-    parser.add_argument('--title', help='title of the chart (default: name of the source)')
+    parser.add_argument('--title', help='title of the chart (default: the data set or config)')
     parser.add_argument(
         '--keep-same-camera',
         action='store_true',
@@ -74,7 +77,6 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
                 f'{source} is a folder'
             )
         args.out = args.out or source
-        args.title = args.title or source.resolve().name
     else:
         try:
             args.source = str(find_config(args.source))
@@ -118,6 +120,7 @@ def _as_rows(feature_set: FeatureSet, results: dict[str, RankingResult]) -> list
 def run(args: argparse.Namespace) -> None:
     """Write table and chart, and show the table."""
     make_folder(args.out, '--out')
+    clear_links(args.out, *OUTPUTS)
     if args.checkpoint:
         _save_features(args)
     feature_set = FeatureSet.load(args.out if args.checkpoint else args.source)
@@ -130,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
     known = {name: result for name, result in results.items() if name != ALL_EACH_NORMALIZED}
     text += ''.join(f'\n{line}\n' for line in warn_of_ties(feature_set, known))
     scores = {name: headline_scores(result) for name, result in results.items()}
-    figure = draw_feature_chart(scores, args.title, protocol)
-    (args.out / 'feature_scores.md').write_text(text)
-    save_picture(figure, args.out / 'feature_scores.png')
-    say_lines(f'{text}\n{args.out}: feature_scores.md, feature_scores.png')
+    figure = draw_feature_chart(scores, args.title or feature_set.title(args.source), protocol)
+    (args.out / TABLE).write_text(text)
+    save_picture(figure, args.out / CHART)
+    say_lines(f'{text}\n{args.out}: {", ".join(OUTPUTS)}')

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+from fusionreid.utils.terminal import say
+
 # Words of torch's data loader and of its allocators, which raise plain RuntimeErrors.
 WORKER_DIED = re.compile(r'DataLoader worker \(pid(?:\(s\))? [\d, ]+\) [^\n]*')
 NO_MEMORY = re.compile(r"[^.\n]*(?:out of memory|(?:can't|cannot) allocate memory)[^\n]*", re.I)
@@ -94,7 +96,7 @@ def no_hidden_environment_errors() -> Iterator[None]:
         if line is None:
             usual(args)
         else:
-            print(f'error: {line}', file=sys.stderr)
+            say(f'error: {line}', sys.stderr)
 
     def raise_again(handler: logging.FileHandler, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

@@ -1,4 +1,4 @@
-"""Checks before the work that its result can be written after it."""
+"""Before the work: its result can be written after it, and nowhere else than it seems."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import tempfile
 from pathlib import Path
 
 from fusionreid.errors import UserError
+
+
+def clear_links(folder: Path, *names: str) -> None:
+    """Remove links and pipes from where files are going to be written.
+
+    A folder from somewhere else may hold links to files outside of it, which writing would follow.
+
+    Args:
+        folder: Where the files are going to be.
+        *names: Their names.
+    """
+    for name in names:
+        path = folder / name
+        if path.is_symlink() or path.is_fifo():
+            path.unlink()
 
 
 def check_output_file(out: Path) -> None:

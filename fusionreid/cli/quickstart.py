@@ -108,7 +108,8 @@ class Quickstart:
         command: list[object] = ['render', self.data, '--seed', '0']
         command += ['--ids-train', self.args.ids, '--ids-test', self.args.ids_test]
         self.runner.run('render', command, self.out / 'render.log', show_all)
-        save_picture(draw_contact_sheet(self.data), self.out / 'contact_sheet.png')
+        sheet = draw_contact_sheet(self.data, title='Rendered people, one photo from each camera')
+        save_picture(sheet, self.out / 'contact_sheet.png')
 
     def _train_and_score(self, names: list[str]) -> None:
         for name in names:

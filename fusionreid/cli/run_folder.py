@@ -22,8 +22,10 @@ from fusionreid.checkpoints.run_files import (
     unfinished_checkpoints,
 )
 from fusionreid.errors import ConfigError
+from fusionreid.utils.terminal import say
 
-from .runner_config import make_folder
+from .output_file import clear_links
+from .runner_config import make_folder, written_in_place
 
 LOCK = 'train.lock'
 _HOLDER = re.compile(r'process \d+ on [\w.-]+')
@@ -77,10 +79,9 @@ def locked(work_dir: Path) -> Iterator[None]:
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise ConfigError(f'{path} cannot be locked: {error.strerror or error}') from error
-        print(
+        say(
             f'{work_dir} is on a file system without locks: a second training in this folder '
-            'would not be noticed',
-            flush=True,
+            'would not be noticed'
         )
         yield
         return
@@ -129,6 +130,8 @@ def take_folder(
     stack.enter_context(locked(Path(cfg.work_dir)))
     check_owner(cfg, named, resume, overwrite)
     remove_unfinished(cfg)
+    for each in _folders(cfg):
+        clear_links(each, *written_in_place(cfg))
     folder = checkpoint_folder(cfg)
     if resume and named is None:
         found = find_resumable(folder)
@@ -138,7 +141,7 @@ def take_folder(
     if named is not None and _is_inside(named, folder):
         later = later_checkpoints(folder, Path(named))
         if later:
-            print(_moved(later, move_aside(folder, later)), flush=True)
+            say(_moved(later, move_aside(folder, later)))
     else:
         clear_folder(cfg)
     return named if resume else None
@@ -185,7 +188,7 @@ def remove_unfinished(cfg: Config) -> None:
     for folder in _folders(cfg):
         for path in unfinished_checkpoints(folder):
             path.unlink()
-            print(f'removed {path}, which a killed training has left unfinished', flush=True)
+            say(f'removed {path}, which a killed training has left unfinished')
 
 
 def clear_folder(cfg: Config) -> None:
@@ -197,7 +200,7 @@ def clear_folder(cfg: Config) -> None:
     for folder in _folders(cfg):
         if checkpoints := run_checkpoints(folder):
             paths = checkpoints + run_logs(folder)
-            print(_moved(paths, move_aside(folder, paths)), flush=True)
+            say(_moved(paths, move_aside(folder, paths)))
 
 
 def move_aside(folder: Path, paths: list[Path]) -> Path:

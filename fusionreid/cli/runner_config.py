@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from fusionreid.checkpoints import locate_weight_file, read_state_dict
+from fusionreid.checkpoints.run_files import LAST_CHECKPOINT
 from fusionreid.config import check_arguments, check_settings, merge_options, read_config
 from fusionreid.errors import ConfigError, WeightsError
 
@@ -107,6 +108,19 @@ def make_folder(path: str | Path, option: str) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f'{option} {path} cannot be made: {error.strerror}') from error
+
+
+def written_in_place(cfg: Config) -> list[str]:
+    """Name the files of a work dir that MMEngine's Runner opens for writing if they are there.
+
+    Args:
+        cfg: The config of the Runner.
+
+    Returns:
+        Names of the copy of the config, and of the record of the last checkpoint.
+    """
+    copy = [Path(cfg.filename).name] if cfg.filename else []
+    return [*copy, LAST_CHECKPOINT]
 
 
 def set_precision(cfg: Config, precision: str | None) -> None:

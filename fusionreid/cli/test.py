@@ -30,8 +30,9 @@ from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
 from fusionreid.registry import DATASETS, METRICS
 
 from .arguments import add_common_arguments
+from .output_file import clear_links
 from .processes import leave_process_group, lost_process_errors, print_once
-from .runner_config import check_checkpoint, load_config, make_folder
+from .runner_config import check_checkpoint, load_config, make_folder, written_in_place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace) -> None:
     with lost_process_errors(), build_errors():
         scores = score_saved(args) if args.saved else score_model(args)
     if args.out and is_main_process():
+        clear_links(Path(args.out), 'metrics.json')
         (Path(args.out) / 'metrics.json').write_text(json.dumps(scores, indent=2) + '\n')
     leave_process_group()
 
@@ -124,6 +126,7 @@ def score_model(args: argparse.Namespace) -> dict[str, float]:
     """Compute features and score them."""
     cfg = build_config(args)
     make_folder(cfg.work_dir, '--work-dir')
+    clear_links(Path(cfg.work_dir), *written_in_place(cfg))
     return Runner.from_cfg(cfg).test()
 
 

@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.fileio.backends import backends
 
 from fusionreid.errors import ConfigError
 
@@ -108,6 +109,10 @@ def section(*names: str) -> Rule:
     )
 
 
+FILE_BACKEND = Rule(
+    'the name of a file backend, such as local',
+    lambda value: isinstance(value, str) and value in backends,
+)
 FLAG = Rule('True or False', lambda value: isinstance(value, bool))
 TEXT = Rule('a text', lambda value: isinstance(value, str) and bool(value))
 NOTHING = Rule('None', lambda value: value is None)
@@ -211,7 +216,7 @@ RULES: dict[str, Rule] = {
     'default_hooks.logger.interval': whole(1),
     'default_hooks.checkpoint.max_keep_ckpts': INTERVAL,
     'default_hooks.checkpoint.backend_args': section() | NOTHING,
-    'default_hooks.checkpoint.backend_args.backend': TEXT,
+    'default_hooks.checkpoint.backend_args.backend': FILE_BACKEND,
     'default_hooks.checkpoint.out_dir': TEXT | NOTHING,
     'default_hooks.checkpoint.save_best': TEXT | LIST | NOTHING,
     'default_hooks.checkpoint.published_keys': TEXT | LIST | NOTHING,

@@ -6,7 +6,9 @@ the position. All else is as the config of the resumed run says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -45,6 +47,7 @@ _SPEED = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
 _NO_OPTIONS = {'params', 'param_names', 'fused', 'foreach', 'capturable', 'differentiable'}
 # Where the schedule stands, and what follows from the optimizer's own options.
 _POSITION = {'last_step', '_global_step', '_last_value', 'verbose', 'base_values'}
+_COUNTERS = ('last_step', '_global_step')
 _MAX_WIDTH = 40
 
 
@@ -183,6 +186,9 @@ def refuse_other_optimizer(
     ):
         raise ConfigError(f'the checkpoint holds no state of an optimizer: {way_out}')
     refuse_other_groups(optimizer, state)
+    states = state.get('state', {})
+    if not isinstance(states, dict) or not all(isinstance(own, dict) for own in states.values()):
+        raise ConfigError(f'the checkpoint holds no state of an optimizer: {way_out}')
     for group, saved in zip(optimizer.param_groups, groups, strict=True):
         lacks = (optimizer.defaults.keys() & group.keys()) - saved.keys() - _NO_OPTIONS
         # Later versions of torch have more options than earlier ones, but none of these is new.
@@ -193,9 +199,15 @@ def refuse_other_optimizer(
                 f'{", ".join(sorted(lacks))}: set optim_wrapper.optimizer to that of the '
                 f'checkpoint, or {way_out}'
             )
+        for name in group.keys() & saved.keys() - {'params'}:
+            _refuse_other_kind(f'{name} of its optimizer', saved[name], group[name], way_out)
         for parameter, number in zip(group['params'], saved['params'], strict=True):
-            for name, value in (state.get('state') or {}).get(number, {}).items():
-                if _is_other_shape(value, parameter):
+            for name, value in states.get(number, {}).items():
+                if not isinstance(value, (torch.Tensor, Real, type(None))):
+                    raise ConfigError(
+                        f"the checkpoint's optimizer holds {value!r:.80} as {name}: {way_out}"
+                    )
+                if isinstance(value, torch.Tensor) and _is_other_shape(value, parameter):
                     raise ConfigError(
                         f"the checkpoint's optimizer holds {name} of shape {list(value.shape)} for "
                         f'parameter {number}, which has shape {list(parameter.shape)} here: the '
@@ -204,14 +216,33 @@ def refuse_other_optimizer(
                     )
 
 
-def _is_other_shape(value: Any, parameter: torch.Tensor) -> bool:
+def _is_other_shape(value: torch.Tensor, parameter: torch.Tensor) -> bool:
     # Counters are scalars, and factored moments have a size of one for each other axis.
-    if not isinstance(value, torch.Tensor) or value.dim() == 0:
+    if value.dim() == 0:
         return False
     if value.dim() != parameter.dim():
         return value.numel() > 1
     return any(
         size not in (1, wanted) for size, wanted in zip(value.shape, parameter.shape, strict=True)
+    )
+
+
+def _refuse_other_kind(name: str, saved: Any, current: Any, way_out: str) -> None:
+    """Refuse what is no number, or no list of as many, where this run has one."""
+    if isinstance(current, (list, tuple)):
+        if isinstance(saved, (list, tuple)) and len(saved) == len(current):
+            for each, own in zip(saved, current, strict=True):
+                _refuse_other_kind(name, each, own, way_out)
+            return
+    elif (
+        type(current) not in (int, float)
+        or isinstance(saved, torch.Tensor)
+        or (isinstance(saved, Real) and math.isfinite(saved))
+    ):
+        return
+    raise ConfigError(
+        f'the checkpoint holds {saved!r:.80} as {name}, where this run has {show(current)}: '
+        f'{way_out}'
     )
 
 
@@ -261,7 +292,7 @@ def kinds_of(settings: Any) -> list[str]:
         >>> kinds_of(dict(type='fusionreid.WarmupCosineLR')), kinds_of(None)
         (['WarmupCosineLR'], [])
     """
-    parts = [settings] if isinstance(settings, dict) else settings or []
+    parts = settings if isinstance(settings, list) else [settings]
     return [str(part.get('type')).rpartition('.')[2] for part in parts if isinstance(part, dict)]
 
 
@@ -285,6 +316,8 @@ def compare_schedules(
     Raises:
         ConfigError: If the two are different schedules.
     """
+    if not isinstance(states, (list, tuple)):
+        raise ConfigError(f"the checkpoint's schedules are of several optimizers: {way_out}")
     kinds = [type(scheduler).__name__ for scheduler in schedulers]
     if not schedulers:
         saved = ', '.join(saved_kinds or []) or f'{len(states)} schedule(s)'
@@ -299,7 +332,17 @@ def compare_schedules(
     found = []
     for index, (scheduler, state) in enumerate(zip(schedulers, states, strict=True)):
         name = 'param_scheduler' if len(kinds) == 1 else f'param_scheduler.{index}'
+        # MMEngine sets whatever the state holds as attributes.
+        misused = [key for key in state if callable(getattr(scheduler, str(key), None))]
+        misused += [key for key in _COUNTERS if type(state.get(key, 0)) is not int]
+        if misused:
+            raise ConfigError(
+                f'the checkpoint holds {state[misused[0]]!r:.80} as {misused[0]} of its schedule: '
+                f'{way_out}'
+            )
         for key, value in scheduler.state_dict().items():
+            if key in state:
+                _refuse_other_kind(f'{key} of its schedule', state[key], value, way_out)
             if key not in _POSITION and key in state and state[key] != value:
                 found.append(Difference(f'{name}.{key}', _shown(state[key]), _shown(value), KEPT))
     return found

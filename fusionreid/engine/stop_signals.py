@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 from typing import Any
 
@@ -62,30 +64,51 @@ class StopSignals:
         self.received = self.received or number
 
 
-def shield_workers(loader: DataLoader[Any]) -> None:
-    """Let the workers of a loader live through the signals that ask the training to stop.
+class WorkerShield:
+    """Lets the workers of loaders live through the signals that ask the training to stop.
 
     Ctrl-C in a terminal, batch systems and torchrun signal a whole process group, and the training
-    would fail for want of the worker before it has saved.
+    would fail for want of the worker before it has saved. So the workers ignore the first Ctrl-C
+    and the first SIGTERM, until the training is over: Python ends them by one SIGTERM at its own
+    end, and waits for them.
 
-    Args:
-        loader: The loader; its workers ignore the first Ctrl-C and the first SIGTERM.
+    Example:
+        >>> loader = DataLoader([1, 2])
+        >>> shield = WorkerShield()
+        >>> shield.cover(loader)
+        >>> shield.drop()
     """
-    if not isinstance(loader.worker_init_fn, _ShieldedInit):
-        loader.worker_init_fn = _ShieldedInit(loader.worker_init_fn)
+
+    def __init__(self) -> None:
+        # In memory that is shared with the workers.
+        self._is_over = RawValue(ctypes.c_bool, False)
+
+    def cover(self, loader: DataLoader[Any]) -> None:
+        """Shield the workers that a loader will start.
+
+        Args:
+            loader: The loader.
+        """
+        if not isinstance(loader.worker_init_fn, _ShieldedInit):
+            loader.worker_init_fn = _ShieldedInit(loader.worker_init_fn, self._is_over)
+
+    def drop(self) -> None:
+        """Let signals end the workers from now on."""
+        self._is_over.value = True
 
 
 class _ShieldedInit:
-    def __init__(self, inner: Callable[[int], object] | None) -> None:
-        self.inner = inner
+    def __init__(self, inner: Callable[[int], object] | None, is_over: Any) -> None:
+        self.inner, self.is_over = inner, is_over
 
     def __call__(self, worker_id: int) -> None:
         for number in SIGNALS:
-            signal.signal(number, _ignore_once)
+            signal.signal(number, self._ignore_once)
         if self.inner is not None:
             self.inner(worker_id)
 
-
-def _ignore_once(number: int, _: FrameType | None) -> None:
-    # So that torch can still end a worker that hangs: it tries twice.
-    signal.signal(number, signal.SIG_DFL)
+    def _ignore_once(self, number: int, _: FrameType | None) -> None:
+        # So that torch can still end a worker that hangs: it tries twice.
+        signal.signal(number, signal.SIG_DFL)
+        if self.is_over.value:
+            os.kill(os.getpid(), number)

@@ -116,6 +116,17 @@ class FeatureSet:
         """Names of the features, in column order."""
         return tuple(self.widths)
 
+    def title(self, folder: str | os.PathLike[str]) -> str:
+        """Name the set in the title of a picture.
+
+        Args:
+            folder: Where it was saved, for a set without a known data set.
+
+        Returns:
+            The data set's name, else the folder's.
+        """
+        return str(self.protocol.get('dataset_name') or Path(folder).resolve().name)
+
     def select(self, names: str | Sequence[str]) -> Tensor:
         """Select features by name, side by side.
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from fusionreid.errors import GalleryError
 from fusionreid.evaluation.functional.progress import report_bytes
@@ -107,7 +107,7 @@ def check_target(folder: str | Path) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / LOCK, 'a'):
+        with _open_lock(folder):
             pass
     except OSError as error:
         raise GalleryError(f'{folder} cannot be saved: {error}') from error
@@ -209,10 +209,19 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _open_lock(folder: Path) -> BinaryIO:
+    """Open the lock file, made if it is missing, without following a link or waiting for a pipe."""
+
+    def open_own(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+
+    return open(folder / LOCK, 'rb+', buffering=0, opener=open_own)
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep a second process from saving at the same time; the lock ends with the process."""
-    with open(folder / LOCK, 'w') as file:
+    with _open_lock(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Yields:
         Path beside the target to write to.
+
+    Raises:
+        OSError: If it cannot be written, or the target is a device or a pipe, such as
+            ``/dev/null``, which would be replaced.
     """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise OSError(errno.ENXIO, 'it is a device or a pipe, expected a file', str(path))
     temporary = Path(f'{path}.{os.getpid()}.part')
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:

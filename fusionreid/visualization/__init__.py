@@ -1,3 +1,4 @@
+from .ablation_curves import draw_ablation_curves
 from .architecture import draw_architecture
 from .attention_sheet import draw_attention_sheet
 from .camera_pairs import draw_camera_pairs
@@ -6,6 +7,7 @@ from .distance_matrix import draw_distance_matrix
 from .feature_chart import draw_feature_chart
 from .map_grid import MapPanel, MapRow, draw_map_grid
 from .pair_sheet import PhotoPair, draw_pair_sheet
+from .projection import draw_projection, project_features
 from .rank_list import draw_rank_lists, select_queries
 from .relevance_sheet import draw_relevance_sheet, relevance_panel
 from .saving import figure_pixels, save_picture
@@ -20,6 +22,7 @@ __all__ = [
     'PhotoPair',
     'QueryAnswers',
     'TrainingHistory',
+    'draw_ablation_curves',
     'draw_architecture',
     'draw_attention_sheet',
     'draw_camera_pairs',
@@ -28,12 +31,14 @@ __all__ = [
     'draw_feature_chart',
     'draw_map_grid',
     'draw_pair_sheet',
+    'draw_projection',
     'draw_rank_lists',
     'draw_relevance_sheet',
     'draw_search_results',
     'draw_training_curves',
     'draw_verification',
     'figure_pixels',
+    'project_features',
     'read_training_history',
     'relevance_panel',
     'save_picture',

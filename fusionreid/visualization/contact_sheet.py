@@ -15,13 +15,15 @@ from fusionreid.datasets.image_listing import list_images
 from fusionreid.datasets.market_style_dataset import parse_market_name
 from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 
-from .style import TEXT_COLOR, camera_name, text_font
+from .style import FAINT_COLOR, TEXT_COLOR, camera_name, text_font
 from .tiles import BACKGROUND, MAT_COLOR, try_picture
 
 # Identity, a number and the 1-based camera; MSMT17 itself reads the identity from its lists.
 _MSMT17_NAME = re.compile(r'(\d+)_\d+_(\d+)_.*')
 # Pixels.
-_MARGIN, _HEADER, _LABEL_WIDTH, _TEXT_SIZE = 4, 20, 52, 12
+_MARGIN, _EDGE, _LABEL_WIDTH, _LEAST_WIDTH = 4, 14, 62, 300
+_TITLE_SIZE, _TEXT_SIZE, _LINE, _COLUMN_TITLE = 20, 12, 17, 22
+_TITLE_LINE = 30
 
 
 def find_example_images(root: str | Path) -> list[tuple[str, int, int]]:
@@ -68,6 +70,7 @@ def draw_contact_sheet(
     num_people: int = 10,
     images_per_camera: int = 1,
     image_height: int = 160,
+    title: str = 'Contact sheet',
 ) -> Image.Image:
     """Draw people (rows) as the cameras (columns) see them.
 
@@ -76,6 +79,7 @@ def draw_contact_sheet(
         num_people: Number of rows; people seen by the most cameras come first, ties by id.
         images_per_camera: Images of a person in each camera.
         image_height: Height of every image on the sheet, in pixels; its width follows.
+        title: First line; below it stands what rows and columns are.
 
     Returns:
         The sheet, an RGB image.
@@ -113,21 +117,33 @@ def draw_contact_sheet(
         raise DatasetNotFoundError('none of the images of the contact sheet can be read')
     cell = max(picture.width for picture in pictures.values()) + _MARGIN
     column, row = cell * images_per_camera + 2 * _MARGIN, image_height + _MARGIN
-    size = (_LABEL_WIDTH + column * len(cameras), _HEADER + row * len(people) + _MARGIN)
-    sheet = Image.new('RGB', size, BACKGROUND)
+    total = len({person for _, person, _ in items})
+    subtitle = f'rows: {len(people)} of {total} people, by id; columns: the cameras that see them'
+    width = max(_LEAST_WIDTH, _EDGE + _LABEL_WIDTH + column * len(cameras) + _EDGE)
+    titles = _wrap(title, _TITLE_SIZE, width - 2 * _EDGE, bold=True)
+    lines = _wrap(subtitle, _TEXT_SIZE, width - 2 * _EDGE)
+    header = _EDGE + _TITLE_LINE * len(titles) + _LINE * len(lines) + _COLUMN_TITLE + _MARGIN
+    sheet = Image.new('RGB', (width, header + row * len(people) + _EDGE), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), text_font(_TEXT_SIZE)
+    top = _EDGE
+    for line in titles:
+        draw.text((_EDGE, top), line, font=text_font(_TITLE_SIZE, bold=True), fill=TEXT_COLOR)
+        top += _TITLE_LINE
+    for line in lines:
+        draw.text((_EDGE, top), line, font=font, fill=FAINT_COLOR)
+        top += _LINE
+    start = _EDGE + _LABEL_WIDTH
     for place, camera in enumerate(cameras):
-        corner = (_LABEL_WIDTH + place * column, _HEADER // 2)
+        corner = (start + place * column, header - _COLUMN_TITLE // 2)
         draw.text(corner, f'camera {camera_name(camera)}', font=font, fill=TEXT_COLOR, anchor='lm')
     for number, person in enumerate(people):
-        top = _HEADER + number * row
-        draw.text(
-            (6, top + image_height // 2), str(person), font=font, fill=TEXT_COLOR, anchor='lm'
-        )
+        top = header + number * row
+        middle = (_EDGE, top + image_height // 2)
+        draw.text(middle, f'id {person}', font=font, fill=TEXT_COLOR, anchor='lm')
         for place, camera in enumerate(cameras):
             paths = shown[person].get(camera, [])
             for position in range(images_per_camera):
-                left = _LABEL_WIDTH + place * column + position * cell
+                left = start + place * column + position * cell
                 if position < len(paths) and paths[position] in pictures:
                     sheet.paste(pictures[paths[position]], (left, top))
                 else:
@@ -144,3 +160,16 @@ def draw_contact_sheet(
                             align='center',
                         )
     return sheet
+
+
+def _wrap(text: str, size: int, width: int, bold: bool = False) -> list[str]:
+    """Break a text into lines of at most ``width`` pixels, between words."""
+    font = text_font(size, bold)
+    lines = ['']
+    for word in text.split():
+        longer = f'{lines[-1]} {word}'.strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

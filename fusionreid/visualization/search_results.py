@@ -56,9 +56,9 @@ def draw_search_results(queries: Sequence[QueryAnswers], title: str, subtitle: s
 
     The query has a blue frame. Where the identities of query and answer are both known, the answer
     has a green frame and a tick or a red one and a cross, else a gray frame. Below it stand camera
-    (counted from 1, as in file names), identity and distance, and a bar as long as the distance;
-    the longest bar of the picture is the largest distance in it. An image that cannot be read is
-    marked as such and logged.
+    (counted from 1, as in file names), identity (the file's name where it is unknown) and distance,
+    and a bar as long as the distance; the longest bar of the picture is the largest distance in it.
+    An image that cannot be read is marked as such and logged.
 
     Args:
         queries: The queries with their answers.
@@ -85,7 +85,10 @@ def draw_search_results(queries: Sequence[QueryAnswers], title: str, subtitle: s
 def _draw_row(canvas: Image.Image, query: QueryAnswers, top: int, farthest: float) -> None:
     draw = ImageDraw.Draw(canvas)
     draw_tile(canvas, query.path, (MARGIN, top), QUERY_COLOR)
-    draw_caption(canvas, (MARGIN, top), query.camera_id, query.person_id, value='query')
+    own_name = Path(query.path).name
+    draw_caption(
+        canvas, (MARGIN, top), query.camera_id, query.person_id, value='query', name=own_name
+    )
     if not query.paths:
         place, font = (answer_left(0), top + TILE_HEIGHT // 2), text_font(LABEL_SIZE)
         draw.text(place, 'nothing passes the filters', font=font, fill=FAINT_COLOR)
@@ -98,7 +101,7 @@ def _draw_row(canvas: Image.Image, query: QueryAnswers, top: int, farthest: floa
         draw_tile(canvas, path, corner, color)
         if known:
             draw_verdict(canvas, corner, right)
-        draw_caption(canvas, corner, camera, person, value=f'{distance:.3f}')
+        draw_caption(canvas, corner, camera, person, value=f'{distance:.3f}', name=Path(path).name)
         bar_top = top + TILE_HEIGHT + CAPTION_HEIGHT - BAR_HEIGHT - 1
         ends = (corner[0], bar_top, corner[0] + TILE_WIDTH - 1, bar_top + BAR_HEIGHT - 1)
         draw.rectangle(ends, fill=MAT_COLOR)

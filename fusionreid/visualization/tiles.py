@@ -7,10 +7,11 @@ import math
 from pathlib import Path
 
 from mmengine.logging import print_log
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from fusionreid.datasets.transforms import read_image
 from fusionreid.errors import ImageDecodeError
+from fusionreid.utils.terminal import escape_controls
 
 from .style import (
     FAINT_COLOR,
@@ -207,6 +208,7 @@ def draw_caption(
     *,
     value: str = '',
     note: str = '',
+    name: str = '',
 ) -> None:
     """Write camera and value, and below them identity and note, under a tile.
 
@@ -217,6 +219,7 @@ def draw_caption(
         person_id: Identity, negative where unknown.
         value: Text on the right of the first line.
         note: Text on the right of the second line.
+        name: What is written for an identity that is unknown, shortened to the tile's width.
     """
     draw = ImageDraw.Draw(canvas)
     left, top = corner[0], corner[1] + TILE_HEIGHT + 6
@@ -224,9 +227,19 @@ def draw_caption(
     bold, label, small = text_font(LABEL_SIZE, True), text_font(LABEL_SIZE), text_font(SMALL_SIZE)
     draw.text((left, top), f'cam {camera_name(camera)}', font=bold, fill=TEXT_COLOR)
     draw.text((right, top), value, font=label, fill=TEXT_COLOR, anchor='ra')
-    identity = '?' if person_id < 0 else person_id
-    draw.text((left, below), f'id {identity}', font=small, fill=FAINT_COLOR)
+    identity = f'id {person_id}' if person_id >= 0 else _shorten(name, small) or 'id ?'
+    draw.text((left, below), identity, font=small, fill=FAINT_COLOR)
     draw.text((right, below), note, font=small, fill=FAINT_COLOR, anchor='ra')
+
+
+def _shorten(name: str, font: ImageFont.FreeTypeFont) -> str:
+    """Leave out the middle of a name that is wider than a tile: both ends tell files apart."""
+    name = shown = escape_controls(name)
+    kept = len(name)
+    while kept > 2 and font.getlength(shown) > TILE_WIDTH:
+        kept -= 1
+        shown = f'{name[: (kept + 1) // 2]}…{name[len(name) - kept // 2 :]}'
+    return shown
 
 
 def _draw_frame(canvas: Image.Image, corner: Point, color: Color) -> None:

@@ -20,6 +20,8 @@ FOOT, PANEL_HEIGHT, ROW_GAP = 0.56, 2.42, 1.12
 LEGEND_TOP, LEGEND_ROW_HEIGHT, LEGEND_COLUMNS = 0.52, 0.26, 5
 # Runs beyond the colors change the dashes.
 DASHES = ('-', '--', ':')
+# Part of a panel that lines stay away from its edges.
+EDGE = 0.04
 
 
 def draw_training_curves(
@@ -75,7 +77,7 @@ def draw_training_curves(
         _prepare(ax, name, unit)
         for run, history in histories.items():
             _plot(ax, select(history), **styles[run])
-        ax.set_ylim(bottom=0)
+        _leave_room(ax)
     axes[2].yaxis.set_major_formatter('{x:g}')
 
     scores = axes[3]
@@ -83,7 +85,8 @@ def draw_training_curves(
     for run, history in histories.items():
         _plot(scores, _metric(history, 'mAP'), **styles[run])
         _plot(scores, _metric(history, 'rank1'), **styles[run] | {'linewidth': 1.0, 'alpha': 0.75})
-    scores.set_ylim(0, 100)
+    scores.set_ylim(-100 * EDGE, 100 * (1 + EDGE))
+    scores.set_yticks(range(0, 101, 20))
     if not any(history.val for history in histories.values()):
         scores.text(
             0.5,
@@ -97,7 +100,8 @@ def draw_training_curves(
 
     last_epoch = max(max(history.train) for history in histories.values())
     for ax in axes:
-        ax.set_xlim(0, max(last_epoch, 1) * 1.02)
+        end = max(last_epoch, 1)
+        ax.set_xlim(-EDGE * end, (1 + EDGE) * end)
 
     chart.figure.legend(
         [Line2D([], [], **style) for style in styles.values()],
@@ -155,6 +159,13 @@ def _prepare(ax: Axes, name: str, unit: str) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, min_n_ticks=1))
 
 
+def _leave_room(ax: Axes) -> None:
+    """Start at 0, and keep lines off the edges."""
+    highest = ax.dataLim.y1
+    top = float(highest) if 0 < highest < np.inf else 1.0
+    ax.set_ylim(-EDGE * top, (1 + EDGE) * top)
+
+
 def _plot(ax: Axes, values: dict[int, float], **style: Any) -> None:
     epochs = sorted(values)
     # A single epoch is no line, so it gets a dot.
@@ -184,4 +195,4 @@ def _label_ends(
             fontweight='bold',
             color=styles[run]['color'],
         )
-        lowest = height + 5
+        lowest = height + 7

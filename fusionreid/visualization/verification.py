@@ -15,6 +15,10 @@ SAME_COLOR, DIFFERENT_COLOR = SERIES_COLORS[:2]
 NUM_BINS = 80
 # Points of the ROC that are drawn: more cannot be told apart.
 NUM_POINTS = 1000
+# Part of the ROC's panel that lines stay away from its edges.
+EDGE = 0.03
+# Fewer are warned of: one pair is a percent of the same, or a per mille of the different ones.
+FEW_SAME, FEW_DIFFERENT = 100, 1000
 # Inches.
 LEFT, HISTOGRAM_WIDTH, GAP, ROC_WIDTH, RIGHT = 0.72, 5.58, 0.8, 4.48, 0.42
 FOOT, PLOT_HEIGHT = 0.62, 3.375
@@ -24,7 +28,8 @@ def draw_verification(result: VerificationResult, title: str, protocol: str = ''
     """Draw the distances of pairs of the same and of different people, and the ROC curve.
 
     Each histogram is scaled to its own number of pairs, as there are far more different ones. The
-    ROC's false positive rate is on a logarithmic axis; the area of use lies far left.
+    ROC's false positive rate is on a logarithmic axis; the area of use lies far left. Rates that so
+    many pairs cannot show are not marked, and few pairs are warned of below the protocol.
 
     Args:
         result: What was measured.
@@ -44,11 +49,43 @@ def draw_verification(result: VerificationResult, title: str, protocol: str = ''
         ['Distances', 'ROC']
     """
     width = LEFT + HISTOGRAM_WIDTH + GAP + ROC_WIDTH + RIGHT
-    chart = Chart(width, FOOT + PLOT_HEIGHT, title, protocol, margins=(LEFT, RIGHT))
+    text = '; '.join(part for part in (protocol, describe_few_pairs(result)) if part)
+    chart = Chart(width, FOOT + PLOT_HEIGHT, title, text, margins=(LEFT, RIGHT))
     _draw_histogram(chart.add_axes(LEFT, FOOT, HISTOGRAM_WIDTH, PLOT_HEIGHT), result)
     left = LEFT + HISTOGRAM_WIDTH + GAP
     _draw_roc(chart.add_axes(left, FOOT, ROC_WIDTH, PLOT_HEIGHT), result)
     return chart.figure
+
+
+def describe_few_pairs(result: VerificationResult) -> str:
+    """Warn of rates that rest on few pairs, or on none.
+
+    Args:
+        result: What was measured.
+
+    Returns:
+        What cannot be measured, in one line; empty where there are pairs enough.
+
+    Example:
+        >>> import torch
+        >>> from fusionreid.evaluation.functional import evaluate_verification
+        >>> features = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [2.1]])
+        >>> result = evaluate_verification(*features, [1, 2], [1, 2], [0, 0], [1, 1], fprs=[0.01])
+        >>> describe_few_pairs(result).partition(', and ')[2]
+        '1% wrongly accepted cannot be measured'
+    """
+    same, different = result.num_same, result.num_different
+    left_out = [point for point in result.operating_points if point not in result.measured_points]
+    if not left_out and same >= FEW_SAME and different >= FEW_DIFFERENT:
+        return ''
+    text = (
+        f'few pairs ({same:,} of the same person, {different:,} of different people): their rates '
+        f'come in steps of {100 / same:.2g}% and {100 / different:.2g}%'
+    )
+    if left_out:
+        rates = ', '.join(f'{100 * point.target_fpr:g}%' for point in left_out)
+        text += f', and {rates} wrongly accepted cannot be measured'
+    return text
 
 
 def _draw_histogram(ax: Axes, result: VerificationResult) -> None:
@@ -93,7 +130,7 @@ def _draw_roc(ax: Axes, result: VerificationResult) -> None:
     title_axes(ax, 'ROC', f'accepted of the same person, in percent; area {result.auc:.4f}')
     fpr, tpr, _ = (part.numpy() for part in result.roc())
     # To the left of a single accepted pair there is nothing to see; nor much below 1e-6.
-    wanted = [point.target_fpr for point in result.operating_points if point.target_fpr > 0]
+    wanted = [point.target_fpr for point in result.measured_points if point.target_fpr > 0]
     lowest = max(1 / result.num_different, min([1e-6, *wanted]))
     lowest = min(10.0 ** np.floor(np.log10(lowest)), 0.1)
     # Many points lie at one rate; the last of them is the highest.
@@ -103,11 +140,12 @@ def _draw_roc(ax: Axes, result: VerificationResult) -> None:
     ax.set_xscale('log')
     ax.minorticks_off()
     ax.tick_params(axis='x', pad=7)
-    ax.set_xlim(lowest, 1)
-    ax.set_ylim(0, 103)
+    room = lowest**EDGE  # on a logarithmic axis
+    ax.set_xlim(lowest * room, 1 / room)
+    ax.set_ylim(-100 * EDGE, 100 * (1 + EDGE))
     chance = np.geomspace(lowest, 1, 200)
     ax.plot(chance, 100 * chance, color=FAINT_COLOR, linewidth=1, linestyle=':')
-    for point in result.operating_points:
+    for point in result.measured_points:
         # A rate of 0 has no place on a logarithmic axis: it is drawn at the left end.
         _mark(ax, max(point.target_fpr, lowest), 100 * point.tpr, f'{100 * point.tpr:.1f}%')
     _mark(ax, max(result.eer, lowest), 100 * (1 - result.eer), f'EER {100 * result.eer:.1f}%')

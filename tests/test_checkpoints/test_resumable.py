@@ -11,12 +11,20 @@ from fusionreid.errors import WeightsError
 NAN = torch.tensor([1.0, float('nan')])
 
 
+def hub(**changes):
+    return dict(log_scalars={}, runtime_info={}, resumed_keys={}) | changes
+
+
+def history(values):
+    return dict(log_history=values, count_history=[1], max_length=10)
+
+
 def content(**changes):
     """What resuming needs."""
     return dict(
         meta=dict(epoch=1, iter=5),
         state_dict=dict(weight=torch.zeros(2)),
-        message_hub={},
+        message_hub=hub(log_scalars={'loss': history([0.5])}),
         optimizer=dict(state={0: dict(momentum_buffer=torch.zeros(2))}, param_groups=[]),
         param_schedulers=[],
     ) | dict(changes)
@@ -70,6 +78,16 @@ def test_an_interrupted_epoch_lies_between_two_others(tmp_path):
         (content(meta=dict(epoch=1)), 'does not say after which epoch and iter'),
         (content(meta=dict(epoch=-1, iter=5)), 'does not say after which epoch and iter'),
         (content(meta=dict(epoch=True, iter=5)), 'does not say after which epoch and iter'),
+        (content(meta=dict(epoch=1, iter=5, seed=-1)), 'meta.seed must be a whole number from 0'),
+        (content(meta=dict(epoch=1, iter=5, seed='open("x")')), 'meta.seed must be a whole'),
+        (content(message_hub={}), 'message_hub is not of the form'),
+        (content(message_hub=None), 'message_hub is not of the form'),
+        (content(message_hub=hub(log_scalars='x')), 'message_hub is not of the form'),
+        (content(message_hub=hub(log_scalars={'loss': {'a': 1}})), "log_scalars of 'loss' is not"),
+        (content(message_hub=hub(log_scalars={'loss': history(['a'])})), "of 'loss' is not"),
+        (content(optimizer=[1]), 'optimizer is not of the form'),
+        (content(param_schedulers={'a': 1}), 'param_schedulers is not of the form'),
+        (content(param_schedulers=[3]), 'param_schedulers is not of the form'),
         (content(state_dict=dict(weight=NAN)), 'state_dict holds a NaN or infinite value'),
         (content(state_dict=dict(weight=1 / torch.zeros(2))), 'holds a NaN or infinite value'),
         (content(optimizer=dict(state={0: dict(momentum_buffer=NAN)})), 'optimizer holds a NaN'),

@@ -6,6 +6,7 @@ from PIL import Image
 from tiny_runs import refused
 from torch.nn.functional import normalize
 
+from fusionreid.cli import analyze
 from fusionreid.cli.main import run_command
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import (
@@ -15,8 +16,10 @@ from fusionreid.evaluation.functional import (
     evaluate_verification,
 )
 
+MARKET = {'dataset_name': 'Market-1501', 'split': 'test'}
 
-def save_features(folder, num_people=8, num_cameras=3, noise=0.5):
+
+def save_features(folder, num_people=8, num_cameras=3, noise=0.5, protocol=MARKET):
     """`good` tells people apart, `noise` does not; every person is seen twice by every camera."""
     random = torch.Generator().manual_seed(0)
     count = num_people * num_cameras * 2
@@ -30,7 +33,7 @@ def save_features(folder, num_people=8, num_cameras=3, noise=0.5):
         camera_ids=torch.arange(num_cameras).repeat_interleave(num_people).repeat(2),
         roles=['query'] * (count // 2) + ['gallery'] * (count // 2),
         img_paths=[f'{row}.jpg' for row in range(count)],
-        protocol={'dataset_name': 'Market-1501', 'split': 'test'},
+        protocol=protocol,
     ).save(folder)
     return folder
 
@@ -103,6 +106,37 @@ def test_one_feature_into_another_folder(tmp_path, capsys):
     assert record['verification']['auc'] == expected.auc
     assert record['camera_pairs']['mAP'][0][0] is not None
     assert not (folder / 'analysis.json').exists()
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'title'), [({'dataset_name': 'Market-1501'}, 'Market-1501'), ({}, 't')]
+)
+def test_pictures_are_titled_by_the_data_set(protocol, title, tmp_path, monkeypatch):
+    folder = save_features(tmp_path / 't', protocol=protocol)
+    figures = {}
+    monkeypatch.setattr(
+        analyze, 'save_picture', lambda figure, path: figures.update({path: figure})
+    )
+    assert run_command('analyze', [str(folder), '--samples', '10']) == 0
+    assert len(figures) == 2
+    assert {figure.texts[0].get_text() for figure in figures.values()} == {title}
+    figures.clear()
+    assert run_command('analyze', [str(folder), '--samples', '10', '--title', 'Mine']) == 0
+    assert {figure.texts[0].get_text() for figure in figures.values()} == {'Mine'}
+
+
+def test_rates_that_few_pairs_cannot_show_are_not_offered(tmp_path, capsys):
+    folder = save_features(tmp_path)
+    assert run_command('analyze', [str(folder), '--samples', '10']) == 0
+    shown = capsys.readouterr().out
+    found = json.loads((folder / 'analysis.json').read_text())['verification']
+    assert found['num_different'] == 504
+    assert [point['target_fpr'] for point in found['operating_points']] == [0.01]
+    assert '| 1%' in shown
+    assert '| 0.1%' not in shown
+    assert '| 0.01%' not in shown
+    assert 'warning: few pairs (' in shown
+    assert '0.1%, 0.01% wrongly accepted cannot be measured' in shown
 
 
 def test_everything_accepted_is_no_number_in_json(tmp_path):

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import ROOT, write_tiny_config
 
 from fusionreid.cli.main import run_command
@@ -300,3 +302,17 @@ def test_messages_come_from_one_process(launcher, variable, rank, printed, monke
     monkeypatch.setenv(variable, rank)
     print_once(Config(dict(launcher=launcher)), 'hello')
     assert capsys.readouterr().out == printed
+
+
+def test_the_first_process_draws_rank_lists(data, tmp_path):
+    """A training of two processes gives one picture an epoch to the visualizer's backends."""
+    hook = "custom_hooks.append(dict(type='ReIDVisualizationHook', num_queries=2, topk=3))"
+    config = write_tiny_config(tmp_path, data, extra=hook)
+    launch('train.py', 2, [str(config), '--work-dir', str(tmp_path / 'run')], tmp_path)
+    pictures = sorted((tmp_path / 'run').rglob('vis_image/*.png'))
+    assert [path.name for path in pictures] == ['rank_lists_1.png', 'rank_lists_2.png']
+    with Image.open(pictures[0]) as picture:
+        assert picture.width > 500
+    events = EventAccumulator(str(pictures[0].parents[1]), size_guidance={'images': 0})
+    events.Reload()
+    assert [event.step for event in events.Images('rank_lists')] == [1, 2]

@@ -25,7 +25,7 @@ from fusionreid.errors import ConfigError, WeightsError
 CONTENT = dict(
     meta=dict(epoch=1, iter=5),
     state_dict=dict(weight=torch.zeros(2)),
-    message_hub=dict(),
+    message_hub=dict(log_scalars={}, runtime_info={}, resumed_keys={}),
     optimizer=dict(state={0: dict(momentum_buffer=torch.zeros(2))}, param_groups=[]),
     param_schedulers=[],
 )

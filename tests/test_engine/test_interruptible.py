@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from fusionreid.engine.loops import (
     InterruptibleTrainLoop,
     make_interruptible,
 )
-from fusionreid.engine.stop_signals import StopSignals, shield_workers
+from fusionreid.engine.stop_signals import StopSignals, WorkerShield
 
 
 @pytest.mark.parametrize(
@@ -102,15 +103,39 @@ class Items:
 
 def test_workers_live_through_the_first_signal():
     loader = DataLoader(Items(), batch_size=None, num_workers=1, multiprocessing_context='fork')
-    shield_workers(loader)
+    shield = WorkerShield()
+    shield.cover(loader)
     shielded = loader.worker_init_fn
-    shield_workers(loader)
+    shield.cover(loader)
     assert loader.worker_init_fn is shielded
     items = iter(loader)
     worker, _ = next(items)
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(int(worker), number)
     assert [int(index) for _, index in items] == list(range(1, 40))
+
+
+def test_a_training_that_fails_does_not_wait_for_its_workers():
+    """Python ends them by one SIGTERM at its end, and waits."""
+    script = textwrap.dedent("""
+        from torch.utils.data import DataLoader
+        from fusionreid.engine.stop_signals import WorkerShield
+
+        loader = DataLoader(list(range(99)), num_workers=1, multiprocessing_context='fork')
+        shield = WorkerShield()
+        shield.cover(loader)
+        items = iter(loader)
+        try:
+            next(items)
+            raise RuntimeError('the step failed')
+        finally:
+            shield.drop()
+    """)
+    ended = subprocess.run(
+        [sys.executable, '-c', script], timeout=120, capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert 'the step failed' in ended.stderr
 
 
 def test_skipped_samples_leave_the_others_as_they_are():

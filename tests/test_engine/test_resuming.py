@@ -11,7 +11,13 @@ import torch
 from tiny_runs import refused, render_tiny, write_tiny_config
 
 from fusionreid.cli.main import run_command
-from fusionreid.engine.resuming import CHANGES, KEPT, compare_configs, refuse_other_optimizer
+from fusionreid.engine.resuming import (
+    CHANGES,
+    KEPT,
+    compare_configs,
+    kinds_of,
+    refuse_other_optimizer,
+)
 
 OPTIMIZER = 'optim_wrapper.optimizer'
 
@@ -148,16 +154,26 @@ def test_what_cannot_be_combined_is_refused_in_one_line(lines, message, first, t
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda content: content.update(optimizer=[1]), 'no state of an optimizer'),
+        (lambda content: content.update(optimizer=[1]), 'optimizer is not of the form'),
         (lambda content: content['optimizer'].update(param_groups=3), 'no state of an optimizer'),
-        (lambda content: content['meta'].update(epoch='1'), 'lacks meta.epoch'),
-        (lambda content: content['meta'].update(seed='open("x")'), 'a number as meta.seed'),
+        (lambda content: content['meta'].update(epoch='1'), 'does not say after which epoch'),
+        (
+            lambda content: content['meta'].update(seed='open("x")'),
+            'meta.seed must be a whole number',
+        ),
         (
             lambda content: content['meta'].update(param_groups=[['a', 'b']]),
             'grouped in another way',
         ),
         (lambda content: content['optimizer']['param_groups'][0].pop('betas'), 'it lacks betas'),
         (lambda content: content.update(param_schedulers=[]), r'schedule is'),
+        (lambda content: content['optimizer'].update(state=[1]), 'no state of an optimizer'),
+        (lambda content: content['optimizer']['state'].update({0: 3}), 'no state of an optimizer'),
+        (lambda content: content['optimizer']['state'][0].update(step='x'), "holds 'x' as step"),
+        (lambda content: content['optimizer']['param_groups'][0].update(lr='x'), "holds 'x' as lr"),
+        (lambda content: content['optimizer']['param_groups'][0].update(betas=3), '3 as betas'),
+        (lambda content: content['param_schedulers'][0].update(step='x'), "holds 'x' as step of"),
+        (lambda content: content['param_schedulers'][0].update(last_step=0.5), '0.5 as last_step'),
         (
             lambda content: content['optimizer']['state'][0].update(exp_avg=torch.zeros(2, 3)),
             r'exp_avg of shape \[2, 3\]',
@@ -167,6 +183,7 @@ def test_what_cannot_be_combined_is_refused_in_one_line(lines, message, first, t
 def test_a_damaged_state_is_refused_in_one_line(change, message, first, tmp_path):
     config, checkpoint = first
     content = torch.load(checkpoint, weights_only=True)
+    del content['meta']['tensor_sha256']  # or any change is refused as damage
     change(content)
     torch.save(content, tmp_path / 'changed.pth')
     run = ['--work-dir', str(tmp_path / 'run'), '--resume', str(tmp_path / 'changed.pth')]
@@ -210,3 +227,7 @@ def test_adamw_does_not_go_on_with_the_state_of_an_unknown_optimizer():
     state = torch.optim.SGD([weight], lr=0.1, momentum=0.9).state_dict()
     with pytest.raises(ValueError, match='another optimizer than AdamW, it lacks betas, eps'):
         refuse_other_optimizer(torch.optim.AdamW([weight]), state, None, 'start anew')
+
+
+def test_a_config_of_another_form_in_a_checkpoint_names_no_schedule():
+    assert kinds_of(3) == kinds_of([3]) == kinds_of('a') == []

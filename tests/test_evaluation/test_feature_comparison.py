@@ -9,6 +9,7 @@ from fusionreid.evaluation.feature_comparison import (
     weigh_features,
 )
 from fusionreid.evaluation.metrics import ReIDMetric
+from fusionreid.evaluation.metrics.score_table import describe_protocol
 
 
 def make_set(features: dict[str, torch.Tensor], cameras: list[int] | None = None) -> FeatureSet:
@@ -85,3 +86,11 @@ def test_a_missing_role_is_named(role):
     features.roles = ['gallery' if role == 'query' else 'query'] * len(features)
     with pytest.raises(ValueError, match=f'no {role} image among its 60'):
         compare_features(features)
+
+
+def test_distractors_are_named_only_where_there_are_some():
+    features = make_set({'cnn': torch.rand(6, 2)})
+    assert 'gallery 3 images of 3 ids, same-camera' in describe_protocol(features, True)
+    features.person_ids[-1] = 9
+    text = describe_protocol(features, True)
+    assert 'gallery 3 images of 3 ids (distractors included), same-camera' in text

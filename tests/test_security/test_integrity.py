@@ -457,6 +457,18 @@ def test_checksums_take_no_longer_than_the_file_is_large(tmp_path):
     assert 'checksum' in complaint(WeightsError, read_weight_file, tmp_path / 'a.pth')
 
 
+def test_tensors_in_the_meta_of_a_checkpoint_are_covered_too(tmp_path):
+    """As in those of interrupted epochs; the checksums themselves stand beside them."""
+    content = checkpoint()
+    content['meta']['interrupted'] = dict(processes=[dict(torch=torch.arange(4)), {}])
+    add_checksums(content)
+    torch.save(content, tmp_path / 'a.pth')
+    assert read_weight_file(tmp_path / 'a.pth')['meta']['interrupted']['processes'][1] == {}
+    content['meta']['interrupted']['processes'][0]['torch'][2] = 7
+    torch.save(content, tmp_path / 'a.pth')
+    assert "tensors of 'meta'" in complaint(WeightsError, read_weight_file, tmp_path / 'a.pth')
+
+
 def test_checksums_depend_on_values_and_not_on_memory():
     weight = torch.randn(8, 3, 4, 4)
     last = weight.to(memory_format=torch.channels_last)

@@ -86,6 +86,12 @@ def test_no_path_in_a_checkpoint_is_removed(kind, key, tmp_path):
     assert set_aside == [key]
 
 
+@pytest.mark.parametrize('score', ['high', None, float('nan'), [1.0]])
+def test_a_best_score_that_cannot_be_compared_is_set_aside(score, tmp_path):
+    assert confine({'best_score': score}, tmp_path) == ({}, ['best_score'])
+    assert confine({'best_score': 0.5}, tmp_path) == ({'best_score': 0.5}, [])
+
+
 @pytest.mark.parametrize('overwrite', [True, False])
 def test_nothing_of_another_run_is_deleted(overwrite, tmp_path):
     (tmp_path / 'victim').mkdir()

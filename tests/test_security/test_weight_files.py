@@ -301,7 +301,8 @@ def test_numbers_of_8_bits_are_read(tmp_path):
 
 
 def test_the_newest_checkpoint_is_checked_with_its_tensors(tmp_path):
-    rest = dict(meta=dict(epoch=1, iter=5), message_hub={}, optimizer={}, param_schedulers=[])
+    hub = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+    rest = dict(meta=dict(epoch=1, iter=5), message_hub=hub, optimizer={}, param_schedulers=[])
     torch.save(dict(rest, state_dict=WEIGHTS), tmp_path / 'epoch_1.pth')
     rewrite(tmp_path / 'epoch_1.pth', tmp_path / 'epoch_2.pth', lambda name, old: old[:-1])
     assert find_resumable(tmp_path).name == 'epoch_1.pth'

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from image_trees import write_image
+from PIL import ImageDraw
 
 from fusionreid.errors import DatasetError, DatasetNotFoundError
 from fusionreid.visualization import contact_sheet, draw_contact_sheet, tiles
@@ -51,14 +52,14 @@ def test_identities_of_msmt17_start_from_0(tmp_path):
 
 
 def test_a_row_for_each_person_and_a_column_for_each_camera(market):
-    sheet = draw_contact_sheet(market, image_height=64)
-    fewer = draw_contact_sheet(market, num_people=2, image_height=64)
+    sheet = draw_contact_sheet(market, image_height=256)
+    fewer = draw_contact_sheet(market, num_people=2, image_height=256)
     assert sheet.width == fewer.width
-    assert sheet.height - fewer.height == 64 + 4
+    assert sheet.height - fewer.height == 256 + 4
     images = find_example_images(market)
     one_camera = [image for image in images if image[2] == 0]
-    assert draw_contact_sheet(one_camera, image_height=64).width < sheet.width
-    several = draw_contact_sheet(market, images_per_camera=2, image_height=64)
+    assert draw_contact_sheet(one_camera, image_height=256).width < sheet.width
+    several = draw_contact_sheet(market, images_per_camera=2, image_height=256)
     assert several.width > sheet.width
 
 
@@ -70,6 +71,46 @@ def test_people_seen_by_most_cameras_come_first_and_gaps_stay_gray(market):
     gray = sum(pixel == MAT_COLOR for pixel in sheet.getdata())
     # Person 2 lacks one camera, person 3 two; an image is 32 x 64 pixels.
     assert gray == pytest.approx(3 * 32 * 64, rel=0.02)
+
+
+@pytest.fixture
+def written(monkeypatch) -> dict[str, tuple[int, int]]:
+    """Collect what is written on a picture, with its upper left corner or its middle."""
+    found: dict[str, tuple[int, int]] = {}
+    text = ImageDraw.ImageDraw.text
+
+    def write(self, place, shown, *args, **options):
+        left, top, right, bottom = self.textbbox(
+            place, shown, font=options['font'], anchor=options.get('anchor')
+        )
+        assert left >= 0
+        assert top >= 0
+        assert right <= self.im.size[0], f'{shown} is cut off'
+        assert bottom <= self.im.size[1], f'{shown} is cut off'
+        found[shown] = place
+        return text(self, place, shown, *args, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, 'text', write)
+    return found
+
+
+def test_a_sheet_says_what_it_shows(market, written):
+    draw_contact_sheet(market, num_people=2, image_height=256, title='Market')
+    shown = list(written)
+    assert shown[0] == 'Market'
+    assert 'rows: 2 of 3 people, by id; columns: the cameras that see them' in ' '.join(shown)
+    assert [text for text in shown if text.startswith('id ')] == ['id 1', 'id 2']
+    assert [text for text in shown if text.startswith('camera ')] == [
+        f'camera {number}' for number in (1, 2, 3)
+    ]
+
+
+def test_a_long_title_is_wrapped_on_a_narrow_sheet(market, written):
+    one = [find_example_images(market)[0]]
+    short = draw_contact_sheet(one, image_height=64)
+    long = draw_contact_sheet(one, image_height=64, title='many words ' * 12)
+    assert long.width == short.width
+    assert long.height > short.height + 2 * 30
 
 
 def test_bad_input_is_refused(tmp_path):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from image_trees import write_image
+from PIL import ImageDraw
 
 from fusionreid.visualization import tiles
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
@@ -13,8 +15,9 @@ from fusionreid.visualization.style import (
     RIGHT_COLOR,
     UNKNOWN_COLOR,
     WRONG_COLOR,
+    text_font,
 )
-from fusionreid.visualization.tiles import MAT_COLOR
+from fusionreid.visualization.tiles import MAT_COLOR, SMALL_SIZE, TILE_WIDTH
 
 
 @pytest.fixture
@@ -85,3 +88,34 @@ def test_rows_without_answers_and_lost_images_are_drawn(images, said):
     assert f"image '{images[0]}' does not exist" in '\n'.join(said)
     with pytest.raises(ValueError, match='no query'):
         draw_search_results([], 'Title', 'subtitle')
+
+
+def test_file_names_stand_where_no_identity_is_known(images, monkeypatch):
+    shown = []
+    text = ImageDraw.ImageDraw.text
+
+    def write(self, place, text_, *args, font, **options):
+        shown.append(text_)
+        assert font.getlength(text_) < 400
+        return text(self, place, text_, *args, font=font, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, 'text', write)
+    long = images[1].rename(images[1].with_name('a_very_long_name_of_a_photo\n_0017.png'))
+    found = answers(images, person=-1)
+    found = replace(found, paths=[long, *images[2:]], person_ids=[-1, 4, -1])
+    draw_search_results([found], 'Title', 'subtitle')
+    assert [name for name in shown if name.endswith('.png') and '…' not in name] == [
+        '0.png',
+        '3.png',
+    ]
+    assert 'id 4' in shown
+    assert 'id ?' not in shown
+    (short,) = (name for name in shown if '…' in name)
+    assert short.startswith('a_very')
+    assert short.endswith('17.png')
+    assert text_font(SMALL_SIZE).getlength(short) <= TILE_WIDTH
+    # A known identity needs no name.
+    shown.clear()
+    draw_search_results([answers([images[0], long, *images[2:]])], 'Title', 'subtitle')
+    assert 'id 3' in shown
+    assert not any('…' in name for name in shown)

@@ -112,6 +112,30 @@ def test_runs_have_their_own_colors_and_a_legend(work_dir):
     assert len(styles) == 9
 
 
+def test_lines_keep_off_the_edges(tmp_path):
+    """Also where a loss or a rate is 0, and a score 0 or 100."""
+    records = [val_record(0, 0.0), train_record(1, 1), val_record(1, 100.0)]
+    write_start(tmp_path, 'start', [*records, train_record(2, 2, loss=0.0, lr=0.0)])
+    figure = draw_training_curves({'run': read_training_history(tmp_path)})
+    for ax in figure.axes:
+        (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+        for line in ax.get_lines():
+            assert left < min(line.get_xdata())
+            assert max(line.get_xdata()) < right
+            assert low < min(line.get_ydata())
+            assert max(line.get_ydata()) < high
+
+
+def test_close_ends_are_written_apart(work_dir):
+    history = read_training_history(work_dir)
+    figure = draw_training_curves({f'run {i}': history for i in range(3)})
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[3].texts if text.get_text() == '40.0']
+    assert len(boxes) == 3
+    for below, above in zip(boxes, boxes[1:], strict=False):
+        assert below.y1 < above.y0
+
+
 def test_run_without_validation_is_drawn(tmp_path):
     write_start(tmp_path, 'start', [train_record(1, 1), train_record(2, 2)])
     figure = draw_training_curves({'run': read_training_history(tmp_path)})

@@ -84,6 +84,40 @@ def test_everything_stays_inside_the_picture_of_pairs(noise):
     assert_inside(draw_verification(result, 'title', LONG))
 
 
+def test_few_pairs_are_warned_of_and_rates_below_one_pair_are_not_offered():
+    data = people(num_query=9, num_gallery=23)
+    result = evaluate_verification(*data, fprs=(0.01, 0.001, 0.0001))
+    assert 100 < result.num_different < 1000
+    assert [point.target_fpr for point in result.measured_points] == [0.01]
+    figure = draw_verification(result, 'title', 'MSMT17')
+    assert_inside(figure)
+    protocol = ' '.join(figure.texts[1].get_text().split())
+    assert f'few pairs ({result.num_same} of the same person' in protocol
+    assert 'and 0.1%, 0.01% wrongly accepted cannot be measured' in protocol
+    # The operating point and the equal error rate.
+    assert len(figure.axes[1].texts[1:]) == 2
+    assert all(mark.get_xdata()[0] >= 0.009 for mark in figure.axes[1].lines[2:])
+
+
+def test_pairs_enough_are_not_warned_of():
+    result = evaluate_verification(*people(num_query=60), fprs=(0.01,))
+    assert result.num_same >= 100
+    assert result.num_different >= 1000
+    assert result.measured_points == result.operating_points
+    figure = draw_verification(result, 'title', 'MSMT17')
+    assert figure.texts[1].get_text() == 'MSMT17'
+
+
+def test_the_roc_keeps_off_the_edges():
+    roc = draw_verification(evaluate_verification(*people(noise=0)), 'title').axes[1]
+    (left, right), (low, high) = roc.get_xlim(), roc.get_ylim()
+    for line in roc.lines:
+        assert left < min(line.get_xdata())
+        assert max(line.get_xdata()) < right
+        assert low < min(line.get_ydata())
+        assert max(line.get_ydata()) < high
+
+
 def test_camera_maps():
     result = evaluate_camera_pairs(*people())
     figure = draw_camera_pairs(result, 'R50', 'MSMT17')

@@ -5,6 +5,7 @@ from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
 from .interrupt_hook import InterruptHook
 from .rank_watch_hook import RankWatchHook
+from .reid_visualization_hook import ReIDVisualizationHook
 from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .resume_report_hook import ResumeReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
@@ -19,6 +20,7 @@ __all__ = [
     'EpochSeedHook',
     'InterruptHook',
     'RankWatchHook',
+    'ReIDVisualizationHook',
     'ResumableCheckpointHook',
     'ResumeReportHook',
     'SafeCheckpointHook',

@@ -103,11 +103,6 @@ def _refuse_lacking(runner: Runner, checkpoint: dict[str, Any]) -> None:
     if runner.param_schedulers:
         needed.append('param_schedulers')
     lacks = [key for key in needed if key not in checkpoint]
-    meta = checkpoint.get('meta')
-    if isinstance(meta, dict):
-        lacks += [f'meta.{key}' for key in ('epoch', 'iter') if type(meta.get(key)) is not int]
-        if type(meta.get('seed')) not in (int, type(None)):
-            lacks.append('a number as meta.seed')
     if lacks:
         raise ConfigError(
             f'{runner._load_from} cannot be resumed, it lacks {", ".join(lacks)}: resume from '
@@ -138,8 +133,8 @@ def _compare_optimizer(
     if not isinstance(wrapper, OptimWrapper):
         return []  # several optimizers
     settings = saved or {}
-    optimizer = (settings.get('optim_wrapper') or {}).get('optimizer') or {}
-    kind = str(optimizer['type']).rpartition('.')[2] if 'type' in optimizer else None
+    kind = _find(settings, 'optim_wrapper', 'optimizer', 'type')
+    kind = kind and str(kind).rpartition('.')[2]
     state = checkpoint['optimizer']
     resuming.refuse_other_optimizer(wrapper.optimizer, state, kind, way_out)
     resuming.refuse_other_members(
@@ -178,6 +173,13 @@ def _compare_runs(runner: Runner, meta: dict[str, Any]) -> list[Difference]:
     return found
 
 
+def _find(settings: Any, *names: str) -> Any:
+    """A setting inside others; None if it is not there."""
+    for name in names:
+        settings = settings.get(name) if isinstance(settings, dict) else None
+    return settings
+
+
 def _forget_other_best(
     checkpoint: dict[str, Any],
     saved: dict[str, Any],
@@ -187,8 +189,7 @@ def _forget_other_best(
     """Forget the best score so far if another score is to be the best from here on."""
     name = 'default_hooks.checkpoint.save_best'
     before, now = (
-        ((part.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
-        for part in (saved, current)
+        _find(part, 'default_hooks', 'checkpoint', 'save_best') for part in (saved, current)
     )
     if before == now or None in (before, now):
         return differences

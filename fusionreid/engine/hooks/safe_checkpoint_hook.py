@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from numbers import Real
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,7 +18,7 @@ from fusionreid.registry import HOOKS
 # What MMEngine removes when there is a better one: its keys in the message hub, and its file names.
 _BEST_KEY = 'best_ckpt'
 _BEST_NAME = re.compile(r'best_[^/\\]+\.pth')
-_LAST_KEY, _KEPT_KEY = 'last_ckpt', 'keep_ckpt_ids'
+_LAST_KEY, _KEPT_KEY, _SCORE_KEY = 'last_ckpt', 'keep_ckpt_ids', 'best_score'
 
 
 def to_primitives(value: Any) -> Any:
@@ -85,18 +87,18 @@ class SafeCheckpointHook(Hook):
             runner: The runner.
             checkpoint: What was loaded; changed in place.
         """
-        hub = checkpoint.get('message_hub')
-        if not hub:
+        if not runner._resume:  # the weights alone are taken
             return
+        hub = checkpoint['message_hub']
         hub['log_scalars'] = {
             name: HistoryBuffer(**buffer) if isinstance(buffer, dict) else buffer
             for name, buffer in hub['log_scalars'].items()
         }
         hub['runtime_info'], set_aside = confine(hub['runtime_info'], checkpoint_folder(runner))
-        if set_aside and runner._resume:
+        if set_aside:
             runner.logger.warning(
                 f'{", ".join(set_aside)} of {runner._load_from} is set aside: it names no '
-                f'checkpoint in {runner.work_dir}'
+                f'checkpoint in {runner.work_dir}, or is no score'
             )
 
 
@@ -121,7 +123,7 @@ def checkpoint_folder(runner: Runner) -> Path:
 
 
 def confine(info: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Reduce what a checkpoint says of other checkpoints to files of a folder.
+    """Reduce what a checkpoint says of other checkpoints to files of a folder, and to scores.
 
     Args:
         info: ``runtime_info`` of MMEngine's message hub.
@@ -143,6 +145,9 @@ def confine(info: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[st
             is_known = _BEST_NAME.fullmatch(name) if key.startswith(_BEST_KEY) else name
             if is_known and path.is_file():
                 kept[key] = str(path)
+                continue
+        elif isinstance(key, str) and key.startswith(_SCORE_KEY):
+            if isinstance(value, Real) and math.isfinite(value):
                 continue
         elif key != _KEPT_KEY or (
             isinstance(value, list) and all(type(number) is int for number in value)

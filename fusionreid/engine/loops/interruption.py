@@ -14,7 +14,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from fusionreid.errors import TrainingInterrupted
 
-from ..stop_signals import StopSignals, shield_workers
+from ..stop_signals import StopSignals, WorkerShield
 
 
 class Interruption(BaseLoop):
@@ -36,7 +36,8 @@ class Interruption(BaseLoop):
             # Loops by iteration start the workers when they are built.
             diff_rank_seed = runner._randomness_cfg.get('diff_rank_seed', False)
             dataloader = runner.build_dataloader(dataloader, runner.seed, diff_rank_seed)
-        shield_workers(dataloader)
+        self._shield = WorkerShield()
+        self._shield.cover(dataloader)
         super().__init__(runner, dataloader, **kwargs)
         self._signals = StopSignals()
         self._shared_val_batches = 0
@@ -59,9 +60,12 @@ class Interruption(BaseLoop):
             TrainingInterrupted: After Ctrl-C or SIGTERM, in all processes.
         """
         if self.runner.val_loop is not None:
-            shield_workers(self.runner.val_dataloader)
-        with self._signals:
-            return super().run()
+            self._shield.cover(self.runner.val_dataloader)
+        try:
+            with self._signals:
+                return super().run()
+        finally:
+            self._shield.drop()
 
     def stop_if_asked(self) -> None:
         """Save and end if one of the processes was asked to stop.

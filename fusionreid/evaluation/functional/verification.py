@@ -94,6 +94,18 @@ class VerificationResult:
     same_counts: Tensor
     different_counts: Tensor
 
+    @property
+    def measured_points(self) -> tuple[OperatingPoint, ...]:
+        """The operating points at 0, or at a rate of one different pair or more.
+
+        Below it, a threshold accepts none of these pairs whatever the rate that was asked for.
+        """
+        return tuple(
+            point
+            for point in self.operating_points
+            if point.target_fpr == 0 or _largest_count(point.target_fpr, self.num_different)
+        )
+
     def roc(self) -> tuple[Tensor, Tensor, Tensor]:
         """Points of the ROC curve: all that can be told apart by :attr:`edges`.
 

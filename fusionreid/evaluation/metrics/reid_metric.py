@@ -113,6 +113,9 @@ class ReIDMetric(BaseMetric):
         self.memory_limit = memory_limit
         self.rerank_memory_limit = rerank_memory_limit
         self.out_dir = out_dir
+        #: Called in every process with the features and the result of each scored one, by name,
+        #: while both are still there.
+        self.observers: list[Callable[[FeatureSet, Mapping[str, RankingResult]], None]] = []
         self._collector = FeatureCollector(on_device=collect_device == 'gpu')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
@@ -214,6 +217,8 @@ class ReIDMetric(BaseMetric):
         names = self._choose(results.names)
         rankings = {name: self._rank(results, name, query, gallery) for name in names}
         self._log(results, rankings)
+        for observe in self.observers:
+            observe(results, rankings)
         scores = self._scores(rankings, '')
         if self.rerank is not None:
             # After the first table is logged: what comes next takes longer and may fail.

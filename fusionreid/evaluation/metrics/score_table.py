@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fusionreid.utils.tables import format_table
@@ -40,8 +41,11 @@ def describe_protocol(
     parts = [describe_data_set(protocol)]
     parts.append(f'query {len(query)} images of {len(people[query].unique())} ids')
     # All distractors of a data set may share one id.
-    ids = len(people[gallery].unique())
-    parts.append(f'gallery {len(gallery)} images of {ids} ids (distractors included)')
+    ids = people[gallery].unique()
+    text = f'gallery {len(gallery)} images of {len(ids)} ids'
+    if not torch.isin(ids, people[query]).all():
+        text += ' (distractors included)'
+    parts.append(text)
     parts.append(_describe_cameras(cameras, remove_same_camera))
     parts.append(DISTANCE)
     if ties == 'expected':
