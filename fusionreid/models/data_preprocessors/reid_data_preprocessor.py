@@ -77,7 +77,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         """
         if 'inputs' not in data:
             raise ConfigError(
-                f"a batch has {', '.join(data) or 'nothing'}, but no images: the pipeline of the "
+                f'a batch has {", ".join(data) or "nothing"}, but no images: the pipeline of the '
                 "data set must end with dict(type='PackReIDInputs')"
             )
         samples = data.get('data_samples')
