@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fusionreid.config import read_literals
 from fusionreid.errors import GalleryError
@@ -72,9 +73,11 @@ class FeatureSpec:
     @property
     def pipeline(self) -> str:
         """How images are prepared for the model, as JSON, in which tuples are lists."""
-        loader = 'test_dataloader'
-        settings = read_literals(self.config or '', (loader,), 'the index')
-        return json.dumps(settings.get(loader, {}).get('dataset', {}).get('pipeline'))
+        settings = read_literals(self.config or '', ('test_dataloader',), 'the index')
+        found: Any = settings
+        for name in ('test_dataloader', 'dataset', 'pipeline'):
+            found = found.get(name) if isinstance(found, dict) else None
+        return json.dumps(found, default=repr)
 
     @property
     def _identity(self) -> tuple[str | int | None, ...]:

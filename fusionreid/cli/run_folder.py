@@ -130,8 +130,14 @@ def take_folder(
     stack.enter_context(locked(Path(cfg.work_dir)))
     check_owner(cfg, named, resume, overwrite)
     remove_unfinished(cfg)
-    for each in _folders(cfg):
-        clear_links(each, *written_in_place(cfg))
+    start = _find_start(cfg, named, resume)
+    for folder in _folders(cfg):
+        clear_links(folder, *written_in_place(cfg))
+    return start
+
+
+def _find_start(cfg: Config, named: str | None, resume: bool) -> str | None:
+    """Find the checkpoint that is continued, and move aside whatever is not."""
     folder = checkpoint_folder(cfg)
     if resume and named is None:
         found = find_resumable(folder)

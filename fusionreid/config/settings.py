@@ -247,6 +247,7 @@ RULES: dict[str, Rule] = {
     'randomness.deterministic': FLAG,
     'randomness.diff_rank_seed': FLAG,
     'find_unused_parameters': FLAG,
+    'compile': FLAG | section(),
     'input_size': Rule(
         'two whole numbers from 1 on, (height, width)',
         lambda value: (

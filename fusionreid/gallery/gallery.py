@@ -443,6 +443,8 @@ class Gallery:
                 ) from error
             if model is not None:
                 spec.check_same(model.spec)
+            if settings.get('type') == 'milvus':
+                _check_milvus_is_there(settings.get('uri'), folder)
             if settings.get('type') == 'exact':
                 settings['device'] = device
             gallery = cls(engine=settings)
@@ -522,6 +524,12 @@ class Gallery:
                 raise GalleryError(
                     f'the id {name!r} is in the gallery already: remove it first, or leave it out'
                 )
+
+
+def _check_milvus_is_there(uri: Any, folder: str | Path) -> None:
+    """Refuse to load from an embedded Milvus that would be made at the path that an index names."""
+    if isinstance(uri, str) and '://' not in uri and not Path(uri).exists():
+        raise GalleryError(f'{folder} is in Milvus at {uri}, which does not exist: move it back')
 
 
 def _group(

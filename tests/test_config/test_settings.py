@@ -48,6 +48,7 @@ def changed(config: Config, name: str, value: object) -> dict[str, Any]:
         ('visualizer.vis_backends.0', ('WandbVisBackend',)),
         ('env_cfg.mp_cfg.mp_start_method', ('frok',)),
         ('randomness.seed', (-1, 2**32, 'abc')),
+        ('compile', ('abc', 1)),
         ('log_level', ('LOUD', None)),
         ('input_size', (256, (256,), (256, 0), 'ab')),
     ],

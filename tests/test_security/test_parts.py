@@ -279,3 +279,28 @@ def test_an_index_names_no_checkpoint_without_its_checksum(tmp_path):
     )
     with pytest.raises(UserError, match='without its sha256'):
         Gallery.load(tmp_path / 'index')
+
+
+@pytest.mark.parametrize('loader', ['3', 'dict(dataset=[1])', 'dict(dataset=dict(pipeline=[{1}]))'])
+def test_a_pipeline_of_another_form_in_an_index_is_refused(loader, tmp_path):
+    extractor = FeatureExtractor(config=find_config('color_histogram_synthetic'))
+    gallery = Gallery(extractor)
+    gallery.add(torch.randint(0, 255, (64, 32, 3), dtype=torch.uint8).numpy(), ids=['a'])
+    gallery.save(tmp_path / 'index')
+    (manifest,) = (tmp_path / 'index').rglob('gallery.json')
+    config = f'model = dict(type="ColorHistogram")\ntest_dataloader = {loader}\n'
+    change_manifest(manifest, lambda content: content['features'].update(config=config))
+    with pytest.raises(UserError):
+        Gallery.load(tmp_path / 'index', extractor)
+
+
+def test_an_index_makes_no_milvus(tmp_path):
+    gallery = Gallery()
+    gallery.add(features=torch.eye(2), ids=['a', 'b'])
+    gallery.save(tmp_path / 'index')
+    (manifest,) = (tmp_path / 'index').rglob('gallery.json')
+    engine = dict(type='milvus', uri=str(tmp_path / 'made.db'))
+    change_manifest(manifest, lambda content: content.update(engine=engine))
+    with pytest.raises(UserError, match=r'is in Milvus at .*made.db, which does not exist'):
+        Gallery.load(tmp_path / 'index')
+    assert not (tmp_path / 'made.db').exists()

@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from fusionreid.errors import ConfigError
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
@@ -71,8 +72,14 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             ``data_samples``.
 
         Raises:
-            ValueError: If the images differ in size.
+            ConfigError: If there are no images.
+            ValueError: If they differ in size.
         """
+        if 'inputs' not in data:
+            raise ConfigError(
+                f'a batch has {", ".join(data) or "nothing"}, but no images: the pipeline of the '
+                "data set must end with dict(type='PackReIDInputs')"
+            )
         samples = data.get('data_samples')
         images = torch.sub(self._stack(data['inputs'], samples), self.mean).div_(self.std)
         if training and self.random_erasing is not None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fusionreid.errors import ConfigError
 from fusionreid.models.data_preprocessors import ReIDDataPreprocessor, random_erase
 from fusionreid.models.data_preprocessors.random_erasing import sample_erasing_box, seeded_normal
 from fusionreid.structures import ReIDDataSample
@@ -100,3 +101,8 @@ def test_samples_without_a_seed_use_numpys_generator():
         np.random.seed(3)
         outs.append(preprocessor(dict(inputs=images, data_samples=None), training=True)['inputs'])
     torch.testing.assert_close(*outs)
+
+
+def test_a_batch_without_images_names_the_transform_that_is_missing():
+    with pytest.raises(ConfigError, match='a batch has img_path, but no images: .*PackReIDInputs'):
+        ReIDDataPreprocessor()(dict(img_path=['a.jpg']))
