@@ -85,7 +85,7 @@ def test_logs_of_trainings_are_read_and_options_are_skipped(tmp_path):
         ('list.pth', [1], 'holds a list, not a dict of weights'),
         ('nothing.pth', {}, 'holds no weights'),
         ('hollow.pth', {'state_dict': {}}, 'holds no weights'),
-        ('mixed.pth', {'a': torch.ones(1), 'b': 'text'}, "entry 'b' is a str, not a tensor"),
+        ('mixed.pth', {'a': torch.ones(1), 'b': 'text'}, "entry 'b' is a str, expected a tensor"),
         ('keys.pth', {3: torch.ones(1)}, 'entry 3 is a Tensor|entry 3'),
     ],
 )
