@@ -412,3 +412,10 @@ def test_small_and_large_features_are_no_zeros():
     for scale in (1e-30, 1e25):
         scores = ReIDMetric(features='all').compute_metrics(make_set(scale * features))
         assert scores == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize('size', [1e-30, 1e-12, 1e30])
+def test_the_size_of_features_makes_no_collapsed_model(size):
+    features = torch.eye(4) * size
+    assert not are_alike(features, torch.arange(4))
+    assert are_alike(features[:1].repeat(3, 1), torch.arange(3))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 
 
 @dataclass
@@ -57,3 +58,12 @@ def server(tmp_path, monkeypatch) -> Iterator[Server]:
         served.address = f'http://127.0.0.1:{httpd.server_port}'
         yield served
         httpd.shutdown()
+
+
+@pytest.fixture(autouse=True, scope='package')
+def one_thread() -> Iterator[None]:
+    """Tiny models compute faster on one thread, above all where others compute too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

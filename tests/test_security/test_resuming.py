@@ -22,7 +22,7 @@ LOW = dict(best_score=-1.0)
 def finished(tmp_path_factory):
     """Config and work dir of a run of two epochs."""
     folder = tmp_path_factory.mktemp('resuming')
-    config = write_tiny_config(folder, render_tiny(folder / 'data'))
+    config = write_tiny_config(folder, render_tiny(folder / 'data'), 'r18_synthetic')
     first = folder / 'first'
     run_command('train', [str(config), '--work-dir', str(first)])
     return config, first

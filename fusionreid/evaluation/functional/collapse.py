@@ -12,6 +12,11 @@ ROUNDING = 2.0**-18
 BLOCK_ROWS = 512
 
 
+def _unit(features: Tensor) -> Tensor:
+    # By default small features stay small, and seem to be alike.
+    return normalize(features.double(), eps=torch.finfo(torch.float64).tiny)
+
+
 @torch.no_grad()
 def are_alike(features: Tensor, rows: Tensor) -> bool:
     """Tell whether L2-normalized features are all the same but for rounding.
@@ -33,11 +38,11 @@ def are_alike(features: Tensor, rows: Tensor) -> bool:
     rows = rows.to(features.device)
     if len(rows) < 2:
         return False
-    first = normalize(features[rows[:1]].double())
+    first = _unit(features[rows[:1]])
     size = 2
     while len(rows):
         block, rows = rows[:size], rows[size:]
-        difference = normalize(features[block].double()) - first
+        difference = _unit(features[block]) - first
         if float(torch.linalg.vector_norm(difference, dim=1).max()) > ROUNDING:
             return False
         size = BLOCK_ROWS
