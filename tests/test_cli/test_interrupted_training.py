@@ -107,13 +107,14 @@ def test_a_stopped_training_is_resumed_to_the_bit(
     config, uninterrupted = straight(name)
     stopping = signaling(config, tmp_path, dict(number=int(signal.SIGTERM), **where))
     run = tmp_path / 'run'
+    before = signal.getsignal(signal.SIGTERM)
     assert run_command('train', [str(stopping), '--work-dir', str(run)]) == 143
     saved = run / f'interrupted_after_epoch_{finished}.pth'
     assert not torch.serialization.get_unsafe_globals_in_checkpoint(saved)
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert said in line
     assert f'saved in {saved}: to continue it, run the same command with --resume' in line
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
     assert run_command('train', [str(config), '--work-dir', str(run), '--resume']) == 0
     assert_same_training(run / 'epoch_2.pth', uninterrupted / 'epoch_2.pth')
     assert not list(run.glob('interrupted_*'))
