@@ -481,7 +481,8 @@ def test_optional_parts_may_be_missing(data, tmp_path):
     ],
 )
 def test_mistyped_settings_end_in_one_line(option, message, data, tmp_path):
-    config = write_tiny_config(tmp_path, data)
+    # MMEngine keeps the visualizer of a run by its name, which has but the second in it.
+    config = write_tiny_config(tmp_path, data, extra=f'experiment_name = {tmp_path.name!r}\n')
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):
         run_command(
             'train', [str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option]
