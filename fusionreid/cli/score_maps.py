@@ -14,7 +14,6 @@ import argparse
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from fusionreid.explain.relevance import METHODS
 from fusionreid.utils.tables import markdown_table
 
 from .arguments import positive
+from .photos import load_photos
 
 DEFAULT_PAIRS = 120
 
@@ -95,18 +95,24 @@ def run(args: argparse.Namespace) -> None:
         lefts, rights = zip(*pairs[first : first + args.batch_size], strict=True)
         masks = _masks(args.data_root, lefts)
         areas += masks.mean((1, 2)).tolist()
-        inputs = [_load(extractor, args.data_root, side) for side in (lefts, rights)]
+        photos, others = (
+            load_photos(
+                extractor,
+                [str(Path(args.data_root, photo.path)) for photo in side],
+                [photo.camera for photo in side],
+            )
+            for side in (lefts, rights)
+        )
         for method in args.method:
-            (images, cameras), (others, other_cameras) = inputs
             scores = score_maps(
                 extractor.model,
-                images,
-                others,
+                photos.images,
+                others.images,
                 masks,
                 names,
                 method,
-                camera_ids=cameras,
-                other_camera_ids=other_cameras,
+                camera_ids=photos.camera_ids,
+                other_camera_ids=others.camera_ids,
                 seed=first,
             )
             for name, measured in scores.items():
@@ -124,25 +130,6 @@ def run(args: argparse.Namespace) -> None:
     print(text, end='')
     if args.out:
         args.out.write_text(text)
-
-
-def _load(
-    extractor: FeatureExtractor, data_root: str, photos: tuple[PlannedImage, ...]
-) -> tuple[Tensor, Tensor]:
-    """Prepare photos as in testing.
-
-    Returns:
-        Normalized images of shape ``(B, 3, H, W)`` and cameras of shape ``(B,)``.
-    """
-    samples = []
-    for photo in photos:
-        sample: dict[str, Any] = dict(img_path=str(Path(data_root, photo.path)))
-        for step in extractor.pipeline:
-            sample = step(sample)
-        samples.append(sample['inputs'])
-    data = extractor.model.data_preprocessor(dict(inputs=samples, data_samples=None))
-    cameras = torch.tensor([photo.camera for photo in photos], device=extractor.device)
-    return data['inputs'], cameras
 
 
 def _masks(data_root: str, photos: tuple[PlannedImage, ...]) -> Tensor:
