@@ -16,8 +16,10 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
 
 from fusionreid.engine.rank_watch import (
+    DEFAULT_LONG_TIMEOUT,
     DEFAULT_TIMEOUT,
     current_watch,
+    long_work,
     start_watch,
     stop_watch,
 )
@@ -28,8 +30,8 @@ T = TypeVar('T')
 
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-# Seconds: how long processes wait for one that is alive, and the least that one may be silent.
-LONGEST_WORK, SHORTEST_TIMEOUT = 7200.0, 5
+# Seconds: the least that a process may be silent.
+SHORTEST_TIMEOUT = 5
 # Where each launcher tells a process its rank, before there is a process group to ask.
 RANK_VARIABLES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
@@ -86,31 +88,48 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int) -> None:
     cfg.launcher = launcher
     if launcher == 'none':
         return
-    timeout = _timeout_of(cfg)
-    # Processes wait for one that scores or saves alone; the watch ends them if it is lost.
-    longest = max(timeout, LONGEST_WORK)
+    timeout, long_timeout = timeouts_of(cfg)
+    # Of a collective: longer than what the watch waits for, which says who is lost.
+    longest = 2 * max(timeout, long_timeout)
     if launcher == 'pytorch':
         # Before all have joined, since one may be lost already.
-        start_watch(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']), timeout)
+        start_watch(int(os.environ['RANK']), int(os.environ['WORLD_SIZE']), timeout, long_timeout)
     if torch.cuda.is_available():
         _join_with_gpus(cfg, launcher, longest)
     else:
         _join_without_gpus(cfg, launcher, longest)
-    start_watch(distributed.get_rank(), distributed.get_world_size(), timeout)
+    start_watch(distributed.get_rank(), distributed.get_world_size(), timeout, long_timeout)
     hooks = cfg.get('custom_hooks') or []
     if not any(str(hook.get('type')).endswith('RankWatchHook') for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type='fusionreid.RankWatchHook')]
 
 
-def _timeout_of(cfg: Config) -> float:
-    timeout = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', DEFAULT_TIMEOUT)
-    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not is_number or not math.isfinite(timeout) or timeout < SHORTEST_TIMEOUT:
-        raise ConfigError(
-            f'env_cfg.dist_cfg.timeout must be a number of seconds, at least {SHORTEST_TIMEOUT}, '
-            f'got {timeout!r}'
-        )
-    return float(timeout)
+def timeouts_of(cfg: Config) -> tuple[float, float]:
+    """Read how long processes wait for one that does not answer.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        Seconds for one that has declared nothing, and for one at long work such as scoring.
+
+    Raises:
+        ConfigError: If one of them is no number, or too small.
+    """
+    env_cfg = cfg.get('env_cfg') or {}
+    given = {
+        'dist_cfg.timeout': (env_cfg.get('dist_cfg') or {}).get('timeout', DEFAULT_TIMEOUT),
+        'long_timeout': env_cfg.get('long_timeout', DEFAULT_LONG_TIMEOUT),
+    }
+    for name, seconds in given.items():
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not is_number or not math.isfinite(seconds) or seconds < SHORTEST_TIMEOUT:
+            raise ConfigError(
+                f'env_cfg.{name} must be a number of seconds, at least {SHORTEST_TIMEOUT}, '
+                f'got {seconds!r}'
+            )
+    timeout, long_timeout = map(float, given.values())
+    return timeout, max(timeout, long_timeout)
 
 
 def _join_with_gpus(cfg: Config, launcher: str, longest: float) -> None:
@@ -183,10 +202,10 @@ def print_once(cfg: Config, message: str) -> None:
 
 
 def decide_in_first_process(decide: Callable[[], T]) -> T:
-    """Let the first of all processes decide for all.
+    """Let the first of all processes decide for all, while they wait.
 
     Args:
-        decide: Is called in the first process.
+        decide: Is called in the first process; may take long.
 
     Returns:
         What it returned, in every process.
@@ -201,7 +220,8 @@ def decide_in_first_process(decide: Callable[[], T]) -> T:
     error: UserError | None = None
     if get_rank() == 0:
         try:
-            decision = [decide(), False]
+            with long_work('deciding'):
+                decision = [decide(), False]
         except UserError as raised:
             error, decision = raised, [None, True]
     broadcast_object_list(decision)

@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from fusionreid.config import build_errors
+from fusionreid.engine.rank_watch import long_work
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import ScoringInputError
@@ -118,7 +119,8 @@ def score_saved(args: argparse.Namespace) -> dict[str, float]:
         evaluator = dict(load_config(args, 'test_evaluator').test_evaluator)
     _set_scoring(evaluator, args)
     metric = METRICS.build(evaluator)
-    scores = metric.compute_metrics(FeatureSet.load(args.saved))
+    with long_work('scoring'):
+        scores = metric.compute_metrics(FeatureSet.load(args.saved))
     return {f'{metric.prefix}/{name}': score for name, score in scores.items()}
 
 

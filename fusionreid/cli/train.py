@@ -19,7 +19,6 @@ from .arguments import add_common_arguments
 from .check_dataset import check_config
 from .processes import (
     decide_in_first_process,
-    is_first_process,
     leave_process_group,
     lost_process_errors,
     print_once,
@@ -79,8 +78,6 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
-    if args.check:
-        check_data(args)
     cfg = build_config(args)
     with ExitStack() as folder:
         choose_start(cfg, args, folder)
@@ -99,9 +96,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def check_data(args: argparse.Namespace) -> None:
-    """Check the data sets in the first process; the others wait for it when they meet."""
-    if not is_first_process(args.launcher):
-        return
+    """Check the data sets."""
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options or {})
     if args.no_validate:
@@ -111,7 +106,7 @@ def check_data(args: argparse.Namespace) -> None:
 
 
 def build_config(args: argparse.Namespace) -> Config:
-    """Merge the config file with the command line.
+    """Merge the config file with the command line, and check the data where that is asked for.
 
     Args:
         args: The arguments.
@@ -120,6 +115,9 @@ def build_config(args: argparse.Namespace) -> Config:
         The config, but for what the training starts from, see :func:`choose_start`.
     """
     cfg = load_config(args, 'model')
+    if args.check:
+        # Before the classes are counted, which ends at the first fault.
+        decide_in_first_process(lambda: check_data(args))
     if not cfg.get('train_cfg'):
         raise ConfigError(f'{args.config} trains nothing: score it with fusionreid test')
     require(cfg, 'train_dataloader', 'optim_wrapper')

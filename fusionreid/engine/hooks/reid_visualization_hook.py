@@ -18,6 +18,8 @@ from fusionreid.evaluation.rank_lists import RankLists, describe_rank_lists, fin
 from fusionreid.registry import HOOKS
 from fusionreid.visualization import draw_rank_lists
 
+from ..rank_watch import long_work
+
 
 @HOOKS.register_module()
 class ReIDVisualizationHook(Hook):
@@ -83,9 +85,10 @@ class ReIDVisualizationHook(Hook):
         (lists, protocol), self._found = self._found, None
         by_epoch = runner.cfg.get('train_cfg', {}).get('by_epoch', True)
         step = runner.epoch if by_epoch else runner.iter
-        pictures = self.draw(runner, lists, protocol)
-        for name, picture in pictures.items():
-            runner.visualizer.add_image(name, picture, step=step)
+        with long_work('drawing'):  # the other processes train on
+            pictures = self.draw(runner, lists, protocol)
+            for name, picture in pictures.items():
+                runner.visualizer.add_image(name, picture, step=step)
 
     def draw(self, runner: Runner, lists: RankLists, protocol: str) -> dict[str, np.ndarray]:
         """Draw the pictures of one validation; called in the first process.
