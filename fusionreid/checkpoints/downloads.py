@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import math
+import os
 import re
 from pathlib import Path
 from urllib.request import urlopen
@@ -13,7 +15,9 @@ import torch
 from fusionreid.errors import WeightsError
 from fusionreid.utils.files import atomic_path, file_sha256
 
-_TIMEOUT = 60.0  # seconds without an answer
+# Variables of the environment: GiB of a file, and seconds without a byte, with their defaults.
+LIMIT_VARIABLE, _LIMIT = 'FUSIONREID_DOWNLOAD_LIMIT', 20.0
+TIMEOUT_VARIABLE, _TIMEOUT = 'FUSIONREID_DOWNLOAD_TIMEOUT', 60.0
 _CHECKSUM = re.compile(r'sha256=([0-9a-f]{64})')
 
 
@@ -29,7 +33,9 @@ def download(url: str) -> Path:
         of the same name from two places do not meet.
 
     Raises:
-        WeightsError: If it cannot be fetched, ends too early or has another checksum.
+        WeightsError: If it cannot be fetched, ends too early, sends nothing for
+            ``FUSIONREID_DOWNLOAD_TIMEOUT`` seconds (60), is larger than
+            ``FUSIONREID_DOWNLOAD_LIMIT`` GiB (20), or has another checksum.
     """
     address, _, fragment = url.partition('#')
     wanted = _CHECKSUM.fullmatch(fragment.lower())
@@ -54,12 +60,34 @@ def download(url: str) -> Path:
 
 
 def _fetch(address: str, path: Path) -> None:
-    with urlopen(address, timeout=_TIMEOUT) as answer, open(path, 'wb') as file:
+    limit, timeout = _variable(LIMIT_VARIABLE, _LIMIT), _variable(TIMEOUT_VARIABLE, _TIMEOUT)
+    with urlopen(address, timeout=timeout) as answer, open(path, 'wb') as file:
+        expected = answer.headers.get('Content-Length')
+        _check_size(int(expected or 0), limit)
         while block := answer.read(1 << 20):
             file.write(block)
-        expected = answer.headers.get('Content-Length')
+            _check_size(file.tell(), limit)
         if expected is not None and file.tell() != int(expected):
             raise OSError(f'{file.tell()} of {expected} bytes arrived')
+
+
+def _check_size(size: int, limit: float) -> None:
+    if size > limit * 2**30:
+        raise OSError(
+            f'it is larger than {limit:g} GiB: look at the address, or raise {LIMIT_VARIABLE}'
+        )
+
+
+def _variable(name: str, default: float) -> float:
+    """Read a number above 0 from the environment."""
+    text = os.environ.get(name) or str(default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise WeightsError(f'the variable {name} must be a number above 0, got {text!r}')
+    return number
 
 
 def _compare(path: Path, wanted: re.Match[str] | None, what: str) -> None:

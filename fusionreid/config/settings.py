@@ -109,6 +109,10 @@ def section(*names: str) -> Rule:
     )
 
 
+# A share of 1 drops everything, and divides by 0.
+DROPPED = Rule(
+    'a number from 0 to below 1', lambda value: number(0).holds(value) and float(value) < 1
+)
 FILE_BACKEND = Rule(
     'the name of a file backend, such as local',
     lambda value: isinstance(value, str) and value in backends,
@@ -153,6 +157,11 @@ RULES: dict[str, Rule] = {
     'model.branches': section(),
     'model.branches.*': section() | NOTHING,
     'model.branches.*.backbone': PART,
+    **{
+        f'model.branches.*.backbone.{inner}{name}': DROPPED
+        for inner in ('', 'backbone.')
+        for name in ('drop_rate', 'attn_drop_rate', 'drop_path_rate')
+    },
     'model.branches.*.pooling': PART | NOTHING,
     'model.data_preprocessor': section() | NOTHING,
     'model.neck': section() | LIST | NOTHING,

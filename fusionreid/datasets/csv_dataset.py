@@ -67,6 +67,10 @@ class CsvDataset(ReIDDataset):
     def read_annotation(self) -> ReIDAnnotation:
         """Read the table; see :meth:`ReIDDataset.read_annotation`."""
         rows = _read_rows(self.ann_file)
+        if not rows:
+            raise DatasetFormatError(
+                f'{self.ann_file} names its columns, but lists no image: add a row for each image'
+            )
         numbers, names = _number_people(rows, self.ann_file)
         records: dict[str, list[ReIDRecord]] = {}
         line_of: dict[str, int] = {}

@@ -6,6 +6,7 @@ the position. All else is as the config of the resumed run says.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from numbers import Real
@@ -161,7 +162,11 @@ def _distinct(values: Sequence[Any]) -> str:
 
 
 def refuse_other_optimizer(
-    optimizer: Optimizer, state: dict[str, Any], saved_kind: str | None, way_out: str
+    optimizer: Optimizer,
+    state: dict[str, Any],
+    saved_kind: str | None,
+    has_stepped: bool,
+    way_out: str,
 ) -> None:
     """Refuse the state of an optimizer that this one cannot go on with.
 
@@ -169,10 +174,12 @@ def refuse_other_optimizer(
         optimizer: Optimizer of this run.
         state: State dict that is to be loaded into it.
         saved_kind: Name of the class that wrote it; None if that is not known.
+        has_stepped: Whether it had made a step when it was saved.
         way_out: What to do instead.
 
     Raises:
-        ConfigError: If it is of another class, of other groups, or of parameters of other shapes.
+        ConfigError: If it is of another class, of other groups, or of parameters of other shapes,
+            holds an option that the optimizer does not take, or no state where it had stepped.
     """
     kind = type(optimizer).__name__
     if saved_kind not in (None, kind):
@@ -201,6 +208,7 @@ def refuse_other_optimizer(
             )
         for name in group.keys() & saved.keys() - {'params'}:
             _refuse_other_kind(f'{name} of its optimizer', saved[name], group[name], way_out)
+        _refuse_options(optimizer, saved, way_out)
         for parameter, number in zip(group['params'], saved['params'], strict=True):
             for name, value in states.get(number, {}).items():
                 if not isinstance(value, (torch.Tensor, Real, type(None))):
@@ -214,6 +222,32 @@ def refuse_other_optimizer(
                         f'parameters are grouped in another way; resume it with the optim_wrapper '
                         f'that it was trained with, or {way_out}'
                     )
+    numbers = [number for group in groups for number in group['params']]
+    if has_stepped and _keeps_state(groups, kind) and not any(map(states.get, numbers)):
+        raise ConfigError(
+            f'the checkpoint was saved after steps of {kind}, but holds no moments of any '
+            f'parameter: resume another checkpoint of the run, or {way_out}'
+        )
+
+
+def _keeps_state(groups: list[dict[str, Any]], kind: str) -> bool:
+    """Whether steps with these options leave something in the state."""
+    return kind != 'SGD' or any(group.get('momentum') for group in groups)
+
+
+def _refuse_options(optimizer: Optimizer, saved: dict[str, Any], way_out: str) -> None:
+    """Refuse options that the optimizer itself would not take from a config."""
+    kind = type(optimizer)
+    if not kind.__module__.startswith('torch.optim'):
+        return  # may need more than options to be built
+    known = inspect.signature(kind).parameters.keys() - _NO_OPTIONS
+    options = {name: saved[name] for name in known & saved.keys()}
+    try:
+        kind([torch.nn.Parameter(torch.zeros(1))], **options)
+    except ValueError as error:
+        raise ConfigError(
+            f"the options of the checkpoint's optimizer cannot be ({error}): {way_out}"
+        ) from error
 
 
 def _is_other_shape(value: torch.Tensor, parameter: torch.Tensor) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mmengine.hooks import IterTimerHook
+from mmengine.hooks import IterTimerHook, ParamSchedulerHook
 
 from fusionreid.datasets import ReIDDataset
 from fusionreid.engine.rank_watch import long_work
@@ -61,7 +61,7 @@ elif RANK == 1 and DEED == 'hangs in scoring':
     before(ReIDMetric, 'compute_metrics', hang)
 elif RANK == 0 and DEED == 'is slow where that is declared':
     before(ReIDMetric, 'compute_metrics', pause)
-    before(IterTimerHook, '_after_train_epoch', declared_pause)
+    before(ParamSchedulerHook, 'after_train_epoch', declared_pause)
     import torch
 
     save = torch.save

@@ -174,6 +174,13 @@ def test_missing_images_of_a_table_do_not_end_the_check(tmp_path):
     assert 'empty file' in kinds(found)  # the images are decoded all the same
 
 
+def test_a_table_of_a_header_alone_is_an_error(tmp_path):
+    root = write_csv(tmp_path / 'shop', [])
+    found = findings(tmp_path, root / 'people.csv')
+    assert 'lists no image' in found[0]['detail']
+    assert check(root / 'people.csv') == 1
+
+
 def test_msmt17_numbers_people_of_training_and_test_apart(tmp_path):
     root = write_msmt17(tmp_path / 'MSMT17_V1')
     found = findings(tmp_path, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -114,17 +115,8 @@ def test_slow_work_that_is_declared_and_a_suspended_job_go_on(config, tmp_path):
 
 @pytest.mark.slow
 def test_data_with_errors_end_all_processes(data, config, tmp_path):
-    broken = tmp_path / 'data'
-    broken.mkdir()
-    for part in data.iterdir():
-        (broken / part.name).symlink_to(part)
-    train = next(each for each in broken.iterdir() if each.name.endswith('train'))
-    images = sorted(train.iterdir())
-    train.unlink()
-    train.mkdir()
-    for image in images:
-        (train / image.name).write_bytes(image.read_bytes())
-    (train / images[0].name).write_bytes(b'no image')
+    broken = shutil.copytree(data, tmp_path / 'data')
+    next(broken.glob('bounding_box_train/*.jpg')).write_bytes(b'no image')
     command = [*arguments(config, tmp_path), '--check', '--data-root', str(broken)]
     with pair(tmp_path, command, DEED='') as both:
         assert [both.wait(rank) for rank in range(2)] == [1, 1], both.text(0)[-3000:]

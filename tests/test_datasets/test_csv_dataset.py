@@ -97,6 +97,12 @@ def test_missing_columns(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_header_alone_is_no_data_set(tmp_path: Path) -> None:
+    write_csv(tmp_path, [])
+    with pytest.raises(DatasetFormatError, match='names its columns, but lists no image'):
+        read(tmp_path)
+
+
 def test_missing_table_images_and_role(tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match='people.csv.*does not exist'):
         read(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -11,12 +12,16 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from mmengine.hooks import EMAHook
+from mmengine.model import ExponentialMovingAverage
+from torch import nn
 from torch.utils.data import DataLoader
 
 from fusionreid.datasets.samplers import PKSampler
 from fusionreid.engine.loops import (
     InterruptibleIterTrainLoop,
     InterruptibleTrainLoop,
+    interruptible_train_loop,
     make_interruptible,
 )
 from fusionreid.engine.stop_signals import StopSignals, WorkerShield
@@ -152,3 +157,38 @@ def test_skipped_samples_leave_the_others_as_they_are():
     assert len(sampler) == len(whole)
     sampler.set_epoch(0)
     assert [(index, index.augment_seed) for index in sampler] == whole
+
+
+def test_the_buffers_of_an_average_are_those_of_the_process(monkeypatch):
+    def state(value: float) -> SimpleNamespace:
+        model = nn.BatchNorm1d(2)
+        hook = EMAHook()
+        hook.ema_model = ExponentialMovingAverage(model, update_buffers=True)
+        for each in (model, hook.ema_model.module):
+            each.running_mean.fill_(value)
+        hook.ema_model.module.running_mean.add_(0.5)
+        runner = SimpleNamespace(world_size=2, model=model, hooks=[hook], work_dir='.')
+        loop = InterruptibleTrainLoop.__new__(InterruptibleTrainLoop)
+        loop._runner, loop._epoch, loop._iter, loop._states = runner, 0, 4, None
+        loop.dataloader = DataLoader(list(range(8)))
+        loop.batches_done = 4
+        return SimpleNamespace(loop=loop, runner=runner)
+
+    saved: list[dict] = []
+
+    def gather(own: dict) -> list[dict]:
+        saved.append(copy.deepcopy(own))
+        return saved
+
+    monkeypatch.setattr(interruptible_train_loop, 'all_gather_object', gather)
+    monkeypatch.setattr(interruptible_train_loop, 'is_main_process', lambda: False)
+    for value in (1.0, 2.0):
+        one = state(value)
+        one.runner.save_checkpoint = lambda *args, **kwargs: None
+        one.loop.save()
+    other = state(0.0)
+    other.runner.rank = 1
+    other.loop.continue_epoch(dict(batches_done=4, processes=saved))
+    assert [int(batch) for batch in other.loop._batches_left()] == [4, 5, 6, 7]
+    assert other.runner.model.running_mean.tolist() == [2.0, 2.0]
+    assert other.runner.hooks[0].ema_model.module.running_mean.tolist() == [2.5, 2.5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from fusionreid.engine.resuming import (
     kinds_of,
     refuse_other_optimizer,
 )
+from fusionreid.errors import ConfigError
 
 OPTIMIZER = 'optim_wrapper.optimizer'
 
@@ -226,7 +228,53 @@ def test_adamw_does_not_go_on_with_the_state_of_an_unknown_optimizer():
     weight = torch.zeros(2, requires_grad=True)
     state = torch.optim.SGD([weight], lr=0.1, momentum=0.9).state_dict()
     with pytest.raises(ValueError, match='another optimizer than AdamW, it lacks betas, eps'):
-        refuse_other_optimizer(torch.optim.AdamW([weight]), state, None, 'start anew')
+        refuse_other_optimizer(torch.optim.AdamW([weight]), state, None, True, 'start anew')
+
+
+def stepped(kind: type, **options: Any) -> torch.optim.Optimizer:
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = kind([weight], lr=0.1, **options)
+    weight.sum().backward()
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ('kind', 'options'), [(torch.optim.SGD, dict(momentum=0.9)), (torch.optim.AdamW, {})]
+)
+@pytest.mark.parametrize('empty', [{}, {0: {}}, {7: {'exp_avg': torch.ones(2)}}])
+def test_moments_that_are_gone_are_no_fresh_start(kind, options, empty):
+    optimizer = stepped(kind, **options)
+    state = optimizer.state_dict()
+    refuse_other_optimizer(optimizer, state, None, True, 'start anew')
+    state['state'] = empty
+    with pytest.raises(ConfigError, match='holds no moments of any parameter: .* start anew'):
+        refuse_other_optimizer(optimizer, state, None, True, 'start anew')
+    refuse_other_optimizer(optimizer, state, None, False, 'start anew')
+
+
+def test_an_optimizer_without_moments_has_none():
+    optimizer = stepped(torch.optim.SGD)
+    refuse_other_optimizer(optimizer, dict(optimizer.state_dict(), state={}), None, True, '')
+
+
+@pytest.mark.parametrize('options', [dict(betas=(2, 3)), dict(lr=-1.0), dict(weight_decay=-1)])
+def test_options_that_cannot_be_are_refused(options):
+    optimizer = stepped(torch.optim.AdamW)
+    state = optimizer.state_dict()
+    state['param_groups'][0].update(options)
+    with pytest.raises(ConfigError, match=r'options .* cannot be \(.*\): start anew'):
+        refuse_other_optimizer(optimizer, state, None, True, 'start anew')
+
+
+@pytest.mark.slow
+def test_a_checkpoint_whose_moments_are_gone_is_refused_in_a_line(first, tmp_path):
+    config, checkpoint = first
+    content = torch.load(checkpoint, weights_only=True)
+    content['optimizer']['state'] = {}
+    torch.save(content, tmp_path / 'epoch_1.pth')
+    line = refused('train', [str(config), '--work-dir', str(tmp_path), '--resume'])
+    assert 'holds no moments of any parameter' in line
 
 
 def test_a_config_of_another_form_in_a_checkpoint_names_no_schedule():

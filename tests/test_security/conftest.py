@@ -17,11 +17,14 @@ class Server:
         address: ``http://...`` without a slash at the end.
         answers: Contents by path; a list is given out one after another, the last one for ever.
         requests: Paths that were asked for.
+        closed: Set when the test is over. ``/short`` answers less than it claims, ``/silent`` waits
+            before it ends, ``/unsized`` does not say how much comes.
     """
 
     address: str = ''
     answers: dict[str, list[bytes]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     def next_answer(self, path: str) -> bytes | None:
         """Note a request and find what to answer."""
@@ -45,10 +48,13 @@ def server(tmp_path, monkeypatch) -> Iterator[Server]:
         def do_GET(self) -> None:
             content = served.next_answer(self.path)
             self.send_response(404 if content is None else 200)
-            claimed = len(content or b'') + 1000 * self.path.startswith('/short')
-            self.send_header('Content-Length', str(claimed))
+            claimed = len(content or b'') + 1000 * self.path.startswith(('/short', '/silent'))
+            if not self.path.startswith('/unsized'):
+                self.send_header('Content-Length', str(claimed))
             self.end_headers()
             self.wfile.write(content or b'')
+            if self.path.startswith('/silent'):
+                served.closed.wait(10)
 
         def log_message(self, *args: object) -> None:
             pass
@@ -57,6 +63,7 @@ def server(tmp_path, monkeypatch) -> Iterator[Server]:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         served.address = f'http://127.0.0.1:{httpd.server_port}'
         yield served
+        served.closed.set()
         httpd.shutdown()
 
 

@@ -207,6 +207,31 @@ def test_checkpoints_of_mmengine_are_loaded_as_they_were_written(tmp_path):
     assert found['meta']['cfg'] == 'a = 1'
 
 
+@pytest.mark.parametrize('says_its_size', [True, False])
+def test_a_download_is_bounded(says_its_size, server, monkeypatch):
+    monkeypatch.setenv('FUSIONREID_DOWNLOAD_LIMIT', str(1000 / 2**30))
+    path = '/a.pth' if says_its_size else '/unsized.pth'
+    server.answers[path] = [bytes(5000)]
+    with pytest.raises(WeightsError, match='larger than .* raise FUSIONREID_DOWNLOAD_LIMIT'):
+        locate_weight_file(server.address + path)
+    server.answers['/b.pth'] = [bytes(1000)]
+    assert locate_weight_file(f'{server.address}/b.pth').stat().st_size == 1000
+
+
+def test_a_server_that_falls_silent_is_left(server, monkeypatch):
+    monkeypatch.setenv('FUSIONREID_DOWNLOAD_TIMEOUT', '0.2')
+    server.answers['/silent.pth'] = [bytes(5000)]
+    with pytest.raises(WeightsError, match='the download failed .*timed out'):
+        locate_weight_file(f'{server.address}/silent.pth')
+
+
+@pytest.mark.parametrize('value', ['abc', '0', '-1', 'inf', 'nan'])
+def test_bounds_of_downloads_are_numbers(value, server, monkeypatch):
+    monkeypatch.setenv('FUSIONREID_DOWNLOAD_LIMIT', value)
+    with pytest.raises(WeightsError, match='FUSIONREID_DOWNLOAD_LIMIT must be a number above 0'):
+        locate_weight_file(f'{server.address}/a.pth')
+
+
 def test_features_come_from_the_download(server, tmp_path):
     server.answers['/a.pth'] = [
         saved(dict(meta=dict(cfg='x = 1'), state_dict={'a': torch.ones(1)}))

@@ -136,7 +136,9 @@ def _compare_optimizer(
     kind = _find(settings, 'optim_wrapper', 'optimizer', 'type')
     kind = kind and str(kind).rpartition('.')[2]
     state = checkpoint['optimizer']
-    resuming.refuse_other_optimizer(wrapper.optimizer, state, kind, way_out)
+    # Gradients of the batches before the first update are accumulated alone.
+    has_stepped = checkpoint['meta'].get('iter', 0) >= wrapper._accumulative_counts
+    resuming.refuse_other_optimizer(wrapper.optimizer, state, kind, has_stepped, way_out)
     resuming.refuse_other_members(
         _names_by_group(runner), checkpoint['meta'].get('param_groups'), way_out
     )

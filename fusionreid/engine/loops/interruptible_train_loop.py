@@ -8,13 +8,14 @@ from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor, nn
 
 from fusionreid.checkpoints.run_files import interrupted_before, interrupted_name
 from fusionreid.datasets.samplers import PKSampler
 from fusionreid.registry import LOOPS
 
 from ..random_state import get_random_state, set_random_state
-from .interruption import Interruption, checkpoint_hook, unwrapped_model
+from .interruption import Interruption, averaged_models, checkpoint_hook, unwrapped_model
 
 
 @LOOPS.register_module()
@@ -80,8 +81,8 @@ class InterruptibleTrainLoop(Interruption, EpochBasedTrainLoop):
         own: dict[str, Any] = dict(random_state=get_random_state(), buffers={})
         if self.runner.world_size > 1:
             # Running statistics differ between the processes until the end of an epoch.
-            buffers = unwrapped_model(self.runner).named_buffers()
-            own['buffers'] = {name: value.cpu() for name, value in buffers}
+            own['buffers'] = _copy_buffers(unwrapped_model(self.runner))
+            own['averaged_buffers'] = list(map(_copy_buffers, averaged_models(self.runner)))
         interrupted = dict(batches_done=self.batches_done, processes=all_gather_object(own))
         meta = dict(epoch=self._epoch, iter=self._iter, interrupted=interrupted)
         folder, name = self._folder(), interrupted_name(self._epoch)
@@ -114,9 +115,10 @@ class InterruptibleTrainLoop(Interruption, EpochBasedTrainLoop):
                 next(batches, None)
         if len(states) == self.runner.world_size:
             own = states[self.runner.rank]
-            model = unwrapped_model(self.runner)
-            for name, value in own['buffers'].items():
-                model.get_buffer(name).copy_(value)
+            _set_buffers(unwrapped_model(self.runner), own['buffers'])
+            averaged = own.get('averaged_buffers', [])  # earlier versions saved none
+            for model, buffers in zip(averaged_models(self.runner), averaged, strict=False):
+                _set_buffers(model, buffers)
             # Last, since the loader draws a number, too.
             set_random_state(own['random_state'])
         return batches
@@ -129,3 +131,12 @@ class InterruptibleTrainLoop(Interruption, EpochBasedTrainLoop):
         if is_main_process():
             for path in interrupted_before(self._folder(), self._epoch):
                 path.unlink()
+
+
+def _copy_buffers(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.cpu() for name, value in model.named_buffers()}
+
+
+def _set_buffers(model: nn.Module, buffers: dict[str, Tensor]) -> None:
+    for name, value in buffers.items():
+        model.get_buffer(name).copy_(value)

@@ -136,3 +136,8 @@ def checkpoint_hook(runner: Runner) -> CheckpointHook | None:
 def unwrapped_model(runner: Runner) -> torch.nn.Module:
     """Return the model of a run without what distributes it."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def averaged_models(runner: Runner) -> list[torch.nn.Module]:
+    """Return the moving averages that hooks keep of the model of a run."""
+    return [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
