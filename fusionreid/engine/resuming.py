@@ -270,7 +270,7 @@ def _refuse_other_kind(name: str, saved: Any, current: Any, way_out: str) -> Non
             return
     elif (
         type(current) not in (int, float)
-        or isinstance(saved, torch.Tensor)
+        or (isinstance(saved, torch.Tensor) and saved.numel() == 1)
         or (isinstance(saved, Real) and math.isfinite(saved))
     ):
         return

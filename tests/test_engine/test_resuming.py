@@ -267,6 +267,14 @@ def test_options_that_cannot_be_are_refused(options):
         refuse_other_optimizer(optimizer, state, None, True, 'start anew')
 
 
+def test_an_option_is_one_number():
+    optimizer = stepped(torch.optim.AdamW)
+    state = optimizer.state_dict()
+    state['param_groups'][0]['eps'] = torch.ones(2)
+    with pytest.raises(ConfigError, match='as eps of its optimizer, where this run has 1e-08'):
+        refuse_other_optimizer(optimizer, state, None, True, 'start anew')
+
+
 @pytest.mark.slow
 def test_a_checkpoint_whose_moments_are_gone_is_refused_in_a_line(first, tmp_path):
     config, checkpoint = first
