@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +23,14 @@ from torch import Tensor
 from fusionreid.apis import FeatureExtractor
 from fusionreid.errors import ExplainError
 from fusionreid.evaluation.feature_set import ALL
-from fusionreid.explain import (
-    AttentionMap,
-    attention_rollout,
-    class_relevance,
-    class_token_attention,
-    fusion_attention,
-    pair_relevance,
+from fusionreid.explain import all_attention, class_relevance, pair_relevance
+from fusionreid.explain.relevance import (
+    INTEGRATED_GRADIENTS,
+    METHOD_NAMES,
+    METHODS,
+    describe_class_relevance,
 )
-from fusionreid.explain.relevance import GRAD_CAM, INTEGRATED_GRADIENTS, METHODS
 from fusionreid.explain.similarity import check_feature
-from fusionreid.explain.transformer_blocks import transformer_blocks
 from fusionreid.gallery.image_folder import read_name
 from fusionreid.utils.terminal import say
 from fusionreid.visualization import (
@@ -54,7 +50,6 @@ CHECKPOINTS_OWN = '-'
 CAM, ATTENTION, PAIR = 'cam', 'attention', 'pair'
 # Photos of a sheet; further ones go into the next.
 SHEET = 8
-METHOD_NAMES = {GRAD_CAM: 'Grad-CAM', INTEGRATED_GRADIENTS: 'integrated gradients'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -170,8 +165,7 @@ class Explanation:
                 [Path(path).name for path in photos.paths],
                 maps,
                 'Which pixels speak for an identity',
-                f'{self.source}; {METHOD_NAMES[self.args.method]} of the score of the training '
-                'identity that each feature scores highest',
+                f'{self.source}; {describe_class_relevance(self.args.method)}',
                 self.colormap,
             )
             yield _file('relevance', number, len(sheets)), figure
@@ -185,24 +179,10 @@ class Explanation:
         Raises:
             ExplainError: If there is no attention that could be shown.
         """
-        parts: list[Callable[[Photos], list[AttentionMap]]] = [
-            partial(self._class_token, branch=branch)
-            for branch, part in self.model.branches.items()
-            if transformer_blocks(part.backbone)
-        ] or [self._class_token]
-        parts.append(self._fusion)
         names = _unique_stems(self.paths)
         for number, paths in enumerate(_sheets(self.paths, SHEET)):
             photos = self._prepare(paths)
-            found: list[AttentionMap] = []
-            refused: list[str] = []
-            for part in parts:
-                try:
-                    found += part(photos)
-                except ExplainError as error:
-                    refused.append(str(error))
-            if not found:
-                raise ExplainError('; '.join(refused))
+            found, refused = all_attention(self.model, photos.images, photos.camera_ids)
             if number == 0:
                 for reason in refused:
                     say(reason, sys.stderr)
@@ -301,13 +281,6 @@ class Explanation:
         if len(same) == 1:
             return title
         return f'{title}_{1 + same.index(baseline)}'
-
-    def _class_token(self, photos: Photos, branch: str | None = None) -> list[AttentionMap]:
-        inputs = (self.model, photos.images, photos.camera_ids, branch)
-        return [*class_token_attention(*inputs), attention_rollout(*inputs)]
-
-    def _fusion(self, photos: Photos) -> list[AttentionMap]:
-        return fusion_attention(self.model, photos.images, photos.camera_ids)
 
 
 def run(args: argparse.Namespace) -> None:
