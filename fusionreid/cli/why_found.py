@@ -89,8 +89,8 @@ def explain_found(
             if abs(distances[row] - pair.distance) > TOLERANCE:
                 raise ExplainError(
                     f'{extractor.spec.checkpoint} gives {pair.query_path} and {pair.path} the '
-                    f'distance {distances[row]:.3f}, the saved features {pair.distance:.3f}: name the '
-                    'checkpoint that they were saved from'
+                    f'distance {distances[row]:.3f}, the saved features {pair.distance:.3f}: name '
+                    'the checkpoint that they were saved from'
                 )
             left, right = (
                 relevance_panel(side.pixels[row], map_[row].cpu().numpy())
