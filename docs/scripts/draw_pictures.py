@@ -8,6 +8,7 @@ quickstart saves them, below the current folder.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -20,9 +21,16 @@ from fusionreid.config import read_config
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.rank_lists import describe_rank_lists, find_rank_lists
 from fusionreid.models import build_on_meta
-from fusionreid.visualization import draw_architecture, draw_rank_lists, select_queries
+from fusionreid.visualization import (
+    draw_ablation_curves,
+    draw_architecture,
+    draw_rank_lists,
+    figure_pixels,
+    select_queries,
+)
 
-IMAGES = Path(__file__).resolve().parents[1] / 'images'
+DOCS = Path(__file__).resolve().parents[1]
+IMAGES = DOCS / 'images'
 MODEL = 'fusionreid_vitb_r50_market1501'
 FEATURES = 'work_dirs/quickstart/fusionreid/test'
 # Of eight queries from easy to hard: an easy one, and two on which the model errs.
@@ -51,11 +59,43 @@ def draw_three_rank_lists(features_dir: str) -> None:
     picture = draw_rank_lists(
         **vars(lists), title='Rank lists', protocol=describe_rank_lists(feature_set, names)
     )
+    _save(picture, 'three_rank_lists.jpg')
+
+
+def draw_scores_against_l() -> None:
+    """Draw the results of 21 runs against L, as the table in fusion.md has them."""
+    # Model, number of parameters, and mean and deviation over the seeds of two scores.
+    row = r'^\| (.+?) +\| [\d.]+ +\| ([\d.]+) ± ([\d.]+) +\| ([\d.]+) ± ([\d.]+) '
+    scores = {}
+    for name, *numbers in re.findall(row, (DOCS / 'fusion.md').read_text(), re.M):
+        mAP, mAP_spread, rank1, rank1_spread = map(float, numbers)  # noqa: N806
+        scores[name] = {
+            # Three values with this mean and this sample deviation.
+            'mAP': [mAP - mAP_spread, mAP, mAP + mAP_spread],
+            'Rank-1': [rank1 - rank1_spread, rank1, rank1 + rank1_spread],
+        }
+    curve = {
+        float(found[1]): own
+        for name, own in scores.items()
+        if (found := re.search(r'L = (\d)(?!, a SEU)', name))
+    }
+    figure = draw_ablation_curves(
+        {'fusion': curve},
+        'L, number of HTMs',
+        'Scores against L, number of HTMs',
+        'Synthetic, 6 epochs; feature all; seeds 0, 1, 2',
+        {'CNN alone': scores['CNN alone']},
+    )
+    _save(Image.fromarray(figure_pixels(figure)), 'scores_against_l.jpg')
+
+
+def _save(picture: Image.Image, name: str) -> None:
     height = round(picture.height * WIDTH / picture.width)
     picture = picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
-    picture.save(IMAGES / 'three_rank_lists.jpg', quality=75, optimize=True)
+    picture.save(IMAGES / name, quality=75, optimize=True)
 
 
 if __name__ == '__main__':
     draw_model()
+    draw_scores_against_l()
     draw_three_rank_lists(*(sys.argv[1:] or [FEATURES]))

@@ -44,7 +44,7 @@ from fusionreid.visualization.ablation_curves import draw_ablation_curves
 from fusionreid.visualization.saving import save_picture
 
 from .ablate import VARIANTS
-from .arguments import positive
+from .arguments import add_memory_limit, positive
 
 # Key of the config, and what the horizontal axis is called.
 MODEL_SETTINGS = {
@@ -78,12 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_LAMBDA_VALUE,
         help='of the re-ranking (default: %(default)s)',
     )
-    parser.add_argument(
-        '--memory-limit',
-        type=positive,
-        default=DEFAULT_RERANKING_MEMORY_LIMIT,
-        help='bytes that re-ranking may use on top of the features (default: 1 GiB)',
-    )
+    add_memory_limit(parser, DEFAULT_RERANKING_MEMORY_LIMIT)
     parser.add_argument('--title', help='title (default: the setting)')
 
 

@@ -43,6 +43,7 @@ from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.style import camera_name
 from fusionreid.visualization.verification import describe_few_pairs
 
+from .arguments import add_memory_limit
 from .output_file import clear_links
 from .runner_config import make_folder
 
@@ -83,12 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help="do not leave out a query's own identity seen by its own camera",
     )
-    parser.add_argument(
-        '--memory-limit',
-        type=int,
-        default=DEFAULT_MEMORY_LIMIT,
-        help='bytes to use on top of the features (default: 1 GiB)',
-    )
+    add_memory_limit(parser, DEFAULT_MEMORY_LIMIT)
     parser.add_argument('--title', help='title of the pictures (default: name of the data set)')
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from fusionreid.visualization.color_scale import DEFAULT_COLORMAP
+
 from .option_actions import OptionAction
 from .processes import LAUNCHERS
 
@@ -47,3 +49,52 @@ def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = T
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the config of a checkpoint's model, and where the model runs.
+
+    Args:
+        parser: Parser to add them to.
+    """
+    parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
+    add_device_argument(parser)
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Add where the model runs.
+
+    Args:
+        parser: Parser to add it to.
+    """
+    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+
+
+def add_colormap_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the colors of maps.
+
+    Args:
+        parser: Parser to add it to.
+    """
+    parser.add_argument(
+        '--colormap',
+        default=DEFAULT_COLORMAP,
+        help=f'colormap of matplotlib for maps (default: {DEFAULT_COLORMAP}, which is perceptually '
+        'uniform)',
+    )
+
+
+def add_memory_limit(parser: argparse.ArgumentParser, default: int) -> None:
+    """Add how much memory may be used on top of features that are loaded.
+
+    Args:
+        parser: Parser to add it to.
+        default: Bytes.
+    """
+    parser.add_argument(
+        '--memory-limit',
+        type=positive,
+        default=default,
+        metavar='BYTES',
+        help=f'bytes to use on top of the features (default: {default >> 30} GiB)',
+    )

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +23,16 @@ from torch import Tensor
 from fusionreid.apis import FeatureExtractor
 from fusionreid.errors import ExplainError
 from fusionreid.evaluation.feature_set import ALL
-from fusionreid.explain import (
-    AttentionMap,
-    attention_rollout,
-    class_relevance,
-    class_token_attention,
-    fusion_attention,
-    pair_relevance,
+from fusionreid.explain import all_attention, class_relevance, pair_relevance
+from fusionreid.explain.relevance import (
+    INTEGRATED_GRADIENTS,
+    METHOD_NAMES,
+    METHODS,
+    describe_class_relevance,
 )
-from fusionreid.explain.relevance import GRAD_CAM, INTEGRATED_GRADIENTS, METHODS
 from fusionreid.explain.similarity import check_feature
-from fusionreid.explain.transformer_blocks import transformer_blocks
 from fusionreid.gallery.image_folder import read_name
+from fusionreid.utils.batched import batched
 from fusionreid.utils.terminal import say
 from fusionreid.visualization import (
     PhotoPair,
@@ -43,9 +40,10 @@ from fusionreid.visualization import (
     draw_pair_sheet,
     draw_relevance_sheet,
 )
-from fusionreid.visualization.color_scale import DEFAULT_COLORMAP, find_colormap
+from fusionreid.visualization.color_scale import find_colormap
 from fusionreid.visualization.saving import save_picture
 
+from .arguments import add_colormap_argument, add_device_argument
 from .extraction import find_images
 from .output_file import check_output_file
 from .photos import Photos, load_photos, photo_distances
@@ -54,7 +52,6 @@ CHECKPOINTS_OWN = '-'
 CAM, ATTENTION, PAIR = 'cam', 'attention', 'pair'
 # Photos of a sheet; further ones go into the next.
 SHEET = 8
-METHOD_NAMES = {GRAD_CAM: 'Grad-CAM', INTEGRATED_GRADIENTS: 'integrated gradients'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,17 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--heads', action='store_true', help='draw each head of attention, not their average'
     )
-    parser.add_argument(
-        '--colormap',
-        default=DEFAULT_COLORMAP,
-        help=f'colormap of matplotlib (default: {DEFAULT_COLORMAP}, which is perceptually uniform)',
-    )
+    add_colormap_argument(parser)
     parser.add_argument(
         '--mean-camera',
         action='store_true',
         help='take the mean camera embedding for every photo, whatever camera its name tells',
     )
-    parser.add_argument('--device', default='cpu', help='where the models run, e.g. cuda')
+    add_device_argument(parser)
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -156,8 +149,7 @@ class Explanation:
         if features and ALL in features and set(features) != {ALL}:
             say(f'no {CAM} of {ALL!r}, which no classifier scores', sys.stderr)
             features = [name for name in features if name != ALL]
-        sheets = list(_sheets(self.paths, SHEET))
-        for number, paths in enumerate(sheets):
+        for file, paths in _sheets('relevance', self.paths, SHEET):
             photos = self._prepare(paths)
             maps: dict[str, list[np.ndarray]] = {}
             for baseline in self.baselines:
@@ -170,11 +162,10 @@ class Explanation:
                 [Path(path).name for path in photos.paths],
                 maps,
                 'Which pixels speak for an identity',
-                f'{self.source}; {METHOD_NAMES[self.args.method]} of the score of the training '
-                'identity that each feature scores highest',
+                f'{self.source}; {describe_class_relevance(self.args.method)}',
                 self.colormap,
             )
-            yield _file('relevance', number, len(sheets)), figure
+            yield file, figure
 
     def draw_attention(self) -> Iterator[tuple[str, Figure]]:
         """Draw attention, a sheet for each photo.
@@ -185,24 +176,10 @@ class Explanation:
         Raises:
             ExplainError: If there is no attention that could be shown.
         """
-        parts: list[Callable[[Photos], list[AttentionMap]]] = [
-            partial(self._class_token, branch=branch)
-            for branch, part in self.model.branches.items()
-            if transformer_blocks(part.backbone)
-        ] or [self._class_token]
-        parts.append(self._fusion)
         names = _unique_stems(self.paths)
-        for number, paths in enumerate(_sheets(self.paths, SHEET)):
+        for number, paths in enumerate(batched(self.paths, SHEET)):
             photos = self._prepare(paths)
-            found: list[AttentionMap] = []
-            refused: list[str] = []
-            for part in parts:
-                try:
-                    found += part(photos)
-                except ExplainError as error:
-                    refused.append(str(error))
-            if not found:
-                raise ExplainError('; '.join(refused))
+            found, refused = all_attention(self.model, photos.images, photos.camera_ids)
             if number == 0:
                 for reason in refused:
                     say(reason, sys.stderr)
@@ -232,8 +209,7 @@ class Explanation:
             raise ExplainError('there is one photo only, so there is no pair to draw')
         every = list(self.model.feature_widths)
         features = self.args.features or ([*every, ALL] if len(every) > 1 else every)
-        sheets = list(_sheets(self.paths[1:], SHEET // 2))
-        for number, paths in enumerate(sheets):
+        for file, paths in _sheets('pairs', self.paths[1:], SHEET // 2):
             others = self._prepare(paths)
             first = self._prepare([self.paths[0]] * len(paths))
             maps = pair_relevance(
@@ -265,7 +241,7 @@ class Explanation:
                 'features; distance: of the normalized features, from 0 to 2',
                 self.colormap,
             )
-            yield _file('pairs', number, len(sheets)), figure
+            yield file, figure
 
     def _load(self, checkpoint: str, config: str | None) -> FeatureExtractor:
         return FeatureExtractor(
@@ -302,13 +278,6 @@ class Explanation:
             return title
         return f'{title}_{1 + same.index(baseline)}'
 
-    def _class_token(self, photos: Photos, branch: str | None = None) -> list[AttentionMap]:
-        inputs = (self.model, photos.images, photos.camera_ids, branch)
-        return [*class_token_attention(*inputs), attention_rollout(*inputs)]
-
-    def _fusion(self, photos: Photos) -> list[AttentionMap]:
-        return fusion_attention(self.model, photos.images, photos.camera_ids)
-
 
 def run(args: argparse.Namespace) -> None:
     """Draw what is asked for; say what cannot be."""
@@ -338,13 +307,10 @@ def _list_photos(given: str) -> list[str]:
     return find_images(given) if Path(given).is_dir() else [given]
 
 
-def _sheets(paths: list[str], size: int) -> Iterator[list[str]]:
-    for first in range(0, len(paths), size):
-        yield paths[first : first + size]
-
-
-def _file(name: str, number: int, total: int) -> str:
-    return f'{name}.png' if total == 1 else f'{name}_{number + 1}.png'
+def _sheets(name: str, paths: list[str], size: int) -> Iterator[tuple[str, list[str]]]:
+    """Share photos out among sheets; yields the file of each sheet, and its photos."""
+    for number, part in enumerate(batched(paths, size), 1):
+        yield f'{name}.png' if len(paths) <= size else f'{name}_{number}.png', part
 
 
 def _unique_stems(paths: list[str]) -> list[str]:

@@ -10,6 +10,8 @@ from fusionreid.apis import FeatureExtractor
 from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.utils.terminal import say
 
+from .arguments import add_model_arguments
+
 
 def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder of images, the model, and how the model is used."""
@@ -17,7 +19,6 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint', nargs='?', help='trained model; only a model without weights needs none'
     )
-    parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
     parser.add_argument(
         '--feature', default='all', help='feature of the model (default: all, side by side)'
     )
@@ -28,7 +29,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
         'trained with',
     )
     parser.add_argument('--batch-size', type=int, default=64)
-    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    add_model_arguments(parser)
 
 
 def find_images(folder: str | Path) -> list[str]:

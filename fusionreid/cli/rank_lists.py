@@ -13,15 +13,17 @@ import sys
 
 import numpy as np
 
+from fusionreid.apis import FeatureExtractor
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import rank_queries
 from fusionreid.evaluation.rank_lists import RankLists, describe_rank_lists, find_rank_lists
 from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.terminal import say
 from fusionreid.visualization import draw_rank_lists, select_queries
-from fusionreid.visualization.color_scale import DEFAULT_COLORMAP, find_colormap
+from fusionreid.visualization.color_scale import find_colormap
 from fusionreid.visualization.saving import save_picture
 
+from .arguments import add_colormap_argument, add_model_arguments
 from .why_found import FoundImage, explain_found
 
 
@@ -44,16 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--why', metavar='CHECKPOINT', help='model to show with why the wrong answers were found'
     )
-    parser.add_argument(
-        '--colormap',
-        default=DEFAULT_COLORMAP,
-        help=f'colormap of matplotlib for --why (default: {DEFAULT_COLORMAP})',
-    )
+    add_model_arguments(parser)
+    add_colormap_argument(parser)
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together."""
+    for name in ('config', 'device', 'colormap'):
+        if not args.why and getattr(args, name) != parser.get_default(name):
+            parser.error(f'--{name} is for --why')
 
 
 def run(args: argparse.Namespace) -> None:
     """Rank, and draw the picture."""
-    find_colormap(args.colormap)  # before the work
+    # Before the work.
+    find_colormap(args.colormap)
+    model = FeatureExtractor(args.why, args.config, device=args.device) if args.why else None
     feature_set = FeatureSet.load(args.features_dir)
     with scoring_errors():
         average_precision = score_queries(feature_set, args.features)
@@ -61,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
         lists = find_rank_lists(
             feature_set, args.features, chosen, average_precision[chosen].tolist(), args.topk
         )
-    reasons = explain_found(_wrong(lists), args.why, args.features) if args.why else None
+    reasons = explain_found(_wrong(lists), model, args.features) if model else None
     picture = draw_rank_lists(
         **vars(lists),
         title=args.title,

@@ -28,7 +28,7 @@ from fusionreid.explain import MapScores, score_maps
 from fusionreid.explain.relevance import METHODS
 from fusionreid.utils.tables import markdown_table
 
-from .arguments import positive
+from .arguments import add_model_arguments, positive
 from .photos import load_photos
 
 DEFAULT_PAIRS = 120
@@ -38,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument('checkpoint', help='trained model')
     parser.add_argument('data_root', help='rendered data set')
-    parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
     parser.add_argument(
         '--method',
         nargs='+',
@@ -51,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('-o', '--out', type=Path, help='file of the table, e.g. maps.md')
     parser.add_argument('--batch-size', type=positive, default=32)
-    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    add_model_arguments(parser)
 
 
 def choose_pairs(data_root: str, count: int) -> list[tuple[PlannedImage, PlannedImage]]:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from fusionreid.cli.extraction import find_images
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
 from fusionreid.gallery.image_folder import read_name
@@ -19,6 +18,9 @@ from fusionreid.utils.terminal import say
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
 from fusionreid.visualization.style import camera_name
+
+from .arguments import add_device_argument
+from .extraction import find_images
 
 DEFAULT_K = 10
 
@@ -66,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
     parser.add_argument('--config', help="config file; the index's own otherwise")
-    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    add_device_argument(parser)
     parser.add_argument(
         '--no-verify',
         action='store_true',

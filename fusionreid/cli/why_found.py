@@ -9,6 +9,7 @@ from fusionreid.apis import FeatureExtractor
 from fusionreid.errors import ExplainError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.explain import pair_relevance
+from fusionreid.utils.batched import batched
 from fusionreid.visualization import MapPanel, relevance_panel
 
 from .photos import load_photos, photo_distances
@@ -40,13 +41,15 @@ class FoundImage:
 
 
 def explain_found(
-    found: Mapping[tuple[int, int], FoundImage], checkpoint: str, features: Sequence[str]
+    found: Mapping[tuple[int, int], FoundImage],
+    extractor: FeatureExtractor,
+    features: Sequence[str],
 ) -> dict[tuple[int, int], Panels]:
     """Compute what makes queries and images alike that were found for them.
 
     Args:
         found: The images, by row and rank.
-        checkpoint: Weights of the model that the search was made with; they bring their config.
+        extractor: The model that the search was made with.
         features: Name of the feature that the search was made with; ``'all'``, or the names of all,
             for all of them side by side.
 
@@ -56,9 +59,7 @@ def explain_found(
     Raises:
         ExplainError: If some of several features were used, or the distances are not the model's.
         ImageDecodeError: If an image cannot be read.
-        UserError: If the model cannot be loaded.
     """
-    extractor = FeatureExtractor(checkpoint)
     every = list(extractor.model.feature_widths)
     feature = ALL if list(features) == every and len(every) > 1 else features[0]
     if len(features) > 1 and feature != ALL:
@@ -67,9 +68,7 @@ def explain_found(
             f'{" + ".join(features)}'
         )
     reasons: dict[tuple[int, int], Panels] = {}
-    places = list(found)
-    for first in range(0, len(places), BATCH):
-        part = places[first : first + BATCH]
+    for part in batched(list(found), BATCH):
         pairs = [found[place] for place in part]
         queries = load_photos(
             extractor, [pair.query_path for pair in pairs], [pair.query_camera for pair in pairs]
@@ -89,9 +88,9 @@ def explain_found(
         for row, (place, pair) in enumerate(zip(part, pairs, strict=True)):
             if abs(distances[row] - pair.distance) > TOLERANCE:
                 raise ExplainError(
-                    f'{checkpoint} gives {pair.query_path} and {pair.path} the distance '
-                    f'{distances[row]:.3f}, the saved features {pair.distance:.3f}: name the '
-                    'checkpoint that they were saved from'
+                    f'{extractor.spec.checkpoint} gives {pair.query_path} and {pair.path} the '
+                    f'distance {distances[row]:.3f}, the saved features {pair.distance:.3f}: name '
+                    'the checkpoint that they were saved from'
                 )
             left, right = (
                 relevance_panel(side.pixels[row], map_[row].cpu().numpy())

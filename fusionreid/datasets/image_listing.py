@@ -10,6 +10,8 @@ from pathlib import Path
 
 from fusionreid.errors import DatasetNotFoundError
 
+from .synthetic.writer import RECORD
+
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 # Of other images, so that they are told apart from notes and lists.
 OTHER_IMAGE_EXTENSIONS = (
@@ -104,7 +106,7 @@ def list_images(folder: str | Path, below: bool = False) -> ImageListing:
 
     This function decides for data sets and commands alike. An image is a regular file, or a link to
     one, whose name ends in one of ``IMAGE_EXTENSIONS`` in any case and does not begin with a dot.
-    Nothing is opened.
+    Nothing is opened. The record of ``fusionreid render`` is passed over without a word.
 
     With ``below``, sub-folders are read too, but for hidden ones. A link to a folder is followed
     after all real folders have been read. Each folder is read once, whatever number of links lead
@@ -208,6 +210,6 @@ def _sort(
             listing.paths.append(path)
         elif extension in OTHER_IMAGE_EXTENSIONS:
             listing.skip(f'images of a format that is not read ({extension})', path)
-        else:
+        elif entry.name != RECORD:
             listing.skip('files that are no images', path)
     return folders[::-1]

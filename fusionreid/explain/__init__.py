@@ -1,3 +1,4 @@
+from .all_attention import all_attention
 from .attention_map import AttentionMap
 from .class_token_attention import attention_rollout, class_token_attention
 from .deletion import deletion_curve, hide_most_relevant
@@ -9,6 +10,7 @@ from .silhouette import share_on_person
 __all__ = [
     'AttentionMap',
     'MapScores',
+    'all_attention',
     'attention_rollout',
     'class_relevance',
     'class_token_attention',

@@ -21,6 +21,7 @@ from .similarity import centered_features, check_feature, similarity_terms
 
 GRAD_CAM, INTEGRATED_GRADIENTS = 'gradcam', 'integrated_gradients'
 METHODS = (GRAD_CAM, INTEGRATED_GRADIENTS)
+METHOD_NAMES = {GRAD_CAM: 'Grad-CAM', INTEGRATED_GRADIENTS: 'integrated gradients'}
 # Rows of cells that attributions of pixels are summed over, however large the image is.
 ROWS = 16
 
@@ -79,6 +80,21 @@ def class_relevance(
         }
 
     return _relevance(model, images, camera_ids, score, method)
+
+
+def describe_class_relevance(method: str = INTEGRATED_GRADIENTS) -> str:
+    """State what maps of :func:`class_relevance` without ``classes`` are of.
+
+    Args:
+        method: Name of the method.
+
+    Returns:
+        Method and score.
+    """
+    return (
+        f'{METHOD_NAMES[method]} of the score of the training identity that each feature scores '
+        'highest'
+    )
 
 
 def pair_relevance(

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fusionreid.explain import AttentionMap
+from fusionreid.utils.batched import batched
 
 from .color_scale import DEFAULT_COLORMAP
 from .map_grid import MapPanel, MapRow, draw_map_grid
@@ -63,21 +64,21 @@ def draw_attention_sheet(
         cells = sum(map_[0, 0].numel() for map_ in shown.maps.values())
         for source, map_ in shown.maps.items():
             for head, weights in enumerate(map_[image]):
-                row, caption = (
-                    (f'{_reader(shown, source)}\n{_place(shown)}', f'head {head}')
-                    if heads
-                    else (_row(shown), _caption(shown, source))
-                )
+                if heads:
+                    row = f'{_reader(shown, source)}\n{_place(shown)}'
+                    # Rollout is made of averages.
+                    caption = 'all heads' if shown.unit == 'rollout' else f'head {head}'
+                else:
+                    row, caption = _row(shown), _caption(shown, source)
                 if shown.unit != 'mfu':
                     caption += f'\nown {shown.own[image, head]:.0%}'
                 panel = MapPanel(photo, weights.cpu().numpy() * cells, caption)
                 panels.setdefault(row, []).append(panel)
     rows: list[MapRow] = []
     for label, found in panels.items():
-        for first in range(0, len(found), MOST_COLUMNS):
+        for number, part in enumerate(batched(found, MOST_COLUMNS)):
             start = None if rows else MapPanel(photo, caption='photo')
-            part = found[first : first + MOST_COLUMNS]
-            rows.append(MapRow('' if first else label, [start, *part]))
+            rows.append(MapRow('' if number else label, [start, *part]))
     return draw_map_grid(rows, title, protocol, unit=UNIT, colormap=colormap)
 
 

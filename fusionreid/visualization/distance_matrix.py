@@ -45,7 +45,8 @@ def draw_distance_matrix(
     height = count * (THUMB_HEIGHT + GAP)
     body = FOOT + height + GAP + THUMB_HEIGHT
     width = max(LEFT + THUMB_WIDTH + GAP + side + RIGHT, LEAST_WIDTH)
-    chart = Chart(width, body, title, protocol, margins=(LEFT, LEFT))
+    # No titles of panels stand below the head.
+    chart = Chart(width, body, title, protocol, margins=(LEFT, LEFT), extra_head=-0.42)
     across, down = side / count, height / count
     left = LEFT + THUMB_WIDTH + GAP
     for number, photo in enumerate(photos):

@@ -9,11 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.infer import BaseInferencer
-from mmengine.registry import DefaultScope
 from PIL import Image
-from tiny_runs import render_tiny, write_tiny_config
 
 import fusionreid
 from fusionreid.apis import Calibration, ReIDInferencer
@@ -23,7 +20,6 @@ from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, Wei
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import evaluate_verification
 from fusionreid.gallery import Gallery
-from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
 SIX = (
@@ -34,21 +30,6 @@ SIX = (
     'cnn_fused',
     'transformer_fused',
 )
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory) -> tuple[Path, Path, Path]:
-    """A data set, a config, and a checkpoint that holds the config."""
-    folder = tmp_path_factory.mktemp('trained')
-    data = render_tiny(folder / 'synthetic')
-    config = write_tiny_config(folder, data)
-    torch.manual_seed(3)
-    cfg = Config.fromfile(config)
-    with DefaultScope.overwrite_default_scope('fusionreid'):
-        model = MODELS.build(cfg.model)
-    checkpoint = folder / 'epoch_2.pth'
-    torch.save(dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict()), checkpoint)
-    return data, config, checkpoint
 
 
 @pytest.fixture(scope='module')

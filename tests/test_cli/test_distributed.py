@@ -304,15 +304,18 @@ def test_messages_come_from_one_process(launcher, variable, rank, printed, monke
     assert capsys.readouterr().out == printed
 
 
-def test_the_first_process_draws_rank_lists(data, tmp_path):
-    """A training of two processes gives one picture an epoch to the visualizer's backends."""
-    hook = "custom_hooks.append(dict(type='ReIDVisualizationHook', num_queries=2, topk=3))"
-    config = write_tiny_config(tmp_path, data, extra=hook)
+def test_the_first_process_draws_rank_lists_and_maps(data, tmp_path):
+    """A training of two processes gives a picture of each kind an epoch to the backends."""
+    hook = dict(type='ReIDVisualizationHook', num_queries=2, topk=3)
+    hook |= dict(maps=['cam'], map_features=['cnn_fused'])
+    config = write_tiny_config(tmp_path, data, extra=f'custom_hooks.append({hook})')
     launch('train.py', 2, [str(config), '--work-dir', str(tmp_path / 'run')], tmp_path)
     pictures = sorted((tmp_path / 'run').rglob('vis_image/*.png'))
-    assert [path.name for path in pictures] == ['rank_lists_1.png', 'rank_lists_2.png']
+    names = [f'{name}_{epoch}.png' for name in ('rank_lists', 'relevance') for epoch in (1, 2)]
+    assert [path.name for path in pictures] == names
     with Image.open(pictures[0]) as picture:
         assert picture.width > 500
     events = EventAccumulator(str(pictures[0].parents[1]), size_guidance={'images': 0})
     events.Reload()
-    assert [event.step for event in events.Images('rank_lists')] == [1, 2]
+    for name in ('rank_lists', 'relevance'):
+        assert [event.step for event in events.Images(name)] == [1, 2]

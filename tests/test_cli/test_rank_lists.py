@@ -143,4 +143,6 @@ def test_why_refuses_features_of_another_model(searched, data, tmp_path):
     assert "for one feature or 'all', not for cnn + cnn_fused" in line
     line = refused('rank-lists', [*map(str, arguments), '--colormap', 'jett'])
     assert "no colormap 'jett'" in line
+    line = refused('rank-lists', [*map(str, arguments), '--device', 'toaster'])
+    assert 'toaster' in line
     assert not (tmp_path / 'a.png').exists()

@@ -104,6 +104,12 @@ def test_everything_else_is_counted_and_named(folder: Path) -> None:
     assert flat.skipped['sub-folders'] == ['deep', 'folder.jpg']
 
 
+def test_the_record_of_rendered_people_is_no_surprise(folder: Path) -> None:
+    (folder / 'synthetic.json').touch()
+    (folder / 'other.json').touch()
+    assert list_images(folder).skipped['files that are no images'] == ['other.json']
+
+
 def test_a_folder_that_cannot_be_read_is_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

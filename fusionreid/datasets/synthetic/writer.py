@@ -28,7 +28,8 @@ from .render import World, prepare_places, render_image, render_silhouette
 
 # Raised whenever the same parameters give other pictures.
 RENDERER_VERSION = 1
-_RECORD = 'synthetic.json'
+# Written beside the images, with the parameters that they were made by.
+RECORD = 'synthetic.json'
 _NUM_BYSTANDERS, _BYSTANDER_SEED = 24, 2**32
 
 
@@ -127,7 +128,7 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
     """Whether ``out`` holds this very render; raises if it holds anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    record = out / _RECORD
+    record = out / RECORD
     if not out.is_dir() or not record.is_file():
         raise DatasetExistsError(
             f'{out} exists and is not a rendered data set; choose another folder, or remove it'
@@ -214,9 +215,9 @@ def read_plan(root: str | Path) -> Plan:
 
 def _read_config(root: Path) -> SyntheticConfig:
     """Read what a data set was rendered with."""
-    record = root / _RECORD
+    record = root / RECORD
     if not record.is_file():
-        raise DatasetNotFoundError(f'{root} is no rendered data set: it holds no {_RECORD}')
+        raise DatasetNotFoundError(f'{root} is no rendered data set: it holds no {RECORD}')
     try:
         found = json.loads(record.read_text())
     except json.JSONDecodeError as error:
@@ -283,7 +284,7 @@ def render_data_set(
                 progress(done, total)
         for name, text in plan.texts.items():
             (partial_out / name).write_text(text)
-        (partial_out / _RECORD).write_text(json.dumps(record, indent=2) + '\n')
+        (partial_out / RECORD).write_text(json.dumps(record, indent=2) + '\n')
         os.replace(partial_out, out)
     finally:
         cv2.setNumThreads(threads)
