@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ os.environ.setdefault('MPLBACKEND', 'Agg')
 sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 
 import pytest  # noqa: E402
+import repeated_work  # noqa: E402
 import torch  # noqa: E402
 from memory import return_memory  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
@@ -19,6 +21,8 @@ from mmengine.registry import DefaultScope  # noqa: E402
 # A job in the background ignores Ctrl-C, and so would the trainings that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+repeated_work.remember()
+
 # Imported by the tests, or run in processes of their own.
 collect_ignore = ['data', 'helpers']
 
@@ -26,6 +30,12 @@ collect_ignore = ['data', 'helpers']
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests that need most memory first, while the process is small."""
     items.sort(key=lambda item: 'test_golden' not in item.nodeid)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of the many garbage collections that MMEngine asks for."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='module')
