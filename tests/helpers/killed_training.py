@@ -29,7 +29,9 @@ def train(run: Path, arguments: Sequence[str], scores: Sequence[float], place: s
         The exit status, negative for a signal.
     """
     run.mkdir(exist_ok=True)
-    process = warm_context().Process(target=_train, args=(run, list(arguments), list(scores), place))
+    process = warm_context().Process(
+        target=_train, args=(run, list(arguments), list(scores), place)
+    )
     process.start()
     process.join(_SECONDS)
     if process.exitcode is None:

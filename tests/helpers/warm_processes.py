@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import re
 import runpy
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -90,13 +92,19 @@ class WarmProcess:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill it with all processes of its session's group."""
-        for kill in (os.killpg, os.kill):  # it may have no group yet
-            try:
-                kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """Kill it, and what is left of its process group."""
+        with suppress(ProcessLookupError):  # it may have no group yet, or none any more
+            os.killpg(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
         self._process.join(20)
+
+    def wait_for(self, pattern: str, timeout: float = SECONDS) -> None:
+        """Wait until it has printed what a regular expression finds."""
+        end = time.monotonic() + timeout
+        while not re.search(pattern, self.text()):
+            assert self.poll() is None, self.text()[-3000:]
+            assert time.monotonic() < end, self.text()[-3000:]
+            time.sleep(0.05)
 
     def text(self) -> str:
         """What it has printed so far."""
@@ -106,8 +114,45 @@ class WarmProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.returncode is None:
-            self.kill()
+        self.kill()
+
+
+class WarmCommand(WarmProcess):
+    """What ``subprocess.Popen`` is for a ``CommandRunner``, but warm.
+
+    Args:
+        command: The interpreter, ``-u``, and arguments.
+        env: Its environment.
+        options: How the output is read, which is the same here.
+    """
+
+    def __init__(self, command: Sequence[str], env: dict[str, str], **options: object) -> None:
+        descriptor, output = tempfile.mkstemp()
+        os.close(descriptor)
+        super().__init__(command[2:], Path(output), Path.cwd(), **env)
+
+    @property
+    def stdout(self) -> Iterator[str]:
+        """The lines of its output, as they come, until its end."""
+        rest = ''
+        with self.output.open(errors='replace') as file:
+            while True:
+                ended = self.poll() is not None
+                *lines, rest = (rest + file.read()).split('\n')
+                yield from (f'{line}\n' for line in lines)
+                if ended:
+                    break
+                time.sleep(0.02)
+        if rest:
+            yield rest
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+        self.output.unlink()
 
 
 def run(

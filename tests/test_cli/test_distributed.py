@@ -19,6 +19,7 @@ from mmengine.config import Config
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import ROOT, write_tiny_config
+from warm_processes import run_ranks
 
 from fusionreid.cli.main import run_command
 from fusionreid.cli.processes import print_once
@@ -51,28 +52,18 @@ class PlainHead(BaseModule):
 """
 
 
-def launch(script: str, processes: int, arguments: list[str], folder: Path) -> str:
+def launch(script: str, processes: int, arguments: list[str], folder: Path) -> None:
     """Run a tool as torchrun does, or in one process."""
-    command = [sys.executable]
     if processes > 1:
-        command += [
-            '-m',
-            'torch.distributed.run',
-            '--standalone',
-            '--nproc_per_node',
-            str(processes),
-        ]
-    command += [str(ROOT / 'tools' / script), *arguments]
-    if processes > 1:
-        command += ['--launcher', 'pytorch']
-    environment = dict(
-        os.environ, OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join([str(ROOT), str(folder)])
+        arguments = [*arguments, '--launcher', 'pytorch']
+    codes = run_ranks(
+        [ROOT / 'tools' / script, *arguments],
+        outputs := [folder / f'printed{rank}.txt' for rank in range(processes)],
+        cwd=folder,
+        OMP_NUM_THREADS=1,
+        PYTHONPATH=os.pathsep.join([str(ROOT), str(folder)]),
     )
-    result = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return result.stdout
+    assert codes == [0] * processes, '\n'.join(each.read_text()[-3000:] for each in outputs)
 
 
 @pytest.fixture(scope='module')
