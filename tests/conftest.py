@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 import pytest  # noqa: E402
 import repeated_work  # noqa: E402
 import torch  # noqa: E402
+from joblib import cpu_count  # noqa: E402
 from memory import return_memory  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
@@ -25,6 +26,11 @@ repeated_work.remember()
 
 # Imported by the tests, or run in processes of their own.
 collect_ignore = ['data', 'helpers']
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """A worker for each core that the tests may use, which can be fewer than the machine has."""
+    return None if 'PYTEST_XDIST_AUTO_NUM_WORKERS' in os.environ else cpu_count()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
