@@ -12,7 +12,7 @@ os.environ.setdefault('MPLBACKEND', 'Agg')
 sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 
 import pytest  # noqa: E402
-import repeated_work  # noqa: E402
+import quick_mmengine  # noqa: E402
 import torch  # noqa: E402
 from joblib import cpu_count  # noqa: E402
 from memory import return_memory  # noqa: E402
@@ -22,7 +22,7 @@ from mmengine.registry import DefaultScope  # noqa: E402
 # A job in the background ignores Ctrl-C, and so would the trainings that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-repeated_work.remember()
+quick_mmengine.make_quick()
 
 # Imported by the tests, or run in processes of their own.
 collect_ignore = ['data', 'helpers']
@@ -53,6 +53,7 @@ def _nothing_is_left_behind() -> Iterator[None]:
             logger.removeHandler(handler)
             handler.close()
     return_memory()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ for found in walk_packages(fusionreid.__path__, 'fusionreid.'):
 for name in ('mmengine.visualization', 'pytest', 'torch.utils.tensorboard', 'tensorboard.compat'):
     import_module(name)
 
-import repeated_work  # noqa: E402
+import quick_mmengine  # noqa: E402
 
-repeated_work.remember()
+quick_mmengine.make_quick()
 gc.freeze()  # what was imported stays as it is, in the memory that all forks share
