@@ -141,6 +141,8 @@ def test_two_processes_compile_whole_graphs_in_bf16(data, tmp_path):
     options += ['train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
     # The compiled model draws other numbers for drop path.
     options += ['model.branches.transformer.backbone.drop_path_rate=0.0']
+    # A layer of each kind: compiling takes most of the time.
+    options += ['model.branches.transformer.backbone.arch.num_layers=1', 'model.neck.num_layers=1']
     fast = ['model.compile.backend=aot_eager', 'model.compile.fullgraph=True']
     fast += ['model.channels_last=True']
     losses = []

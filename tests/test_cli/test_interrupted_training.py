@@ -255,7 +255,8 @@ def test_ctrl_c_at_torchrun_reaches_all_processes(data, tmp_path):
     options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
     arguments = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
     arguments += [str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(tmp_path / 'run')]
-    arguments += ['--launcher', 'pytorch', '--cfg-options', *options, *LONG, *WORKERS]
+    arguments += ['--launcher', 'pytorch', '--cfg-options', *options, *LONG]
+    arguments += ['train_dataloader.num_workers=1']
     log = tmp_path / 'log.txt'
     # The launcher starts the two from nothing, as it does for a person.
     with start(arguments, tmp_path, log) as process:
