@@ -60,6 +60,7 @@ def launch(script: str, processes: int, arguments: list[str], folder: Path) -> N
         [ROOT / 'tools' / script, *arguments],
         outputs := [folder / f'printed{rank}.txt' for rank in range(processes)],
         cwd=folder,
+        timeout=600,
         OMP_NUM_THREADS=1,
         PYTHONPATH=os.pathsep.join([str(ROOT), str(folder)]),
     )
