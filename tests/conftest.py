@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
 import os
@@ -54,6 +55,19 @@ def _nothing_is_left_behind() -> Iterator[None]:
             handler.close()
     return_memory()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _one_large_test_at_a_time(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Let the workers wait for each other where two tests would need too much memory."""
+    if not (request.node.get_closest_marker('large') and 'PYTEST_XDIST_WORKER' in os.environ):
+        yield
+        return
+    with (tmp_path_factory.getbasetemp().parent / 'large.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 200  # for a process that is waited for; machines are busy
@@ -153,6 +154,10 @@ class WarmCommand(WarmProcess):
     def __exit__(self, *_: object) -> None:
         self.wait()
         self.output.unlink()
+
+
+# Stands in for the module where commands run others.
+WARM_SUBPROCESS = SimpleNamespace(Popen=WarmCommand, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
 
 
 def run(

@@ -136,6 +136,7 @@ def fused(data, tmp_path_factory) -> tuple[Path, list[str], Path]:
     return config, arguments, run
 
 
+@pytest.mark.large
 def test_two_processes_compile_whole_graphs_in_bf16(data, tmp_path):
     config = write_tiny_config(tmp_path, data)
     options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
@@ -192,6 +193,7 @@ def test_one_process_gives_the_scores_that_two_logged_while_they_trained(fused, 
         assert metrics[name] == pytest.approx(logged[name], abs=1e-3), name
 
 
+@pytest.mark.large
 def test_two_nodes_continue_a_run_of_two_processes_exactly(fused, tmp_path):
     config, arguments, run = fused
     resumed = copy_of_epoch_1(run, tmp_path / 'resumed')

@@ -250,6 +250,7 @@ def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tm
     assert_same_training(tmp_path / 'run/epoch_2.pth', tmp_path / 'straight/epoch_2.pth')
 
 
+@pytest.mark.large
 def test_ctrl_c_at_torchrun_reaches_all_processes(data, tmp_path):
     config = write_tiny_config(tmp_path, data)
     options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
