@@ -18,7 +18,7 @@ from fusionreid.models import FusionReID
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
-pytestmark = [pytest.mark.slow, pytest.mark.large]  # models at full size
+pytestmark = pytest.mark.slow  # models at full size
 
 VARIANTS = (
     'r50_only',
