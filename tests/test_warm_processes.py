@@ -64,6 +64,7 @@ def test_it_is_as_if_it_were_started_anew(way, tmp_path):
         ('import sys; sys.exit(7)', 7, ''),
         ("raise SystemExit('error: no')", 1, 'error: no\n'),
         ('1 / 0', 1, 'ZeroDivisionError'),
+        ("import atexit; atexit.register(print, 'bye')", 0, 'bye\n'),
         ('import os, signal; os.kill(os.getpid(), signal.SIGKILL)', -signal.SIGKILL, ''),
     ],
 )

@@ -6,6 +6,7 @@ own, to be signaled and killed. Importing PyTorch and MMPretrain takes seconds, 
 
 from __future__ import annotations
 
+import atexit
 import functools
 import multiprocessing
 import os
@@ -259,9 +260,13 @@ def _be(arguments: list[str], output: Path, cwd: Path, environment: dict[str, st
         own.insert(0, str(Path(first).resolve().parent))
     sys.path[:0] = own
     sys.argv = [first, *rest]
-    if first == '-c':
-        exec(compile(code, '<string>', 'exec'), {'__name__': '__main__'})
-    elif first == '-m':
-        runpy.run_module(code, run_name='__main__', alter_sys=True)
-    else:
-        runpy.run_path(first, run_name='__main__')
+    try:
+        if first == '-c':
+            exec(compile(code, '<string>', 'exec'), {'__name__': '__main__'})
+        elif first == '-m':
+            runpy.run_module(code, run_name='__main__', alter_sys=True)
+        else:
+            runpy.run_path(first, run_name='__main__')
+    finally:
+        # Processes of multiprocessing leave this out; PyTorch ends its loader workers here.
+        atexit._run_exitfuncs()
