@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,6 @@ each_page = pytest.mark.parametrize('page', PAGES, ids=page_id)
 
 
 # ---- code blocks
-
-
-@pytest.fixture(scope='module', autouse=True)
-def _plain_config_texts() -> Iterator[None]:
-    """Leave the texts of configs as they are: laying them out takes half of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmengine.config.config.FormatCode', lambda text, **_: (text, False))
-        yield
 
 
 @pytest.fixture(scope='module')

@@ -1,12 +1,11 @@
 """What runs on a GPU keeps its tensors together: checked without one, on a simulated device."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from torch.utils import backend_registration
+from warm_processes import run
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,10 +33,9 @@ CHECKS = (
 @pytest.fixture(scope='module')
 def outcome(tmp_path_factory):
     file = tmp_path_factory.mktemp('simulated') / 'outcome.json'
-    run = subprocess.run(
-        [sys.executable, str(SCRIPT), str(file)], capture_output=True, text=True, timeout=300
-    )
-    assert file.is_file(), run.stderr[-4000:]
+    printed = file.with_name('printed.txt')
+    run([SCRIPT, file], printed, timeout=300)
+    assert file.is_file(), printed.read_text()[-4000:]
     return json.loads(file.read_text())
 
 

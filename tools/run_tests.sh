@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Makes or reuses .venv, checks the code and runs the tests in the repository root.
 #
-#   bash tools/run_tests.sh                    all checks and tests, and the documentation is built
+#   bash tools/run_tests.sh                    all checks and tests, and the documentation is built:
+#                                              20 minutes
 #   bash tools/run_tests.sh --fast             the checks, and the tests that are not slow: 3 minutes
 #   bash tools/run_tests.sh [pytest arguments] the tests that pytest chooses by these arguments
 #
-# Without arguments coverage of fusionreid is shown, and must reach 85%.
+# Without arguments coverage of fusionreid is shown, and must reach 85%. These numbers are for two
+# cores and 4 GiB of memory; a worker runs on each core, PYTEST_XDIST_AUTO_NUM_WORKERS sets another
+# number of them.
 set -euo pipefail
 
 case "${1:-}" in
@@ -27,17 +30,19 @@ run_tests() {
   OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" "$VENV_PYTHON" -m pytest "$@"
 }
 
+# A worker on each core; each computes with one thread.
+run_in_workers() { OMP_NUM_THREADS=1 run_tests -n auto --dist worksteal "$@"; }
+
 status=0
 case "${1:-}" in
   '')
     bash tools/check_code.sh || status=1
     bash tools/build_docs.sh || status=1
-    run_tests --cov=fusionreid --cov-report=term --cov-fail-under=85 || status=$?
+    run_in_workers --cov=fusionreid --cov-report=term --cov-fail-under=85 || status=$?
     ;;
   --fast)
     bash tools/check_code.sh || status=1
-    # A process per core; each computes with one thread.
-    OMP_NUM_THREADS=1 run_tests -m 'not slow' -n auto --dist worksteal "${@:2}" || status=$?
+    run_in_workers -m 'not slow' "${@:2}" || status=$?
     ;;
   *) run_tests "$@" || status=$? ;;
 esac

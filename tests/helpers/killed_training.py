@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import multiprocessing
 import os
 import signal
 import sys
@@ -11,9 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# One process imports everything, and each training is forked from it.
-_CONTEXT = multiprocessing.get_context('forkserver')
-_CONTEXT.set_forkserver_preload(['killed_training', 'tiny_runs', 'fusionreid.cli.train'])
+from warm_processes import warm_context
+
 _SECONDS = 200
 
 
@@ -31,7 +29,9 @@ def train(run: Path, arguments: Sequence[str], scores: Sequence[float], place: s
         The exit status, negative for a signal.
     """
     run.mkdir(exist_ok=True)
-    process = _CONTEXT.Process(target=_train, args=(run, list(arguments), list(scores), place))
+    process = warm_context().Process(
+        target=_train, args=(run, list(arguments), list(scores), place)
+    )
     process.start()
     process.join(_SECONDS)
     if process.exitcode is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,15 +52,31 @@ def refused(name: str, argv: Sequence[str]) -> str:
 
 
 def render_tiny(out: Path, layout: str = 'market1501') -> Path:
-    """Render a few people."""
-    render_data_set(
-        out,
-        SyntheticConfig(
-            ids_train=NUM_IDS, ids_test=4, images_per_camera=2, height=64, width=32, layout=layout
-        ),
-        workers=1,
-    )
+    """Write a data set of a few people, who are rendered once in a process."""
+    for name, content in _rendered(layout).items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
     return out
+
+
+@functools.cache
+def _rendered(layout: str) -> dict[Path, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / 'data'
+        render_data_set(
+            out,
+            SyntheticConfig(
+                ids_train=NUM_IDS,
+                ids_test=4,
+                images_per_camera=2,
+                height=64,
+                width=32,
+                layout=layout,
+            ),
+            workers=1,
+        )
+        files = [path for path in out.rglob('*') if path.is_file()]
+        return {path.relative_to(out): path.read_bytes() for path in files}
 
 
 def find_resize(pipeline: Sequence[ConfigDict]) -> ConfigDict:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from tiny_runs import parse_command, refused, render_tiny, write_tiny_config
+from warm_processes import WARM_SUBPROCESS
 
 from fusionreid.cli import ablate as tool
 from fusionreid.cli.main import run_command
@@ -240,8 +241,9 @@ def test_bad_options(arguments, message, capsys):
 
 
 @pytest.mark.slow
-def test_a_real_run_and_the_comparison_of_its_checkpoint(config, tmp_path, capfd):
+def test_a_real_run_and_the_comparison_of_its_checkpoint(config, tmp_path, capfd, monkeypatch):
     """Without HTMs: the neck's refined features alone."""
+    monkeypatch.setattr('fusionreid.cli.command_runner.subprocess', WARM_SUBPROCESS)
     arguments = ['--config', str(config), '--seeds', '0', '--epochs', '1']
     out = tmp_path / 'out'
     assert run_command('ablate', [*arguments, '--out', str(out), '--variants', 'fusion_l0']) == 0

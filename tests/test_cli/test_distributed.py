@@ -19,6 +19,7 @@ from mmengine.config import Config
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import ROOT, write_tiny_config
+from warm_processes import run_ranks
 
 from fusionreid.cli.main import run_command
 from fusionreid.cli.processes import print_once
@@ -51,28 +52,19 @@ class PlainHead(BaseModule):
 """
 
 
-def launch(script: str, processes: int, arguments: list[str], folder: Path) -> str:
+def launch(script: str, processes: int, arguments: list[str], folder: Path) -> None:
     """Run a tool as torchrun does, or in one process."""
-    command = [sys.executable]
     if processes > 1:
-        command += [
-            '-m',
-            'torch.distributed.run',
-            '--standalone',
-            '--nproc_per_node',
-            str(processes),
-        ]
-    command += [str(ROOT / 'tools' / script), *arguments]
-    if processes > 1:
-        command += ['--launcher', 'pytorch']
-    environment = dict(
-        os.environ, OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join([str(ROOT), str(folder)])
+        arguments = [*arguments, '--launcher', 'pytorch']
+    codes = run_ranks(
+        [ROOT / 'tools' / script, *arguments],
+        outputs := [folder / f'printed{rank}.txt' for rank in range(processes)],
+        cwd=folder,
+        timeout=600,
+        OMP_NUM_THREADS=1,
+        PYTHONPATH=os.pathsep.join([str(ROOT), str(folder)]),
     )
-    result = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return result.stdout
+    assert codes == [0] * processes, '\n'.join(each.read_text()[-3000:] for each in outputs)
 
 
 @pytest.fixture(scope='module')
@@ -144,12 +136,15 @@ def fused(data, tmp_path_factory) -> tuple[Path, list[str], Path]:
     return config, arguments, run
 
 
+@pytest.mark.large
 def test_two_processes_compile_whole_graphs_in_bf16(data, tmp_path):
     config = write_tiny_config(tmp_path, data)
     options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
     options += ['train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
     # The compiled model draws other numbers for drop path.
     options += ['model.branches.transformer.backbone.drop_path_rate=0.0']
+    # A layer of each kind: compiling takes most of the time.
+    options += ['model.branches.transformer.backbone.arch.num_layers=1', 'model.neck.num_layers=1']
     fast = ['model.compile.backend=aot_eager', 'model.compile.fullgraph=True']
     fast += ['model.channels_last=True']
     losses = []
@@ -198,6 +193,7 @@ def test_one_process_gives_the_scores_that_two_logged_while_they_trained(fused, 
         assert metrics[name] == pytest.approx(logged[name], abs=1e-3), name
 
 
+@pytest.mark.large
 def test_two_nodes_continue_a_run_of_two_processes_exactly(fused, tmp_path):
     config, arguments, run = fused
     resumed = copy_of_epoch_1(run, tmp_path / 'resumed')

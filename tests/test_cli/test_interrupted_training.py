@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 from tiny_runs import ROOT, refused, write_tiny_config
+from warm_processes import WarmProcess, run_ranks
 
 from fusionreid.cli.main import run_command
 from fusionreid.registry import HOOKS, LOOPS
@@ -161,36 +158,9 @@ def test_another_loop_does_not_repeat_an_interrupted_epoch(straight, tmp_path):
     assert 'within an epoch, where OtherLoop cannot go on' in line
 
 
-def start(arguments: list[str], cwd: Path, log: Path, **options) -> subprocess.Popen:
+def start(arguments: list[str], cwd: Path, log: Path) -> WarmProcess:
     """Start a training in a process group of its own, with Ctrl-C as a terminal gives it."""
-    environment = dict(os.environ, PYTHONPATH=f'{ROOT}', OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
-    with log.open('w') as out:
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=cwd,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            **options,
-        )
-
-
-def wait_for(log: Path, pattern: str, process: subprocess.Popen, seconds: float = 200) -> None:
-    """Wait until the log of a process says something."""
-    end = time.monotonic() + seconds
-    while not re.search(pattern, log.read_text()):
-        assert process.poll() is None, log.read_text()[-3000:]
-        assert time.monotonic() < end, log.read_text()[-3000:]
-        time.sleep(0.05)
-
-
-def end(process: subprocess.Popen) -> None:
-    """End what a test has left."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=20)
+    return WarmProcess(arguments, log, cwd, OMP_NUM_THREADS=1, MKL_NUM_THREADS=1)
 
 
 LONG = ['train_cfg.max_epochs=500', 'default_hooks.logger.interval=1']
@@ -202,13 +172,10 @@ def test_signals_to_the_group_reach_loader_workers_too(number, data, tmp_path):
     config = write_tiny_config(tmp_path, data)
     log = tmp_path / 'log.txt'
     arguments = [str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir', str(tmp_path / 'run')]
-    process = start([*arguments, '--cfg-options', *LONG, *WORKERS], tmp_path, log)
-    try:
-        wait_for(log, r'Epoch\(train\)\s+\[1\]\[ 3/', process)
+    with start([*arguments, '--cfg-options', *LONG, *WORKERS], tmp_path, log) as process:
+        process.wait_for(r'Epoch\(train\)\s+\[1\]\[ 3/')
         os.killpg(process.pid, number)
         assert process.wait(timeout=60) == 128 + number, log.read_text()[-3000:]
-    finally:
-        end(process)
     text = log.read_text()
     assert 'stopping after this step' in text
     assert 'Traceback' not in text
@@ -237,15 +204,12 @@ def test_a_second_ctrl_c_ends_at_once(data, tmp_path):
     log = tmp_path / 'log.txt'
     command = 'import sys; sys.path.insert(0, "."); from fusionreid.cli.main import run_command'
     command += f'; sys.exit(run_command("train", [{str(config)!r}, "--work-dir", "run"]))'
-    process = start(['-c', command], tmp_path, log)
-    try:
-        wait_for(log, 'a slow step begins', process)
+    with start(['-c', command], tmp_path, log) as process:
+        process.wait_for('a slow step begins')
         process.send_signal(signal.SIGINT)
-        wait_for(log, 'stopping after this step', process, 20)
+        process.wait_for('stopping after this step', 20)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == -signal.SIGINT
-    finally:
-        end(process)
 
 
 @pytest.mark.parametrize('only_second', [True, False])
@@ -269,42 +233,36 @@ def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tm
         '            os.kill(os.getpid(), self.number)\n'
     )
     options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
-    torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
     for name, script, cfg, run, resume in (
         ('straight', ROOT / 'tools/train.py', config, 'straight', []),
         ('stopped', tmp_path / 'train_signaling.py', stopping, 'run', []),
         ('resumed', ROOT / 'tools/train.py', config, 'run', ['--resume']),
     ):
-        log = tmp_path / f'{name}.txt'
+        logs = [tmp_path / f'{name}{rank}.txt' for rank in range(2)]
         arguments = [str(script), str(cfg), '--work-dir', str(tmp_path / run), *resume]
         arguments += ['--launcher', 'pytorch', '--cfg-options', *options]
-        process = start([*torchrun, *arguments], tmp_path, log)
-        try:
-            code = process.wait(timeout=200)
-        finally:
-            end(process)
-        text = log.read_text()
-        assert (code == 0) == (name != 'stopped'), text[-5000:]
+        codes = run_ranks(arguments, logs, tmp_path, OMP_NUM_THREADS=1, MKL_NUM_THREADS=1)
+        text = ''.join(log.read_text() for log in logs)
+        assert codes == [143 if name == 'stopped' else 0] * 2, text[-5000:]
         if name == 'stopped':
             assert text.count('run the same command with --resume') == 1
-            assert re.search(r'exitcode\s*:\s*143', text), text[-5000:]
             assert (tmp_path / run / 'interrupted_after_epoch_0.pth').is_file()
     assert_same_training(tmp_path / 'run/epoch_2.pth', tmp_path / 'straight/epoch_2.pth')
 
 
+@pytest.mark.large
 def test_ctrl_c_at_torchrun_reaches_all_processes(data, tmp_path):
     config = write_tiny_config(tmp_path, data)
     options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
     arguments = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
     arguments += [str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(tmp_path / 'run')]
-    arguments += ['--launcher', 'pytorch', '--cfg-options', *options, *LONG, *WORKERS]
+    arguments += ['--launcher', 'pytorch', '--cfg-options', *options, *LONG]
+    arguments += ['train_dataloader.num_workers=1']
     log = tmp_path / 'log.txt'
-    process = start(arguments, tmp_path, log)
-    try:
-        wait_for(log, r'Epoch\(train\)\s+\[1\]\[ 3/', process)
+    # The launcher starts the two from nothing, as it does for a person.
+    with start(arguments, tmp_path, log) as process:
+        process.wait_for(r'Epoch\(train\)\s+\[1\]\[ 3/')
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=60) != 0
-    finally:
-        end(process)
     assert log.read_text().count('run the same command with --resume') == 1
     assert list((tmp_path / 'run').glob('interrupted_*.pth'))

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from mmengine.config import Config
 from small_models import SMALL_CNN, assert_same, build_random, fusion_model
 from tiny_runs import ROOT
+from warm_processes import run
 
 from fusionreid.checkpoints.release import export_original_state
 from fusionreid.cli.main import run_command
@@ -183,17 +182,13 @@ def test_tools_take_the_config_of_a_conversion_or_say_what_it_lacks(folder, tmp_
         run_command('test', [str(config), str(weights), '--work-dir', str(tmp_path)])
 
 
-@pytest.mark.slow
 def test_from_the_shell(folder):
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools/model_converters/inspect_weights.py', folder / 'none.pth'],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f'error: {folder}/none.pth: there is no such')
-    assert 'Traceback' not in done.stderr
+    printed = folder / 'printed.txt'
+    script = ROOT / 'tools/model_converters/inspect_weights.py'
+    assert run([script, folder / 'none.pth'], printed) == 1
+    text = printed.read_text()
+    assert text.splitlines()[-1].startswith(f'error: {folder}/none.pth: there is no such')
+    assert 'Traceback' not in text
 
 
 def test_inspection(folder, capsys):

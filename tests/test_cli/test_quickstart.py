@@ -6,6 +6,7 @@ import json
 
 import pytest
 from PIL import Image
+from warm_processes import WARM_SUBPROCESS
 
 from fusionreid.cli import quickstart
 from fusionreid.cli.main import run_command
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.slow  # trains
 def test_a_short_run_leaves_numbers_and_pictures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(quickstart, 'OUT', tmp_path / 'work_dirs' / 'quickstart')
     monkeypatch.setattr(quickstart, 'DATA', tmp_path / 'data' / 'synthetic')
+    monkeypatch.setattr('fusionreid.cli.command_runner.subprocess', WARM_SUBPROCESS)
     run_command('quickstart', ['--ids', '12', '--ids-test', '6', '--epochs', '1'])
     out = tmp_path / 'work_dirs' / 'quickstart'
     report = json.loads((out / 'metrics.json').read_text())

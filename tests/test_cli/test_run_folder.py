@@ -6,8 +6,6 @@ import errno
 import fcntl
 import os
 import signal
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from tiny_runs import ROOT, parse_command, refused, write_tiny_config
+from warm_processes import WarmProcess, run_ranks
 
 from fusionreid.cli import train
 from fusionreid.cli.main import run_command
@@ -183,15 +182,8 @@ def test_only_what_killed_trainings_were_writing_is_removed(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_second_training_is_refused_until_the_first_one_is_killed(tmp_path):
-    holder = subprocess.Popen(
-        [sys.executable, '-c', HOLDER, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ, PYTHONPATH=str(ROOT)),
-        start_new_session=True,
-    )
-    try:
-        assert holder.stdout.readline() == 'held\n'
+    with WarmProcess(['-c', HOLDER, tmp_path], tmp_path / 'printed.txt') as holder:
+        holder.wait_for('held\n')
         (tmp_path / 'epoch_2.pth.123.part').write_text('is being written')
         with pytest.raises(ConfigError) as caught:
             take(tmp_path)
@@ -202,8 +194,6 @@ def test_a_second_training_is_refused_until_the_first_one_is_killed(tmp_path):
         holder.wait(timeout=20)
         # Its worker may still be there.
         assert take(tmp_path) is None
-    finally:
-        os.killpg(holder.pid, signal.SIGKILL)
 
 
 def test_the_lock_is_released_after_an_error(tmp_path):
@@ -299,17 +289,11 @@ def test_trainings_in_a_used_folder(data, tmp_path, capsys):
 @pytest.mark.slow
 def test_several_processes_end_together_where_the_first_is_refused(data, tmp_path):
     config, run = write_tiny_config(tmp_path, data), tmp_path / 'run'
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-    command += ['--nproc_per_node', '2', str(ROOT / 'tools' / 'train.py'), str(config)]
-    command += ['--work-dir', str(run), '--launcher', 'pytorch']
+    logs = [tmp_path / f'printed{rank}.txt' for rank in range(2)]
+    arguments = [ROOT / 'tools' / 'train.py', config, '--work-dir', run, '--launcher', 'pytorch']
     with locked(run):
-        ended = subprocess.run(
-            command,
-            env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-            cwd=tmp_path,
-            timeout=120,
-            capture_output=True,
-            text=True,
-        )
-    assert ended.returncode == 1
-    assert ended.stderr.count(f'error: another training runs in {run} (process') == 1
+        codes = run_ranks(arguments, logs, tmp_path, timeout=120, OMP_NUM_THREADS=1)
+    texts = [log.read_text() for log in logs]
+    assert codes == [1, 1], texts
+    line = f'error: another training runs in {run} (process'
+    assert ''.join(texts).count(line) == 1

@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from tiny_runs import ROOT, parse_command, refused, render_tiny, write_tiny_config
+from warm_processes import run
 
 from fusionreid.cli import test, train
 from fusionreid.cli.main import run_command
@@ -169,21 +168,18 @@ def test_a_run_killed_while_it_saves_resumes_from_the_checkpoint_before(call, st
     (tmp_path / 'killer.py').write_text(KILLER.format(call=call))
     killing = tmp_path / 'killing.py'
     killing.write_text(config.read_text() + "\ncustom_imports['imports'].append('killer')\n")
-    run = [str(killing), '--work-dir', str(tmp_path / 'run')]
+    arguments = [str(killing), '--work-dir', str(tmp_path / 'run')]
     # Sums depend on the number of threads, so both processes must have the same.
     threads = str(torch.get_num_threads())
-    environment = dict(os.environ, PYTHONPATH=f'{tmp_path}:{ROOT}', OMP_NUM_THREADS=threads)
-    environment['MKL_NUM_THREADS'] = threads
-    killed = subprocess.run(
-        [sys.executable, 'tools/train.py', *run],
-        cwd=ROOT,
-        env=environment,
-        timeout=200,
-        capture_output=True,
+    status = run(
+        ['tools/train.py', *arguments],
+        tmp_path / 'printed.txt',
+        PYTHONPATH=f'{tmp_path}:{ROOT}',
+        OMP_NUM_THREADS=threads,
     )
-    assert killed.returncode == -signal.SIGKILL
+    assert status == -signal.SIGKILL, (tmp_path / 'printed.txt').read_text()[-3000:]
     assert (tmp_path / 'run' / 'epoch_2.pth').exists() == (call == 5)
-    run_command('train', [str(config), *run[1:], '--resume'])
+    run_command('train', [str(config), *arguments[1:], '--resume'])
     assert_same_weights(tmp_path / 'run' / 'epoch_2.pth', work_dir / 'epoch_2.pth')
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from mmengine.config import Config
+from mmengine.config import config as mmengine_config
 
 from fusionreid.config import read_literals
 from fusionreid.errors import ConfigError
@@ -13,7 +14,9 @@ def read(text: str) -> dict:
     return read_literals(text, NAMES, 'x.pth')
 
 
-def test_what_mmengine_writes_is_read_back():
+def test_what_mmengine_writes_is_read_back(monkeypatch):
+    # Laid out, as outside of the tests.
+    monkeypatch.setattr(mmengine_config, 'FormatCode', mmengine_config.FormatCode.__wrapped__)
     settings = dict(
         model=dict(
             type='FusionReID',
@@ -22,7 +25,9 @@ def test_what_mmengine_writes_is_read_back():
         ),
         input_size=(256, 128),
     )
-    assert read(Config(settings).pretty_text) == settings
+    text = Config(settings).pretty_text
+    assert max(map(len, text.splitlines())) < 90
+    assert read(text) == settings
 
 
 def test_the_other_settings_are_not_looked_at(tmp_path):

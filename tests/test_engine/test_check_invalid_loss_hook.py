@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +8,7 @@ import pytest
 import torch
 from tiny_runs import render_tiny, write_tiny_config
 from torch import nn
+from warm_processes import run_ranks
 
 from fusionreid.cli.main import run_command
 from fusionreid.engine.hooks import CheckInvalidLossHook
@@ -90,7 +89,7 @@ def test_infinite_gradients_pass():
 
 
 ONE_OF_TWO = """
-import logging, sys
+import logging, os, sys
 from types import SimpleNamespace
 
 import torch
@@ -98,7 +97,7 @@ import torch
 from fusionreid.engine.hooks import CheckInvalidLossHook
 from fusionreid.errors import InvalidLossError
 
-rank, store = int(sys.argv[1]), sys.argv[2]
+rank, store = int(os.environ['RANK']), sys.argv[1]
 torch.distributed.init_process_group('gloo', f'file://{store}', rank=rank, world_size=2)
 logging.disable()
 runner = SimpleNamespace(iter=4, epoch=0, logger=logging.getLogger())
@@ -117,19 +116,9 @@ torch.distributed.destroy_process_group()
 
 @pytest.mark.slow
 def test_all_processes_stop_with_the_same_message(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-c', ONE_OF_TWO, str(rank), str(tmp_path / 'store')],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    logs = [tmp_path / f'printed{rank}.txt' for rank in range(2)]
+    assert run_ranks(['-c', ONE_OF_TWO, tmp_path / 'store'], logs) == [0, 0]
+    outputs = [log.read_text() for log in logs]
     assert outputs[0] == outputs[1]
     first, second = outputs[0].splitlines()
     assert first == 'passed'

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 from types import SimpleNamespace
@@ -16,6 +14,7 @@ from mmengine.hooks import EMAHook
 from mmengine.model import ExponentialMovingAverage
 from torch import nn
 from torch.utils.data import DataLoader
+from warm_processes import run
 
 from fusionreid.datasets.samplers import PKSampler
 from fusionreid.engine.loops import (
@@ -79,8 +78,7 @@ def test_other_threads_set_no_handlers():
     assert seen == [handler]
 
 
-@pytest.mark.slow
-def test_a_second_ctrl_c_kills():
+def test_a_second_ctrl_c_kills(tmp_path):
     code = (
         'import os, signal\n'
         'from fusionreid.engine.stop_signals import StopSignals\n'
@@ -91,11 +89,8 @@ def test_a_second_ctrl_c_kills():
         '    os.kill(os.getpid(), signal.SIGINT)\n'
         '    print("alive", flush=True)\n'
     )
-    ended = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, timeout=100
-    )
-    assert ended.stdout == f'{int(signal.SIGINT)}\n'
-    assert ended.returncode == -signal.SIGINT
+    assert run(['-c', code], tmp_path / 'printed.txt') == -signal.SIGINT
+    assert (tmp_path / 'printed.txt').read_text().splitlines()[-1] == str(int(signal.SIGINT))
 
 
 class Items:
@@ -120,7 +115,7 @@ def test_workers_live_through_the_first_signal():
     assert [int(index) for _, index in items] == list(range(1, 40))
 
 
-def test_a_training_that_fails_does_not_wait_for_its_workers():
+def test_a_training_that_fails_does_not_wait_for_its_workers(tmp_path):
     """Python ends them by one SIGTERM at its end, and waits."""
     script = textwrap.dedent("""
         from torch.utils.data import DataLoader
@@ -136,11 +131,8 @@ def test_a_training_that_fails_does_not_wait_for_its_workers():
         finally:
             shield.drop()
     """)
-    ended = subprocess.run(
-        [sys.executable, '-c', script], timeout=120, capture_output=True, text=True
-    )
-    assert ended.returncode == 1
-    assert 'the step failed' in ended.stderr
+    assert run(['-c', script], tmp_path / 'printed.txt', timeout=120) == 1
+    assert 'the step failed' in (tmp_path / 'printed.txt').read_text()
 
 
 def test_skipped_samples_leave_the_others_as_they_are():

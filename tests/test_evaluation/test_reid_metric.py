@@ -1,17 +1,14 @@
 """ReIDMetric fed as MMEngine's evaluator feeds it, in one process and in two."""
 
 import json
-import os
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 import torch
 from full_disk import full_disk
 from mmengine.evaluator import Evaluator
 from torch.nn.functional import normalize
+from warm_processes import run_ranks
 
 from fusionreid.errors import ScoringError
 from fusionreid.evaluation import FeatureSet
@@ -316,11 +313,11 @@ def test_a_failed_evaluation_leaves_the_metric_clean():
 # ---- two processes
 
 WORKER = """
-    import datetime, importlib.util, json, sys
+    import datetime, importlib.util, json, os, sys
     import torch
     from mmengine.registry import DefaultScope
 
-    rank, store, test_file, out = int(sys.argv[1]), *sys.argv[2:]
+    rank, store, test_file, out = int(os.environ['RANK']), *sys.argv[1:]
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{store}', rank=rank, world_size=2,
@@ -367,29 +364,10 @@ WORKER = """
 def test_two_processes_give_the_scores_of_one(tmp_path):
     script = tmp_path / 'worker.py'
     script.write_text(textwrap.dedent(WORKER))
-    root = Path(__file__).parents[2]
-    folders = [root, root / 'tests' / 'helpers']
-    workers = [
-        subprocess.Popen(
-            [sys.executable, script, str(rank), tmp_path / 'store', __file__, tmp_path],
-            cwd=root,
-            env={
-                **os.environ,
-                'PYTHONPATH': os.pathsep.join(map(str, folders)),
-                'OMP_NUM_THREADS': '1',
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(2)
+    logs = [tmp_path / f'printed{rank}.txt' for rank in range(2)]
+    assert run_ranks([script, tmp_path / 'store', __file__, tmp_path], logs) == [0, 0], [
+        log.read_text()[-3000:] for log in logs
     ]
-    try:
-        for worker in workers:
-            output, _ = worker.communicate(timeout=120)
-            assert worker.returncode == 0, output.decode()[-3000:]
-    finally:
-        for worker in workers:
-            worker.kill()
     first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
     expected = score(ReIDMetric(), make_samples(61))
     for found in (first['scores'], first['lopsided']):

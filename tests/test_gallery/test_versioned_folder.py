@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from full_disk import full_disk
+from warm_processes import run
 
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
@@ -170,15 +169,10 @@ def test_a_process_killed_while_it_saves(tmp_path):
             if status == 0:
                 break
     """)
-    done = subprocess.run(
-        [sys.executable, '-c', script, str(Path(__file__).parent), str(index), '40'],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    assert done.returncode == 0, done.stderr
-    outcomes = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    printed = tmp_path / 'printed.txt'
+    arguments = ['-c', script, Path(__file__).parent, index, 40]
+    assert run(arguments, printed, OMP_NUM_THREADS=1) == 0, printed.read_text()
+    outcomes = [tuple(map(int, line.split())) for line in printed.read_text().splitlines()]
     killed = [size for status, size in outcomes if status == signal.SIGKILL]
     assert len(killed) >= 5
     assert set(killed) == {20, 30}

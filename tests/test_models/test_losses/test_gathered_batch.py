@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import distributed, nn
+from warm_processes import run_ranks
 
 from fusionreid.models.losses import BatchHardTripletLoss, gather_batches
 
@@ -73,19 +74,9 @@ def work(rank: int, folder: str) -> None:
 def found(tmp_path_factory) -> list[dict]:
     """What two processes computed."""
     folder: Path = tmp_path_factory.mktemp('gloo')
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(folder)], stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors[-3000:]
-    finally:
-        for process in processes:
-            process.kill()
+    logs = [folder / f'printed{rank}.txt' for rank in range(2)]
+    codes = run_ranks([__file__, folder], logs)
+    assert codes == [0, 0], [log.read_text()[-3000:] for log in logs]
     return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
 
 
@@ -126,4 +117,4 @@ def test_one_process_is_its_own_joined_batch():
 
 
 if __name__ == '__main__':
-    work(int(sys.argv[1]), sys.argv[2])
+    work(int(os.environ['RANK']), sys.argv[1])
