@@ -49,6 +49,10 @@ from .image_input import Image, check_channel_order, check_image, image_name, to
 LOADERS = ('test_dataloader', 'val_dataloader')
 SETTINGS = ('model', 'input_size', *LOADERS)
 SHOWN_NAMES = 20  # cameras that a message names
+MEAN_CAMERA_ADVICE = (
+    'take the mean of them (--mean-camera; in Python camera_id -1 for an image, or '
+    'use_cameras=False for all)'
+)
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
@@ -328,7 +332,7 @@ class FeatureExtractor:
             check_image(image, number)
         if camera_ids is None:
             return [UNKNOWN] * len(images)
-        numbers = self._number_cameras(camera_ids)
+        numbers = self._number_cameras(camera_ids, images)
         cameras = clamp_unknown(as_integers(numbers, 'camera_ids', InferenceError))
         if len(cameras) != len(images):
             raise InferenceError(f'got {len(images)} images but {len(cameras)} camera_ids')
@@ -338,28 +342,27 @@ class FeatureExtractor:
                 raise InferenceError(
                     f'{image_name(image, number)} is of camera {camera + 1}, counted from 1 '
                     f'(camera_id {camera} in Python), the model was trained with cameras 1 to '
-                    f'{known}: take the mean of them (--mean-camera; in Python camera_id -1 for '
-                    f'an image, or use_cameras=False for all)'
+                    f'{known}: {MEAN_CAMERA_ADVICE}'
                 )
         return cameras
 
-    def _number_cameras(self, camera_ids: Any) -> Any:
+    def _number_cameras(self, camera_ids: Any, images: Sequence[Image]) -> Any:
         """Put the numbers of the training set in the place of names."""
         listed = camera_ids.tolist() if hasattr(camera_ids, 'tolist') else camera_ids
         if not are_several(listed) or not any(map(_is_name, listed)):
             return listed
         numbers = {tidy_name(name): number for number, name in self.camera_names.items()}
         known = self.known_cameras
-        for camera in listed:
+        # That there are as many cameras as images is checked afterwards.
+        for number, (image, camera) in enumerate(zip(images, listed, strict=False)):
             if known and _is_name(camera) and tidy_name(camera) not in numbers:
                 names = ', '.join(sorted(numbers)[:SHOWN_NAMES])
                 trained = (
                     f'the cameras {names}' if names else f'cameras 1 to {known}, without names'
                 )
                 raise InferenceError(
-                    f'an image is of the camera {camera!r}, the model was trained with {trained}: '
-                    f'take the mean of them (--mean-camera; in Python camera_id -1 for an image, '
-                    f'or use_cameras=False for all)'
+                    f'{image_name(image, number)} is of the camera {camera!r}, the model was '
+                    f'trained with {trained}: {MEAN_CAMERA_ADVICE}'
                 )
         return [
             numbers.get(tidy_name(camera), UNKNOWN) if _is_name(camera) else camera
