@@ -2,7 +2,7 @@
 # overnight. The counts are those of the training set, as in the other configs here.
 _base_ = [
     '../_base_/models/fusionreid_deitt_r18.py',
-    '../_base_/datasets/custom_csv.py',
+    '../_base_/datasets/custom_csv_cpu.py',
     '../_base_/schedules/adamw_30e.py',
     '../_base_/default_runtime.py',
 ]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fusionreid.apis.feature_extractor import FeatureExtractor
-from fusionreid.apis.feature_spec import FeatureSpec
+from fusionreid.apis.feature_spec import GIVEN, FeatureSpec
 from fusionreid.apis.image_input import Image, check_image, list_inputs
 from fusionreid.apis.reid_inferencer import ReIDInferencer
 from fusionreid.errors import GalleryError
@@ -302,10 +302,15 @@ class Gallery:
         """
         if other.spec is None or not len(other):
             return 0
-        if self.spec is not None:
-            self.spec.check_same(other.spec)
-        else:
+        if self.spec is None:
             self._open(other.spec)
+        elif (self.spec.feature == GIVEN) != (other.spec.feature == GIVEN):
+            raise GalleryError(
+                f'features that were computed elsewhere are not merged with those of a model: '
+                f'{self.spec.label}; {other.spec.label}'
+            )
+        else:
+            self.spec.check_same(other.spec)
         both: set[str] = set()
         for items in other.item_blocks():
             both |= self.known(items.ids)

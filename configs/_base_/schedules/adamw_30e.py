@@ -1,12 +1,5 @@
-# For small models on a CPU: AdamW for 30 epochs in full precision, at batches of 32 images.
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=2,
-    sampler=dict(ids_per_batch=8, instances_per_id=4),
-)
-val_dataloader = dict(batch_size=64, num_workers=2)
-test_dataloader = val_dataloader
-
+# For small models on a CPU: AdamW for 30 epochs in full precision; the learning rate is for
+# batches of 32 images.
 optim_wrapper = dict(
     constructor='MergedParamGroups',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
