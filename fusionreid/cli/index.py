@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fusionreid.apis import FeatureExtractor
 from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
-from fusionreid.cli.indexing import add_label_arguments, add_to_index, finish, read_source
+from fusionreid.cli.indexing import add_label_arguments, add_to_index, finish, read_sources
 from fusionreid.cli.option_actions import EngineOptions
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
@@ -53,7 +53,7 @@ def _open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gall
 
 def run(args: argparse.Namespace) -> None:
     """Add what is new and save."""
-    images = read_source(args, args.images_dir)
+    (images,) = read_sources(args, [args.images_dir])
     gallery = _open_gallery(args, build_extractor(args))
     # Before hours of work, not after them.
     check_target(args.out)

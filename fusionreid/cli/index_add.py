@@ -13,7 +13,7 @@ from fusionreid.gallery import Gallery
 from fusionreid.gallery.versioned_folder import check_target
 
 from .extraction import add_index_arguments
-from .indexing import add_label_arguments, add_to_index, finish, read_source
+from .indexing import add_label_arguments, add_to_index, finish, read_sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Add what is new and save."""
-    sources = [read_source(args, source) for source in args.images]
+    sources = read_sources(args, args.images)
     gallery = Gallery.load(args.index, device=args.device)
     check_target(args.index)
     gallery.use_model(args.checkpoint, args.config)

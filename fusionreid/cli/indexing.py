@@ -10,7 +10,7 @@ from pathlib import Path
 from fusionreid.datasets.annotation import ROLES
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
-from fusionreid.gallery.labelled_images import LabelledImages, read_images
+from fusionreid.gallery.labelled_images import LabelledImages, is_table, read_images
 from fusionreid.gallery.names import number_labels
 from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.terminal import say
@@ -30,12 +30,26 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--role', choices=ROLES, nargs='+', help='rows of a table (default: all)')
 
 
-def read_source(args: argparse.Namespace, source: str) -> LabelledImages:
-    """Read the images of a folder or a table, and say what is not taken."""
-    images = read_images(source, args.cameras_from_folders, args.role)
-    for line in images.notes:
-        say(line, sys.stderr)
-    return images
+def read_sources(args: argparse.Namespace, sources: Sequence[str]) -> list[LabelledImages]:
+    """Read the images of folders and tables, and say what is not taken.
+
+    Raises:
+        GalleryError: If there is no image, or an option fits none of the sources.
+    """
+    tables = [is_table(source) for source in sources]
+    if args.role and not any(tables):
+        raise GalleryError(
+            f'{sources[0]} is no table (.csv), and only its rows have roles: leave out --role'
+        )
+    if args.cameras_from_folders and all(tables):
+        raise GalleryError(
+            f'{sources[0]} says itself which camera saw an image: leave out --cameras-from-folders'
+        )
+    found = [read_images(source, args.cameras_from_folders, args.role) for source in sources]
+    for images in found:
+        for line in images.notes:
+            say(line, sys.stderr)
+    return found
 
 
 def add_to_index(

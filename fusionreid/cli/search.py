@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fusionreid.cli.extraction import add_index_arguments
-from fusionreid.cli.indexing import add_label_arguments, read_source
+from fusionreid.cli.indexing import add_label_arguments, read_sources
 from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _read_queries(args: argparse.Namespace, gallery: Gallery) -> LabelledImages:
     """Read the queries, each once, and their labels; what the index says of an image goes first."""
-    parts = [read_source(args, name) for name in args.queries]
+    parts = read_sources(args, args.queries)
     labels: dict[str, tuple[Label, Label]] = {}
     for part in parts:
         for path, *own in zip(part.paths, part.people, part.cameras, strict=True):

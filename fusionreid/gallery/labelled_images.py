@@ -60,26 +60,18 @@ def read_images(
             :class:`~fusionreid.datasets.CsvDataset`, whose paths are relative to its folder; or
             one image.
         cameras_from_folders: Whether the camera of an image is named by the folder that it lies
-            in, as in ``north door/0001.jpg``, and not by its own name.
-        roles: Roles of the table that are taken; None for all.
+            in, as in ``north door/0001.jpg``, and not by its own name. A table says it itself.
+        roles: Roles of a table that are taken; None for all.
 
     Returns:
         The images, those of a folder sorted.
 
     Raises:
-        GalleryError: If there is no image, or the options do not fit.
+        GalleryError: If there is no image, or a folder cannot name a camera.
         DatasetError: If the table is none.
     """
-    if Path(source).suffix.lower() == TABLE and not Path(source).is_dir():
-        if cameras_from_folders:
-            raise GalleryError(
-                f'{source} says itself which camera saw an image: leave out --cameras-from-folders'
-            )
+    if is_table(source):
         return _read_table(str(source), roles)
-    if roles is not None:
-        raise GalleryError(
-            f'{source} is no table (.csv), only its rows have roles: leave out --role'
-        )
     if not os.path.lexists(source):
         raise GalleryError(
             f'{str(source)!r} does not exist: there is no folder, table or image of this name'
@@ -97,6 +89,11 @@ def read_images(
         cameras = [named[_folder(path)] for path in paths]
         notes += _one_name_of_several(named)
     return LabelledImages(paths, people, cameras, not cameras_from_folders, notes)
+
+
+def is_table(source: str | Path) -> bool:
+    """Whether :func:`read_images` takes something for a table."""
+    return Path(source).suffix.lower() == TABLE and not Path(source).is_dir()
 
 
 def camera_of_folder(folder: str) -> Label:

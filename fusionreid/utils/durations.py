@@ -18,7 +18,7 @@ def describe_duration(seconds: float) -> str:
         >>> [describe_duration(span) for span in (41.6, 200, 26_400, 200_000)]
         ['42 s', '3 min', '7 h 20 min', '2 d 8 h']
     """
-    if seconds < MINUTE:
+    if round(seconds) < MINUTE:
         return f'{seconds:.0f} s'
     minutes = round(seconds / MINUTE)
     if minutes < HOUR // MINUTE:

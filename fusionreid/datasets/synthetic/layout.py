@@ -21,7 +21,7 @@ _CAMERA_NAMES = (
     "caretaker's room",
     'étage 1',
 )
-_FILE_NAMES = ('IMG_{:05d}.JPG', 'Foto {:05d}.jpg', 'copy of {:05d}.JPEG', '写真 {:05d}.jpg')
+_FILE_NAMES = ('IMG_{:05d}.JPG', 'Bild {:05d}.jpg', 'copy of {:05d}.JPEG', '写真 {:05d}.jpg')
 _PERSON_NAMES = ('Anna', 'Zoë', "D'Arcy", 'Łukasz', 'José María', '美咲', 'Ngọc', 'Özlem')
 _TABLE = 'people.csv'
 _FOLDERS = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
@@ -188,8 +188,8 @@ def _add(
         file = _FILE_NAMES[person % len(_FILE_NAMES)].format(len(plan.images) + 1)
         path = f'{_CAMERA_NAMES[camera]}/{file}'
         turn, name = divmod(label, len(_PERSON_NAMES))
-        shown = f'{_PERSON_NAMES[name]} {turn + 1}' if turn else _PERSON_NAMES[name]
-        plan.texts[_TABLE] += f'{path},{shown},{_CAMERA_NAMES[camera]},{role}\n'
+        who = f'{_PERSON_NAMES[name]} {turn + 1}' if turn else _PERSON_NAMES[name]
+        plan.texts[_TABLE] += f'{path},{who},{_CAMERA_NAMES[camera]},{role}\n'
     elif layout == 'msmt17':
         name = f'{label:04d}/{_name(layout, label, camera, frame, number)}'
         path = f'{"train" if role in ("train", "val") else "test"}/{name}'
