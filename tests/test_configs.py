@@ -21,19 +21,21 @@ FOLDER = ROOT / 'configs'
 CONFIGS = sorted(path for path in FOLDER.rglob('*.py') if '_base_' not in path.parts)
 METAFILES = sorted(FOLDER.rglob('metafile.yml'))
 # Those for rendered people are small as they are.
-FULL_SIZE = [path for path in CONFIGS if not path.stem.endswith('_synthetic')]
+SMALL = ('_synthetic', '_vittiny_')
+FULL_SIZE = [path for path in CONFIGS if not any(word in path.stem for word in SMALL)]
 PUBLISHED = {'msmt17': (1041, 15), 'market1501': (751, 6), 'dukemtmc': (702, 8)}
 # By their part of a config's name: architecture, class or network; width; patches that may
 # overlap; side information embedding.
 TRANSFORMERS = {
     'vitb': ('base', 768, True, True),
     'deitb': ('deit-base', 768, True, True),
+    'deitt': ('deit-tiny', 192, True, True),
     't2t14': ('ReIDT2TViT', 384, False, True),
     't2t24': ('ReIDT2TViT', 512, False, True),
     'swint': ('mmpretrain.SwinTransformer', 768, False, False),
     'vits': ('vit_small_patch16_224', 384, False, False),
 }
-CNN_WIDTHS = {'r50': 2048, 'r101': 2048, 'r152': 2048, 'convnextt': 768}
+CNN_WIDTHS = {'r18': 512, 'r50': 2048, 'r101': 2048, 'r152': 2048, 'convnextt': 768}
 ABLATIONS = {
     'seu': dict(units=('seu',)),
     'mfu': dict(units=('mfu',)),
@@ -93,6 +95,8 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
     cnn = next((word for word in words if word in CNN_WIDTHS), None)
     transformer = next((word for word in words if word in TRANSFORMERS), None)
     neck = dict(num_layers=2, embed_dims=768, units=('seu', 'mfu'), shared=('seu',))
+    if transformer == 'deitt':
+        neck.update(embed_dims=192, num_heads=6)
     for word in words:
         neck.update(ABLATIONS.get(word, {}))
 
@@ -110,7 +114,8 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
         assert kind in kinds
         assert tuple(backbone.img_size) == tuple(cfg.input_size)
         if overlapping:
-            assert backbone.patch_stride == (16 if 's16' in words else 12)
+            small = 's16' in words or transformer == 'deitt'
+            assert backbone.patch_stride == (16 if small else 12)
     if cnn and transformer:
         assert {key: model.neck.get(key, True) for key in neck} == neck
         for stage in ('refined', 'fused'):
@@ -257,9 +262,10 @@ def test_readmes_say_whose_figures_they_show(path: Path):
     assert published == ("**the authors'**" in text)
 
 
+@pytest.mark.parametrize('model', ['vitb_r50', 'deitt_r18', 'vittiny_r18'])
 @pytest.mark.parametrize('name', ['custom_market', 'custom_csv'])
-def test_configs_for_own_data_ask_for_the_two_counts(name):
-    path = FOLDER / 'custom' / f'fusionreid_vitb_r50_{name}.py'
+def test_configs_for_own_data_ask_for_the_two_counts(model, name):
+    path = FOLDER / 'custom' / f'fusionreid_{model}_{name}.py'
     cfg = Config.fromfile(path)
     shrink_model(cfg.model)
     with pytest.raises(ValueError, match=r'model\.branches\.transformer\.backbone\.num_cameras=6'):

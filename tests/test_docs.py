@@ -179,6 +179,7 @@ PRODUCED = {
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
     'models': ['model.svg'],
+    'own_photos': ['problems.csv', 'result.png', 'result.json', 'work_dirs/index/gallery.json'],
     'quickstart': ['cnn_fused.png'],
     'reranking': ['k1.png'],
     'synthetic': ['contact_sheet.png'],
@@ -357,6 +358,9 @@ def run(name: str, arguments: list[str]) -> str:
         args.cfg_options = dict(args.cfg_options or {}, **quick_options(name, args.config))
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert not COMMANDS[name].load().run(args)
+    if name == 'train' and args.work_dir:  # the page goes on with the last checkpoint
+        work_dir, epochs = Path(args.work_dir), read_config(args.config).train_cfg.max_epochs
+        shutil.copy(work_dir / 'epoch_1.pth', work_dir / f'epoch_{epochs}.pth')
     return out.getvalue()
 
 
@@ -364,6 +368,8 @@ def quick_options(name: str, config: str) -> dict[str, Any]:
     """Options for a quick run in one process."""
     cfg = read_config(config)
     quick = dict(SHORT_TRAINING) if name == 'train' else {}
+    if cfg.get('model') and cfg.model.get('head') and cfg.model.head.get('num_classes', 0) is None:
+        quick.pop('model.head.num_classes', None)  # counted from the training set
     for loader in LOADERS:
         if cfg.get(loader):
             quick |= {f'{loader}.num_workers': 0, f'{loader}.persistent_workers': False}

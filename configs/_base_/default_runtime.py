@@ -21,6 +21,7 @@ custom_hooks = [
     dict(type='ConsistencyCheckHook'),
     dict(type='EpochSeedHook'),
     dict(type='EpochLengthHook'),
+    dict(type='TimeEstimateHook'),
     dict(type='SafeCheckpointHook'),
     dict(type='CheckInvalidLossHook'),
     dict(type='ResumeReportHook'),

@@ -34,13 +34,25 @@ from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.device import find_device
 from fusionreid.utils.files import file_sha256
-from fusionreid.utils.integers import UNKNOWN, as_integer, as_integers, clamp_unknown
+from fusionreid.utils.integers import (
+    UNKNOWN,
+    are_several,
+    as_integer,
+    as_integers,
+    clamp_unknown,
+)
+from fusionreid.utils.names import is_number, tidy_name
 
 from .feature_spec import FeatureSpec
 from .image_input import Image, check_channel_order, check_image, image_name, to_rgb
 
 LOADERS = ('test_dataloader', 'val_dataloader')
 SETTINGS = ('model', 'input_size', *LOADERS)
+SHOWN_NAMES = 20  # cameras that a message names
+MEAN_CAMERA_ADVICE = (
+    'take the mean of them (--mean-camera; in Python camera_id -1 for an image, or '
+    'use_cameras=False for all)'
+)
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
@@ -136,6 +148,7 @@ class FeatureExtractor:
         self._check_image_size()
         loader = dict(dataset=dict(pipeline=pipeline))
         load_weights(self.model, content, checkpoint)
+        self.camera_names = _find_camera_names(content)
         self.model.to(self.device).eval()
         widths = self.model.feature_widths
         if feature not in (ALL, *widths):
@@ -157,7 +170,7 @@ class FeatureExtractor:
     def prepare(
         self,
         images: Sequence[Image],
-        camera_ids: Sequence[int] | None = None,
+        camera_ids: Sequence[int | str] | None = None,
         channel_order: str = 'rgb',
         batch_size: int | None = None,
     ) -> Iterator[PreparedBatch]:
@@ -166,7 +179,8 @@ class FeatureExtractor:
         Args:
             images: Paths of image files, uint8 arrays or PIL images, see
                 :func:`~fusionreid.apis.image_input.check_image`.
-            camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
+            camera_ids: Their cameras: 0-based numbers, negative for unknown, or names that the
+                training set gave them; None means all unknown.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
             batch_size: Another one than the model was built with.
 
@@ -257,14 +271,14 @@ class FeatureExtractor:
     def batches(
         self,
         images: Sequence[Image],
-        camera_ids: Sequence[int] | None = None,
+        camera_ids: Sequence[int | str] | None = None,
         channel_order: str = 'rgb',
     ) -> Iterator[FeatureBatch]:
         """Compute features batch by batch.
 
         Args:
             images: As for :meth:`prepare`.
-            camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
+            camera_ids: As for :meth:`prepare`.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
 
         Yields:
@@ -280,14 +294,14 @@ class FeatureExtractor:
     def extract(
         self,
         images: Sequence[Image],
-        camera_ids: Sequence[int] | None = None,
+        camera_ids: Sequence[int | str] | None = None,
         channel_order: str = 'rgb',
     ) -> Tensor:
         """Compute the features of all images.
 
         Args:
             images: As for :meth:`prepare`.
-            camera_ids: Their 0-based cameras, negative for unknown; None means all unknown.
+            camera_ids: As for :meth:`prepare`.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for the arrays.
 
         Returns:
@@ -311,14 +325,15 @@ class FeatureExtractor:
         check_image_size(self.model, (inputs.shape[1], inputs.shape[2]), 'the test pipeline')
 
     def _check(
-        self, images: Sequence[Image], camera_ids: Sequence[int] | None, channel_order: str
+        self, images: Sequence[Image], camera_ids: Sequence[int | str] | None, channel_order: str
     ) -> list[int]:
         check_channel_order(channel_order)
         for number, image in enumerate(images):
             check_image(image, number)
         if camera_ids is None:
             return [UNKNOWN] * len(images)
-        cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids', InferenceError))
+        numbers = self._number_cameras(camera_ids, images)
+        cameras = clamp_unknown(as_integers(numbers, 'camera_ids', InferenceError))
         if len(cameras) != len(images):
             raise InferenceError(f'got {len(images)} images but {len(cameras)} camera_ids')
         known = self.known_cameras
@@ -327,10 +342,32 @@ class FeatureExtractor:
                 raise InferenceError(
                     f'{image_name(image, number)} is of camera {camera + 1}, counted from 1 '
                     f'(camera_id {camera} in Python), the model was trained with cameras 1 to '
-                    f'{known}: take the mean of them (--mean-camera; in Python camera_id -1 for '
-                    f'an image, or use_cameras=False for all)'
+                    f'{known}: {MEAN_CAMERA_ADVICE}'
                 )
         return cameras
+
+    def _number_cameras(self, camera_ids: Any, images: Sequence[Image]) -> Any:
+        """Put the numbers of the training set in the place of names."""
+        listed = camera_ids.tolist() if hasattr(camera_ids, 'tolist') else camera_ids
+        if not are_several(listed) or not any(map(_is_name, listed)):
+            return listed
+        numbers = {tidy_name(name): number for number, name in self.camera_names.items()}
+        known = self.known_cameras
+        # That there are as many cameras as images is checked afterwards.
+        for number, (image, camera) in enumerate(zip(images, listed, strict=False)):
+            if known and _is_name(camera) and tidy_name(camera) not in numbers:
+                names = ', '.join(sorted(numbers)[:SHOWN_NAMES])
+                trained = (
+                    f'the cameras {names}' if names else f'cameras 1 to {known}, without names'
+                )
+                raise InferenceError(
+                    f'{image_name(image, number)} is of the camera {camera!r}, the model was '
+                    f'trained with {trained}: {MEAN_CAMERA_ADVICE}'
+                )
+        return [
+            numbers.get(tidy_name(camera), UNKNOWN) if _is_name(camera) else camera
+            for camera in listed
+        ]
 
     def _prepare(
         self, image: Image, number: int, camera_id: int, channel_order: str
@@ -406,6 +443,20 @@ def _find_config(
         )
     text = beside[0].read_text(encoding='utf-8')
     return read_literals(text, SETTINGS, source := str(beside[0])), source
+
+
+def _is_name(camera: Any) -> bool:
+    return isinstance(camera, str) and not is_number(camera)
+
+
+def _find_camera_names(content: Any) -> dict[int, str]:
+    """Names that the training set of a checkpoint gave to cameras, by 0-based number."""
+    names = content
+    for key in ('meta', 'dataset_meta', 'camera_names'):
+        names = names.get(key) if isinstance(names, dict) else None
+    if not isinstance(names, dict):
+        return {}
+    return {n: name for n, name in names.items() if type(n) is int and isinstance(name, str)}
 
 
 def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:

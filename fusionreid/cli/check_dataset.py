@@ -38,9 +38,9 @@ from fusionreid.datasets.checks import (
     read_dataset,
     read_folder,
 )
-from fusionreid.datasets.csv_dataset import COLUMNS
 from fusionreid.datasets.image_listing import why_not_regular
 from fusionreid.datasets.market_style_dataset import FOLDERS
+from fusionreid.datasets.people_table import COLUMNS
 from fusionreid.errors import ConfigError, DatasetError, UserError
 from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.registry import DATASETS, SCOPE

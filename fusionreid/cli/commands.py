@@ -52,7 +52,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('check-dataset', 'check_dataset', 'check every image and label of a data set'),
     ),
     'Find people': (
-        Command('index', 'index', 'make a searchable index of a folder of images'),
+        Command('index', 'index', 'make a searchable index of images'),
+        Command('index add', 'index_add', 'add images to an index'),
+        Command('index remove', 'index_remove', 'remove images from an index'),
+        Command('index merge', 'index_merge', 'add what other indexes hold to an index'),
         Command('search', 'search', 'find people in an index'),
         Command('extract', 'extract', 'save the features of a folder of images'),
     ),

@@ -10,12 +10,20 @@ from fusionreid.apis import FeatureExtractor
 from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.utils.terminal import say
 
-from .arguments import add_model_arguments
+from .arguments import add_device_argument, add_model_arguments
 
 
-def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder of images, the model, and how the model is used."""
-    parser.add_argument('images_dir', help='folder of images; the folders below it count too')
+def add_extraction_arguments(
+    parser: argparse.ArgumentParser,
+    images: str = 'folder of images; the folders below it count too',
+) -> None:
+    """Add the images, the model, and how the model is used.
+
+    Args:
+        parser: Parser to add them to.
+        images: What the images may be.
+    """
+    parser.add_argument('images_dir', help=images)
     parser.add_argument(
         'checkpoint', nargs='?', help='trained model; only a model without weights needs none'
     )
@@ -30,6 +38,14 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--batch-size', type=int, default=64)
     add_model_arguments(parser)
+
+
+def add_index_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add an index, and where the model that it was made with is."""
+    parser.add_argument('index', help='folder made by fusionreid index')
+    parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
+    parser.add_argument('--config', help="config file; the index's own otherwise")
+    add_device_argument(parser)
 
 
 def find_images(folder: str | Path) -> list[str]:

@@ -6,32 +6,40 @@ fusionreid search INDEX QUERY_IMAGE -k 10 -o result.png
 from __future__ import annotations
 
 import argparse
-import os
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from fusionreid.cli.extraction import add_index_arguments
+from fusionreid.cli.indexing import add_label_arguments, read_sources
+from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
-from fusionreid.gallery.image_folder import read_name
+from fusionreid.gallery.labelled_images import LabelledImages
+from fusionreid.gallery.names import Label, number_labels
+from fusionreid.utils.files import open_atomic
+from fusionreid.utils.integers import UNKNOWN
+from fusionreid.utils.names import is_number
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
 from fusionreid.visualization.style import camera_name
 
-from .arguments import add_device_argument
-from .extraction import find_images
-
 DEFAULT_K = 10
 
 
-def camera_number(text: str) -> int:
-    """Read a camera that is counted from 1; returns it counted from 0.
+def camera_label(text: str) -> Label:
+    """Read a camera: its name, or its number from 1, which is returned counted from 0.
 
     Example:
-        >>> camera_number('1')
-        0
+        >>> camera_label('1'), camera_label('north door')
+        (0, 'north door')
     """
+    if not is_number(text):
+        return text
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'cameras are counted from 1, got {text}')
     return int(text) - 1
@@ -39,26 +47,30 @@ def camera_number(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('index', help='folder made by fusionreid index')
-    parser.add_argument('queries', nargs='+', metavar='query', help='images, or folders of images')
+    add_index_arguments(parser)
+    parser.add_argument(
+        'queries', nargs='+', metavar='query', help='images, folders of images, or tables (.csv)'
+    )
+    add_label_arguments(parser)
     parser.add_argument(
         '-k', type=int, help=f'answers a query (default: {DEFAULT_K}, or all if there are fewer)'
     )
     parser.add_argument('-o', '--out', help='picture to write, e.g. result.png')
-    cameras = 'cameras, counted from 1 as in file names'
+    parser.add_argument('--json', metavar='FILE', help='file for the answers, as JSON')
+    cameras = 'cameras: names, or numbers from 1 as in file names'
     parser.add_argument(
-        '--camera', type=camera_number, nargs='+', help=f'find only images of these {cameras}'
+        '--camera', type=camera_label, nargs='+', help=f'find only images of these {cameras}'
     )
     parser.add_argument(
-        '--exclude-camera', type=camera_number, nargs='+', help=f'find no image of these {cameras}'
+        '--exclude-camera', type=camera_label, nargs='+', help=f'find no image of these {cameras}'
     )
     parser.add_argument(
         '--other-cameras', action='store_true', help="find no image of the query's own camera"
     )
     parser.add_argument(
         '--query-camera',
-        type=camera_number,
-        help='camera of the queries, if their names do not tell it',
+        type=camera_label,
+        help='camera of the queries, if nothing else tells it',
     )
     parser.add_argument(
         '--mean-camera',
@@ -66,9 +78,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='take the mean camera embedding for the queries: for cameras that the model was not '
         'trained with',
     )
-    parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
-    parser.add_argument('--config', help="config file; the index's own otherwise")
-    add_device_argument(parser)
     parser.add_argument(
         '--no-verify',
         action='store_true',
@@ -79,9 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Answer every query, and draw the answers where that is asked for."""
     gallery = Gallery.load(args.index, device=args.device, verify=not args.no_verify)
-    paths = _find_queries(args.queries)
-    people, cameras = _read_labels(paths, args.query_camera)
-    if args.other_cameras and any(camera < 0 for camera in cameras):
+    if args.json:
+        check_output_file(Path(args.json))
+    queries = _read_queries(args, gallery)
+    paths, cameras = queries.paths, queries.cameras
+    if args.other_cameras and UNKNOWN in cameras:
         raise GalleryError(
             '--other-cameras: the camera of a query is unknown, give it by --query-camera'
         )
@@ -99,56 +110,56 @@ def run(args: argparse.Namespace) -> None:
                 # To find the query itself would say nothing.
                 exclude_ids=[path] if path in indexed else None,
             )
-            for path, camera in zip(paths, cameras, strict=True)
+            # As numbers, since the own camera may be one of which nothing is in the index.
+            for path, camera in zip(paths, number_labels(cameras, 'cameras')[0], strict=True)
         ],
     )
-    answers = _as_answers(paths, people, cameras, found)
+    answers = _as_answers(queries, found)
     _print_answers(answers)
+    if args.json:
+        _write_json(answers, args.json)
     if args.out:
         _draw(gallery, answers, args.out)
 
 
-def _find_queries(names: Sequence[str]) -> list[str]:
-    """Absolute paths of the query images."""
-    paths: list[str] = []
-    for name in names:
-        paths += find_images(name) if Path(name).is_dir() else [os.path.abspath(name)]
-    return paths
+def _read_queries(args: argparse.Namespace, gallery: Gallery) -> LabelledImages:
+    """Read the queries, each once, and their labels; what the index says of an image goes first."""
+    parts = read_sources(args, args.queries)
+    labels: dict[str, tuple[Label, Label]] = {}
+    for part in parts:
+        for path, *own in zip(part.paths, part.people, part.cameras, strict=True):
+            labels.setdefault(path, (own[0], own[1]))
+    indexed = gallery.find(labels)
+    for path, person, camera in zip(
+        indexed.ids, indexed.person_ids, indexed.camera_ids, strict=True
+    ):
+        read = labels[path]
+        labels[path] = (
+            read[0] if person < 0 else gallery.person_names.get(person, person),
+            read[1] if camera < 0 else gallery.camera_names.get(camera, camera),
+        )
+    other = UNKNOWN if args.query_camera is None else args.query_camera
+    people = [person for person, _ in labels.values()]
+    cameras = [other if camera == UNKNOWN else camera for _, camera in labels.values()]
+    return LabelledImages(list(labels), people, cameras, from_names=False)
 
 
-def _read_labels(paths: Sequence[str], query_camera: int | None) -> tuple[list[int], list[int]]:
-    """Read identities and cameras of the queries from their names.
-
-    Args:
-        paths: The queries.
-        query_camera: 0-based camera of those whose name does not tell it; None for unknown.
-
-    Returns:
-        Identities and 0-based cameras, -1 where unknown.
-    """
-    labels = [read_name(path) for path in paths]
-    cameras = [
-        query_camera if camera < 0 and query_camera is not None else camera for _, camera in labels
-    ]
-    return [person for person, _ in labels], cameras
-
-
-def _as_answers(
-    paths: Sequence[str], people: Sequence[int], cameras: Sequence[int], found: GallerySearchResult
-) -> list[QueryAnswers]:
+def _as_answers(queries: LabelledImages, found: GallerySearchResult) -> list[QueryAnswers]:
     """Pair each query with what was found for it."""
-    columns = (found.paths, found.person_ids, found.camera_ids, found.distances)
+    people = np.where(found.person_names == '', found.person_ids, found.person_names)
+    cameras = np.where(found.camera_names == '', found.camera_ids, found.camera_names)
+    columns = (found.paths, people, cameras, found.distances)
     return [
         QueryAnswers(path, person, camera, *(column[row, :count].tolist() for column in columns))
         for row, (path, person, camera, count) in enumerate(
-            zip(paths, people, cameras, found.counts, strict=True)
+            zip(queries.paths, queries.people, queries.cameras, found.counts, strict=True)
         )
     ]
 
 
-def _person_name(person: int) -> str:
+def _person_name(person: Label) -> str:
     """An identity, ``?`` if it is unknown."""
-    return '?' if person < 0 else str(person)
+    return '?' if person == UNKNOWN else str(person)
 
 
 def _short(path: str | Path) -> str:
@@ -180,6 +191,30 @@ def _print_answers(answers: Sequence[QueryAnswers]) -> None:
                 )
             )
         print(format_table(rows))
+
+
+def _write_json(answers: Sequence[QueryAnswers], out: str) -> None:
+    """Write the answers; numbers of cameras count from 1, and null is unknown."""
+
+    def describe(camera: Label, person: Label) -> dict[str, Label | None]:
+        number = camera + 1 if isinstance(camera, int) else camera
+        return dict(
+            camera=None if camera == UNKNOWN else number,
+            identity=None if person == UNKNOWN else person,
+        )
+
+    content = []
+    for query in answers:
+        columns = (query.paths, query.distances, query.camera_ids, query.person_ids)
+        found = [
+            dict(rank=rank, path=str(path), distance=distance, **describe(camera, person))
+            for rank, (path, distance, camera, person) in enumerate(zip(*columns, strict=True), 1)
+        ]
+        own = describe(query.camera_id, query.person_id)
+        content.append(dict(path=str(query.path), **own, answers=found))
+    with open_atomic(out) as file:
+        file.write(json.dumps(dict(queries=content), indent=2).encode() + b'\n')
+    say(f'answers: {out}')
 
 
 def _draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:

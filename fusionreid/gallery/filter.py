@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from fusionreid.errors import GalleryError
-from fusionreid.utils.integers import are_several, as_integers, clamp_unknown
+from fusionreid.utils.integers import UNKNOWN, are_several, as_integer
+from fusionreid.utils.names import is_number
+
+from .names import Label, clean_name, find_number
 
 EXCLUDE = 'exclude_'
 
@@ -19,15 +23,16 @@ class GalleryFilter:
     ``first & second`` passes what both pass.
 
     Args:
-        cameras: Only items of these 0-based cameras; a negative one stands for the unknown ones.
+        cameras: Only items of these cameras: 0-based numbers, of which a negative one stands for
+            the unknown ones, or names.
         exclude_cameras: No item of these cameras.
-        person_ids: Only items of these identities.
+        person_ids: Only items of these identities, numbers or names.
         exclude_person_ids: No item of these identities.
         ids: Only these items.
         exclude_ids: None of these items.
 
     Raises:
-        GalleryError: If a camera or an identity is no whole number.
+        GalleryError: If a camera or an identity is neither a whole number nor a name.
 
     Example:
         >>> daytime = GalleryFilter(cameras=[0, 1, 2], exclude_ids=['a.jpg'])
@@ -36,10 +41,10 @@ class GalleryFilter:
         ((1, 2), ('a.jpg', 'b.jpg'))
     """
 
-    cameras: Iterable[int] | None = None
-    exclude_cameras: Iterable[int] | None = None
-    person_ids: Iterable[int] | None = None
-    exclude_person_ids: Iterable[int] | None = None
+    cameras: Iterable[Label] | None = None
+    exclude_cameras: Iterable[Label] | None = None
+    person_ids: Iterable[Label] | None = None
+    exclude_person_ids: Iterable[Label] | None = None
     ids: Iterable[str] | None = None
     exclude_ids: Iterable[str] | None = None
 
@@ -49,17 +54,49 @@ class GalleryFilter:
             if given is None:
                 continue
             values = given if are_several(given) else [given]
+            if hasattr(values, 'tolist'):
+                values = values.tolist()
+            chosen: set[Label]
             if column.name in ('ids', 'exclude_ids'):
-                values = map(str, values)
+                chosen = set(map(str, values))
             else:
-                values = clamp_unknown(as_integers(values, column.name, GalleryError))
-            kept = tuple(sorted(set(values)))
+                chosen = {_check_label(value, column.name) for value in values}
+            kept = tuple(sorted(chosen, key=lambda value: (isinstance(value, str), value)))
             # To exclude nothing is no condition; to allow nothing is one.
             is_condition = kept or not column.name.startswith(EXCLUDE)
             object.__setattr__(self, column.name, kept if is_condition else None)
 
     def __bool__(self) -> bool:
         return any(getattr(self, column.name) is not None for column in fields(self))
+
+    def numbered(
+        self, camera_names: Mapping[int, str], person_names: Mapping[int, str]
+    ) -> GalleryFilter:
+        """Put numbers in the place of names.
+
+        Args:
+            camera_names: Names of the cameras in the gallery, by number.
+            person_names: Names of its identities, by number.
+
+        Returns:
+            The filter that engines take.
+
+        Raises:
+            GalleryError: If a name is none of them.
+        """
+        found: dict[str, Any] = {}
+        for column, names, what in (
+            ('cameras', camera_names, 'camera'),
+            ('person_ids', person_names, 'identity'),
+        ):
+            for name in (column, f'{EXCLUDE}{column}'):
+                labels = getattr(self, name) or ()
+                if any(isinstance(label, str) for label in labels):
+                    found[name] = [
+                        find_number(label, names, what) if isinstance(label, str) else label
+                        for label in labels
+                    ]
+        return replace(self, **found) if found else self
 
     def __and__(self, other: GalleryFilter) -> GalleryFilter:
         combined = {}
@@ -73,3 +110,9 @@ class GalleryFilter:
             else:
                 combined[name] = {*ours} & {*theirs}
         return GalleryFilter(**combined)
+
+
+def _check_label(value: object, name: str) -> Label:
+    if isinstance(value, str) and not is_number(value):
+        return clean_name(value)
+    return max(as_integer(value, name, GalleryError), UNKNOWN)

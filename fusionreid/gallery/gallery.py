@@ -7,8 +7,8 @@ Whether features of two models may be compared is decided by ``FeatureSpec`` in
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fusionreid.apis.feature_extractor import FeatureExtractor
-from fusionreid.apis.feature_spec import FeatureSpec
+from fusionreid.apis.feature_spec import GIVEN, FeatureSpec
 from fusionreid.apis.image_input import Image, check_image, list_inputs
 from fusionreid.apis.reid_inferencer import ReIDInferencer
 from fusionreid.errors import GalleryError
@@ -26,11 +26,12 @@ from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.evaluation.functional.validation import unusable_feature
 from fusionreid.utils.feature_files import check_text
 from fusionreid.utils.files import file_sha256
-from fusionreid.utils.integers import UNKNOWN, as_integer, as_integers, clamp_unknown
+from fusionreid.utils.integers import UNKNOWN, as_integer
 
 from .engines import SearchEngine, build_engine
 from .filter import GalleryFilter
 from .items import Items
+from .names import Label, add_names, number_labels, read_names
 from .search_result import GallerySearchResult
 from .versioned_folder import load_generation, save_generation
 
@@ -58,7 +59,9 @@ class Gallery:
     """Images that can be searched by a query image.
 
     An item is an image with its feature, and a unique id, its identity and camera where they are
-    known. Features are L2-normalized, and compared by Euclidean distance.
+    known. Features are L2-normalized, and compared by Euclidean distance. Cameras and identities
+    are numbers or names; a name has a number of its own, see ``names.py``, and is in
+    ``camera_names`` or ``person_names``.
 
     Args:
         extractor: Model that turns images into features; None for a gallery of features that were
@@ -90,6 +93,8 @@ class Gallery:
         self._extractor = extractor
         self._device: str | torch.device = 'cpu'
         self.spec: FeatureSpec | None = None
+        self.camera_names: dict[int, str] = {}
+        self.person_names: dict[int, str] = {}
         # States of index folders that hold nothing that is not in this gallery.
         self._generations: set[str] = set()
         self.engine: SearchEngine = build_engine(engine)
@@ -175,8 +180,8 @@ class Gallery:
         features: Features | None = None,
         ids: Sequence[str | int] | None = None,
         paths: Sequence[str | Path] | None = None,
-        person_ids: Sequence[int] | None = None,
-        camera_ids: Sequence[int] | None = None,
+        person_ids: Sequence[Label] | None = None,
+        camera_ids: Sequence[Label] | None = None,
         channel_order: str = 'rgb',
         progress: bool = False,
     ) -> AddReport:
@@ -191,8 +196,10 @@ class Gallery:
             features: In place of images: (N, D), any float type.
             ids: Unique ids; integers are taken as text. None takes the paths.
             paths: Image files of features or arrays, for showing them later.
-            person_ids: Identities, negative where unknown; None means all unknown.
-            camera_ids: 0-based cameras, negative where unknown; None means all unknown.
+            person_ids: Identities, numbers, negative where unknown, or names; None means all
+                unknown.
+            camera_ids: Cameras, 0-based numbers, negative where unknown, or names; None means all
+                unknown. A model with SIE must know them.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for arrays.
             progress: Show a line on stderr with the time left.
 
@@ -218,28 +225,110 @@ class Gallery:
             count = len(given)
             if paths is None:
                 paths = [image if isinstance(image, (str, Path)) else '' for image in given]
-        items = self._check_items(count, ids, paths, person_ids, camera_ids)
+        items, person_names, camera_names = self._check_items(
+            count, ids, paths, person_ids, camera_ids
+        )
         # Before the ids are compared: the engine may hold items already.
         if self.spec is None and features is not None:
             self._open(FeatureSpec(width=rows.shape[1]))
         self._check_new(items.ids)
         report = AddReport()
+        names = (person_names, camera_names)
         if features is not None:
             for start in range(0, count, ADDED_ROWS):
                 block = range(start, min(start + ADDED_ROWS, count))
-                self.engine.add(items.take(block), _normalized(rows[start : block.stop]))
+                self._take(items.take(block), _normalized(rows[start : block.stop]), *names)
                 report.added += len(block)
             return report
         meter = Progress('indexing', count, progress)
         done = 0
-        for batch in self.extractor.batches(given, items.camera_ids, channel_order):
+        cameras = [camera_names.get(camera, camera) for camera in items.camera_ids]
+        for batch in self.extractor.batches(given, cameras, channel_order):
             if batch.positions:
-                self.engine.add(items.take(batch.positions), batch.features)
+                self._take(items.take(batch.positions), batch.features, *names)
             report.added += len(batch.positions)
             report.failed.update({items.ids[row]: why for row, why in batch.failed.items()})
             done += len(batch.positions) + len(batch.failed)
             meter.update(done)
         return report
+
+    def _take(
+        self,
+        items: Items,
+        features: Tensor,
+        person_names: Mapping[int, str],
+        camera_names: Mapping[int, str],
+    ) -> None:
+        """Add items to the engine, and the names that they have to those of the gallery."""
+        self.engine.add(items, features)
+        people, cameras = set(items.person_ids), set(items.camera_ids)
+        add_names(self.person_names, {n: person_names[n] for n in people & person_names.keys()})
+        add_names(self.camera_names, {n: camera_names[n] for n in cameras & camera_names.keys()})
+
+    def item_blocks(self) -> Iterator[Items]:
+        """All items, some at a time, in an order that stays the same."""
+        if self.spec is not None:
+            yield from self.engine.item_blocks()
+
+    def find(self, ids: Iterable[str | int]) -> Items:
+        """Those items that have one of the ids, in any order."""
+        names = list(dict.fromkeys(map(str, ids)))
+        return self.engine.find(names) if self.spec is not None else Items([], [], [], [])
+
+    def merge(self, other: Gallery, *, keep_first: bool = False) -> int:
+        """Add the items of another gallery with their features, which are not computed again.
+
+        Equal names are one camera or identity, and so are equal numbers.
+
+        Args:
+            other: The gallery; it stays as it is.
+            keep_first: Leave out its items whose ids are here already; otherwise they are an error.
+
+        Returns:
+            How many items were added.
+
+        Raises:
+            GalleryError: Before anything is added: if the features are not of the same model and
+                protocol, or an id is in both.
+
+        Example:
+            >>> first, second = Gallery(), Gallery()
+            >>> first.add(features=torch.eye(2), ids=['a', 'b'], camera_ids=['yard', 'door']).added
+            2
+            >>> second.add(features=torch.eye(2)[:1], ids=['c'], camera_ids=['door']).added
+            1
+            >>> first.merge(second), first.search(torch.eye(2), k=3, cameras=['door']).ids.tolist()
+            (1, [['c', 'b', ''], ['b', 'c', '']])
+        """
+        if other.spec is None or not len(other):
+            return 0
+        if self.spec is None:
+            self._open(other.spec)
+        elif (self.spec.feature == GIVEN) != (other.spec.feature == GIVEN):
+            raise GalleryError(
+                f'features that were computed elsewhere are not merged with those of a model: '
+                f'{self.spec.label}; {other.spec.label}'
+            )
+        else:
+            self.spec.check_same(other.spec)
+        both: set[str] = set()
+        for items in other.item_blocks():
+            both |= self.known(items.ids)
+        if both and not keep_first:
+            raise GalleryError(
+                f'{len(both)} of the images are in both galleries, such as {min(both)!r}: keep '
+                f'those of the first (--keep-first), or remove them from one'
+            )
+        add_names(dict(self.person_names), other.person_names)
+        add_names(dict(self.camera_names), other.camera_names)
+        added = 0
+        blocks = zip(other.item_blocks(), other.engine.feature_blocks(), strict=True)
+        for items, features in blocks:
+            rows = [row for row, item_id in enumerate(items.ids) if item_id not in both]
+            if rows:
+                self._take(items.take(rows), features[rows], other.person_names, other.camera_names)
+            added += len(rows)
+        return added
 
     def remove(self, ids: Iterable[str | int] | str | int) -> None:
         """Remove items.
@@ -253,21 +342,29 @@ class Gallery:
         for name in names:
             if name not in known:
                 raise GalleryError(f'there is no item {name!r} in the gallery: nothing was removed')
-        if names:
-            self.engine.remove(names)
+        if not names:
+            return
+        self.engine.remove(names)
+        # Names that no image has any more cannot be searched for.
+        people, cameras = set[int](), set[int]()
+        for items in self.engine.item_blocks() if self.person_names or self.camera_names else ():
+            people.update(items.person_ids)
+            cameras.update(items.camera_ids)
+        self.person_names = {n: name for n, name in self.person_names.items() if n in people}
+        self.camera_names = {n: name for n, name in self.camera_names.items() if n in cameras}
 
     def search(
         self,
         queries: Sequence[Image] | Image | Features,
         k: int = 10,
         *,
-        query_camera_ids: Sequence[int] | None = None,
+        query_camera_ids: Sequence[Label] | None = None,
         channel_order: str = 'rgb',
         filters: Sequence[GalleryFilter] | None = None,
-        cameras: Iterable[int] | None = None,
-        exclude_cameras: Iterable[int] | None = None,
-        person_ids: Iterable[int] | None = None,
-        exclude_person_ids: Iterable[int] | None = None,
+        cameras: Iterable[Label] | None = None,
+        exclude_cameras: Iterable[Label] | None = None,
+        person_ids: Iterable[Label] | None = None,
+        exclude_person_ids: Iterable[Label] | None = None,
         ids: Iterable[str] | None = None,
         exclude_ids: Iterable[str] | None = None,
     ) -> GallerySearchResult:
@@ -278,13 +375,14 @@ class Gallery:
                 (D,).
             k: Items wanted, 1 to the size of the gallery. Where the filters leave fewer, the
                 result is filled up, see :class:`GallerySearchResult`.
-            query_camera_ids: 0-based cameras of query images, for a model with SIE; None means all
-                unknown. They filter nothing.
+            query_camera_ids: Cameras of query images, 0-based numbers or names, for a model with
+                SIE; None means all unknown. They filter nothing.
             channel_order: ``'rgb'`` or ``'bgr'``, for arrays.
             filters: A filter for each query, besides the following ones, which hold for all.
-            cameras: Find only items of these 0-based cameras; negative stands for unknown.
+            cameras: Find only items of these cameras, 0-based numbers or names; negative stands
+                for unknown.
             exclude_cameras: Find none of these cameras.
-            person_ids: Find only these identities.
+            person_ids: Find only these identities, numbers or names.
             exclude_person_ids: Find none of these identities.
             ids: Find only these items.
             exclude_ids: Find none of these items.
@@ -293,8 +391,9 @@ class Gallery:
             The items found.
 
         Raises:
-            GalleryError: If the gallery is empty, k is not in it, a query does not fit, or there
-                are not as many filters as queries.
+            GalleryError: If the gallery is empty, k is not in it, a query does not fit, there
+                are not as many filters as queries, or a filter names a camera or an identity that
+                no item has.
             ImageDecodeError: If a query image cannot be decoded.
 
         Example:
@@ -320,19 +419,46 @@ class Gallery:
         )
         if _are_features(queries):
             rows = self._check_features(queries, 'queries')
-            groups = _group(filters, shared, len(rows))
+            groups = self._group(filters, shared, len(rows))
             rows = _normalized(rows)
         else:
             images = list_inputs(queries)
             if not images:
                 raise GalleryError('there is no query: give at least one image or feature')
-            groups = _group(filters, shared, len(images))
+            groups = self._group(filters, shared, len(images))
             rows = self.extractor.extract(images, query_camera_ids, channel_order)
         parts = [
-            GallerySearchResult.from_hits(self.engine.search(rows[positions], k, wanted), k)
+            GallerySearchResult.from_hits(
+                self.engine.search(rows[positions], k, wanted),
+                k,
+                self.person_names,
+                self.camera_names,
+            )
             for wanted, positions in groups.items()
         ]
         return GallerySearchResult.join(parts, list(groups.values()))
+
+    def _group(
+        self, filters: Sequence[GalleryFilter] | None, shared: GalleryFilter, count: int
+    ) -> dict[GalleryFilter, list[int]]:
+        """Positions of the queries, 0 to count - 1, by filter: theirs and that for all in one."""
+        shared = shared.numbered(self.camera_names, self.person_names)
+        if filters is None:
+            return {shared: list(range(count))}
+        if not isinstance(filters, Sequence) or not all(
+            isinstance(own, GalleryFilter) for own in filters
+        ):
+            raise GalleryError('filters must be a sequence of GalleryFilter, one for each query')
+        if len(filters) != count:
+            raise GalleryError(f'got {len(filters)} filters for {count} queries')
+        alike: dict[GalleryFilter, list[int]] = {}
+        for position, own in enumerate(filters):
+            alike.setdefault(own, []).append(position)
+        groups: dict[GalleryFilter, list[int]] = {}
+        for own, positions in alike.items():
+            numbered = own.numbered(self.camera_names, self.person_names)
+            groups.setdefault(shared & numbered, []).extend(positions)
+        return groups
 
     def measure_recall(self, k: int = 10, sample: int = 1000, seed: int = 0) -> float:
         """Compare the engine with an exact search.
@@ -398,7 +524,13 @@ class Gallery:
         """
         if self.spec is None or not len(self):
             raise GalleryError('the gallery is empty: there is nothing to save')
-        manifest = dict(items=len(self), features=asdict(self.spec), engine=self.engine.settings)
+        manifest = dict(
+            items=len(self),
+            features=asdict(self.spec),
+            engine=self.engine.settings,
+            person_names=sorted(self.person_names.values()),
+            camera_names=sorted(self.camera_names.values()),
+        )
         save_generation(folder, manifest, self.engine.write, self._generations, overwrite)
 
     @classmethod
@@ -437,6 +569,8 @@ class Gallery:
             try:
                 spec = FeatureSpec(**manifest['features'])
                 settings = dict(manifest['engine'])
+                person_names = read_names(manifest['person_names'])
+                camera_names = read_names(manifest['camera_names'])
             except (KeyError, TypeError, ValueError) as error:
                 raise GalleryError(
                     f'{folder} is damaged: its manifest is wrong: {error}'
@@ -449,6 +583,7 @@ class Gallery:
                 settings['device'] = device
             gallery = cls(engine=settings)
             gallery._extractor, gallery._device, gallery.spec = model, device, spec
+            gallery.person_names, gallery.camera_names = person_names, camera_names
             gallery._generations.add(generation.name)
             gallery.engine.read(generation, spec.width, spec.fingerprint)
             return gallery
@@ -483,9 +618,9 @@ class Gallery:
         count: int,
         ids: Sequence[str | int] | None,
         paths: Sequence[str | Path] | None,
-        person_ids: Sequence[int] | None,
-        camera_ids: Sequence[int] | None,
-    ) -> Items:
+        person_ids: Sequence[Label] | None,
+        camera_ids: Sequence[Label] | None,
+    ) -> tuple[Items, dict[int, str], dict[int, str]]:
         given = dict(ids=ids, paths=paths, person_ids=person_ids, camera_ids=camera_ids)
         for name, column in given.items():
             if column is None:
@@ -499,13 +634,14 @@ class Gallery:
         unknown = [UNKNOWN] * count
         for text in [*texts, *names]:
             check_text(text, GalleryError)
-        items = Items(names, texts, unknown, unknown)
-        if person_ids is not None:
-            people = clamp_unknown(as_integers(person_ids, 'person_ids', GalleryError))
-            items = replace(items, person_ids=people)
-        if camera_ids is not None:
-            cameras = clamp_unknown(as_integers(camera_ids, 'camera_ids', GalleryError))
-            items = replace(items, camera_ids=cameras)
+        people, person_names = number_labels(
+            unknown if person_ids is None else person_ids, 'person_ids'
+        )
+        cameras, camera_names = number_labels(
+            unknown if camera_ids is None else camera_ids, 'camera_ids'
+        )
+        add_names(dict(self.person_names), person_names)
+        add_names(dict(self.camera_names), camera_names)
         seen: set[str] = set()
         for row, name in enumerate(names):
             if not name:
@@ -515,7 +651,7 @@ class Gallery:
             if name in seen:
                 raise GalleryError(f'the id {name!r} is given twice: leave one out')
             seen.add(name)
-        return items
+        return Items(names, texts, people, cameras), person_names, camera_names
 
     def _check_new(self, ids: Sequence[str]) -> None:
         known = self.known(ids)
@@ -530,27 +666,6 @@ def _check_milvus_is_there(uri: Any, folder: str | Path) -> None:
     """Refuse to load from an embedded Milvus that would be made at the path that an index names."""
     if isinstance(uri, str) and '://' not in uri and not Path(uri).exists():
         raise GalleryError(f'{folder} is in Milvus at {uri}, which does not exist: move it back')
-
-
-def _group(
-    filters: Sequence[GalleryFilter] | None, shared: GalleryFilter, count: int
-) -> dict[GalleryFilter, list[int]]:
-    """Positions of the queries, 0 to count - 1, by filter: that for all and their own as one."""
-    if filters is None:
-        return {shared: list(range(count))}
-    if not isinstance(filters, Sequence) or not all(
-        isinstance(own, GalleryFilter) for own in filters
-    ):
-        raise GalleryError('filters must be a sequence of GalleryFilter, one for each query')
-    if len(filters) != count:
-        raise GalleryError(f'got {len(filters)} filters for {count} queries')
-    alike: dict[GalleryFilter, list[int]] = {}
-    for position, own in enumerate(filters):
-        alike.setdefault(own, []).append(position)
-    groups: dict[GalleryFilter, list[int]] = {}
-    for own, positions in alike.items():
-        groups.setdefault(shared & own, []).extend(positions)
-    return groups
 
 
 def _normalized(rows: Tensor) -> Tensor:

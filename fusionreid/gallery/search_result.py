@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from fusionreid.utils.integers import UNKNOWN
 
 from .engines import Hits
+
+NO_NAMES: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class GallerySearchResult:
         camera_ids: Their 0-based cameras (Q, K) int64, -1 where unknown.
         distances: Euclidean distances of L2-normalized features (Q, K) float32, from 0 to 2.
         counts: Items found for each query (Q,) int64.
+        person_names: Names of their identities (Q, K), strings; ``''`` where it has a number.
+        camera_names: Names of their cameras (Q, K), strings; ``''`` where it has a number.
     """
 
     ids: np.ndarray
@@ -35,14 +40,24 @@ class GallerySearchResult:
     camera_ids: np.ndarray
     distances: np.ndarray
     counts: np.ndarray
+    person_names: np.ndarray
+    camera_names: np.ndarray
 
     @classmethod
-    def from_hits(cls, hits: Hits, k: int) -> GallerySearchResult:
+    def from_hits(
+        cls,
+        hits: Hits,
+        k: int,
+        person_names: Mapping[int, str] = NO_NAMES,
+        camera_names: Mapping[int, str] = NO_NAMES,
+    ) -> GallerySearchResult:
         """Arrange what an engine found in K columns.
 
         Args:
             hits: Items found for Q queries, at most K for each.
             k: Number of columns K.
+            person_names: Names of identities by number.
+            camera_names: Names of cameras by number.
 
         Returns:
             The result, filled up where a query has fewer than K items.
@@ -61,6 +76,12 @@ class GallerySearchResult:
             camera_ids=arrange(hits.items.camera_ids, UNKNOWN, np.int64),
             distances=arrange(hits.distances, np.inf, np.float32),
             counts=hits.counts,
+            person_names=arrange(
+                [person_names.get(person, '') for person in hits.items.person_ids], '', object
+            ),
+            camera_names=arrange(
+                [camera_names.get(camera, '') for camera in hits.items.camera_ids], '', object
+            ),
         )
 
     @classmethod

@@ -18,7 +18,7 @@ from fusionreid.utils import manifest as manifests
 from fusionreid.utils.files import open_atomic
 
 MANIFEST = 'gallery.json'
-FORMAT = 'fusionreid-gallery-2'
+FORMAT = 'fusionreid-gallery-3'
 ADVICE = 'copy the index again from where it is whole, or index the images again into a new folder'
 LOCK = '.lock'
 GENERATION = 'generation-'

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from fusionreid.utils.integers import UNKNOWN
+
 from .style import FAINT_COLOR, QUERY_COLOR, RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR, text_font
 from .tiles import (
     CAPTION_HEIGHT,
@@ -34,20 +36,20 @@ class QueryAnswers:
 
     Args:
         path: The query's image file.
-        person_id: Its identity, -1 where unknown.
-        camera_id: Its 0-based camera, -1 where unknown.
+        person_id: Its identity, -1 where unknown, or its name.
+        camera_id: Its 0-based camera, -1 where unknown, or its name.
         paths: Image files of the answers.
-        person_ids: Their identities, -1 where unknown.
-        camera_ids: Their 0-based cameras, -1 where unknown.
+        person_ids: Their identities, -1 where unknown, or their names.
+        camera_ids: Their 0-based cameras, -1 where unknown, or their names.
         distances: Their distances.
     """
 
     path: str | Path
-    person_id: int
-    camera_id: int
+    person_id: int | str
+    camera_id: int | str
     paths: Sequence[str | Path]
-    person_ids: Sequence[int]
-    camera_ids: Sequence[int]
+    person_ids: Sequence[int | str]
+    camera_ids: Sequence[int | str]
     distances: Sequence[float]
 
 
@@ -56,9 +58,9 @@ def draw_search_results(queries: Sequence[QueryAnswers], title: str, subtitle: s
 
     The query has a blue frame. Where the identities of query and answer are both known, the answer
     has a green frame and a tick or a red one and a cross, else a gray frame. Below it stand camera
-    (counted from 1, as in file names), identity (the file's name where it is unknown) and distance,
-    and a bar as long as the distance; the longest bar of the picture is the largest distance in it.
-    An image that cannot be read is marked as such and logged.
+    (its name, or its number from 1, as in file names), identity (the file's name where it is
+    unknown) and distance, and a bar as long as the distance; the longest bar of the picture is the
+    largest distance in it. An image that cannot be read is marked as such and logged.
 
     Args:
         queries: The queries with their answers.
@@ -95,7 +97,7 @@ def _draw_row(canvas: Image.Image, query: QueryAnswers, top: int, farthest: floa
     answers = zip(query.paths, query.person_ids, query.camera_ids, query.distances, strict=True)
     for rank, (path, person, camera, distance) in enumerate(answers):
         corner = (answer_left(rank), top)
-        known = query.person_id >= 0 and person >= 0
+        known = UNKNOWN not in (query.person_id, person)
         right = known and person == query.person_id
         color = (RIGHT_COLOR if right else WRONG_COLOR) if known else UNKNOWN_COLOR
         draw_tile(canvas, path, corner, color)

@@ -51,19 +51,21 @@ def text_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(font_manager.findfont(properties), size)
 
 
-def camera_name(camera: int) -> str:
+def camera_name(camera: int | str) -> str:
     """Name a camera as people do.
 
     Args:
-        camera: 0-based camera, negative where unknown.
+        camera: 0-based camera, negative where unknown, or its name.
 
     Returns:
-        Its number from 1, or ``'?'``.
+        Its name, or its number from 1, or ``'?'``.
 
     Example:
-        >>> camera_name(0), camera_name(-1)
-        ('1', '?')
+        >>> camera_name(0), camera_name(-1), camera_name('yard')
+        ('1', '?', 'yard')
     """
+    if isinstance(camera, str):
+        return camera
     return '?' if camera < 0 else str(camera + 1)
 
 

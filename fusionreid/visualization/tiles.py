@@ -38,6 +38,7 @@ CAPTION_HEIGHT = 52
 GAP = 14
 MARGIN = 36
 HEADER_HEIGHT = 112
+CAPTION_GAP = 8
 QUERY_GAP = 44  # holds the line between the query and its answers
 ROW_HEIGHT = TILE_HEIGHT + CAPTION_HEIGHT + GAP
 BADGE = 30
@@ -203,8 +204,8 @@ def draw_badge(canvas: Image.Image, corner: Point, right: bool) -> None:
 def draw_caption(
     canvas: Image.Image,
     corner: Point,
-    camera: int,
-    person_id: int,
+    camera: int | str,
+    person_id: int | str,
     *,
     value: str = '',
     note: str = '',
@@ -215,9 +216,10 @@ def draw_caption(
     Args:
         canvas: Picture to draw on.
         corner: Upper left of the tile.
-        camera: 0-based camera, negative where unknown; it is counted from 1 in the picture.
-        person_id: Identity, negative where unknown.
-        value: Text on the right of the first line.
+        camera: 0-based camera, negative where unknown, which is counted from 1 in the picture; or
+            its name.
+        person_id: Identity, negative where unknown; or its name.
+        value: Text on the right of the first line, or of the second if the camera has a name.
         note: Text on the right of the second line.
         name: What is written for an identity that is unknown, shortened to the tile's width.
     """
@@ -225,18 +227,25 @@ def draw_caption(
     left, top = corner[0], corner[1] + TILE_HEIGHT + 6
     right, below = left + TILE_WIDTH, top + 20
     bold, label, small = text_font(LABEL_SIZE, True), text_font(LABEL_SIZE), text_font(SMALL_SIZE)
-    draw.text((left, top), f'cam {camera_name(camera)}', font=bold, fill=TEXT_COLOR)
-    draw.text((right, top), value, font=label, fill=TEXT_COLOR, anchor='ra')
-    identity = f'id {person_id}' if person_id >= 0 else _shorten(name, small) or 'id ?'
+    if isinstance(camera, str):  # a name takes the whole line
+        seen_by, value_top, beside = _shorten(camera, bold, TILE_WIDTH), below - 1, value + note
+    else:
+        seen_by, value_top, beside = f'cam {camera_name(camera)}', top, note
+    draw.text((left, top), seen_by, font=bold, fill=TEXT_COLOR)
+    draw.text((right, value_top), value, font=label, fill=TEXT_COLOR, anchor='ra')
+    if not isinstance(person_id, str):
+        person_id = f'id {person_id}' if person_id >= 0 else name or 'id ?'
+    kept = round(label.getlength(beside)) + CAPTION_GAP if beside else 0
+    identity = _shorten(person_id, small, TILE_WIDTH - kept)
     draw.text((left, below), identity, font=small, fill=FAINT_COLOR)
     draw.text((right, below), note, font=small, fill=FAINT_COLOR, anchor='ra')
 
 
-def _shorten(name: str, font: ImageFont.FreeTypeFont) -> str:
-    """Leave out the middle of a name that is wider than a tile: both ends tell files apart."""
+def _shorten(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Leave out the middle of a name that is wider: both ends tell files apart."""
     name = shown = escape_controls(name)
     kept = len(name)
-    while kept > 2 and font.getlength(shown) > TILE_WIDTH:
+    while kept > 2 and font.getlength(shown) > width:
         kept -= 1
         shown = f'{name[: (kept + 1) // 2]}…{name[len(name) - kept // 2 :]}'
     return shown

@@ -168,7 +168,7 @@ def test_missing_images_of_a_table_do_not_end_the_check(tmp_path):
             'unknown camera': 'anna',
             'tiny': 'ben',
         }
-    (root / 'people.csv').write_text('path,person_id,camera_id,role\nb.jpg,1,x,train\n')
+    (root / 'people.csv').write_text('path,person_id,camera_id,role\nb.jpg,1,-3,train\n')
     found = findings(tmp_path, root)
     assert 'line 2: camera_id must be' in found[0]['detail']
     assert 'empty file' in kinds(found)  # the images are decoded all the same

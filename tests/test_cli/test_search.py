@@ -106,7 +106,7 @@ def test_what_users_get_wrong_is_one_line(data, index, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('option', ['--camera', '--exclude-camera', '--query-camera'])
-@pytest.mark.parametrize('number', ['0', '1.5', 'front'])
+@pytest.mark.parametrize('number', ['0', '1.5', '+2'])
 def test_cameras_are_counted_from_1(option, number, capsys):
     with pytest.raises(SystemExit) as stop:
         call('search', 'index', 'query.jpg', option, number)
@@ -114,6 +114,8 @@ def test_cameras_are_counted_from_1(option, number, capsys):
     assert f'argument {option}: cameras are counted from 1, got {number}' in capsys.readouterr().err
     args = parse_command('search', ['index', 'query.jpg', option, '3'])
     assert getattr(args, option[2:].replace('-', '_')) in (2, [2])
+    args = parse_command('search', ['index', 'query.jpg', option, 'front'])
+    assert getattr(args, option[2:].replace('-', '_')) in ('front', ['front'])
 
 
 def test_a_camera_that_the_model_does_not_know(data, checkpoint, tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 from image_trees import write_csv, write_image
 
 from fusionreid.datasets import CsvDataset
-from fusionreid.datasets.csv_dataset import COLUMNS
+from fusionreid.datasets.people_table import COLUMNS
 from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 from fusionreid.registry import DATASETS
 from fusionreid.utils.csv_table import write_csv as write_csv_table
@@ -219,3 +219,32 @@ def test_cells_that_a_spreadsheet_would_run_are_read_back(tmp_path: Path) -> Non
     found = [Path(dataset.get_data_info(index)['img_path']).name for index in range(5)]
     assert found == sorted(names)
     assert set(dataset.metainfo['person_names'].values()) == {row[1] for row in rows}
+
+
+def test_names_as_cameras(tmp_path: Path) -> None:
+    rows = [
+        'a.jpg,1,yard,train',
+        'b.jpg,1,-1,train',
+        'c.jpg,3,door é,query',
+        'd.jpg,3,yard,gallery',
+    ]
+    dataset = read(write_csv(tmp_path, rows))
+    assert dataset.metainfo['camera_names'] == {0: 'door é', 1: 'yard'}
+    assert dataset.camera_ids.tolist() == [1, -1]
+    assert dataset.num_cameras == 2
+    assert read(tmp_path, 'test').camera_ids.tolist() == [0, 1]
+    assert 'camera_names' not in read(write_csv(tmp_path, ROWS)).metainfo
+
+
+@pytest.mark.parametrize(
+    ('cameras', 'message'),
+    [
+        (('yard', '0'), "line 2: camera_id must be an integer .* but is 'yard'; only a table"),
+        (('Zoé', 'Zoe\u0301'), 'line 3: camera_id .* write each camera in one way'),
+        (('yard', '1.5'), "line 2: camera_id must be an integer .* but is 'yard'"),
+    ],
+)
+def test_cameras_are_all_numbers_or_all_names(cameras, message, tmp_path: Path) -> None:
+    root = write_csv(tmp_path, [f'{n}.jpg,1,{name},train' for n, name in enumerate(cameras)])
+    with pytest.raises(DatasetFormatError, match=message):
+        read(root)

@@ -28,7 +28,7 @@ from torchvision import transforms
 from fusionreid.cli.extraction import find_images
 from fusionreid.cli.option_actions import OptionAction
 from fusionreid.config import config_folder, merge_options, read_config
-from fusionreid.datasets.csv_dataset import COLUMNS
+from fusionreid.datasets.people_table import COLUMNS
 from fusionreid.datasets.samplers import SampleIndex
 from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
 from fusionreid.errors import ConfigError

@@ -8,10 +8,22 @@ import numpy as np
 from fusionreid.errors import ConfigError
 
 # cameras that each data set's own naming and protocol know
-MAX_CAMERAS: dict[str, int] = {'market1501': 6, 'dukemtmc': 8, 'msmt17': 15}
+MAX_CAMERAS: dict[str, int] = {'market1501': 6, 'dukemtmc': 8, 'msmt17': 15, 'folders': 6}
 LAYOUTS = tuple(MAX_CAMERAS)
 _MAX_ID = 9999
 _TRACK = 4  # pictures that are taken in one passage
+# Folders, files and people of the layout `folders`, named as people name them.
+_CAMERA_NAMES = (
+    'north door',
+    'Hof – Süd',
+    'Gate 2 (left)',
+    '駐車場',
+    "caretaker's room",
+    'étage 1',
+)
+_FILE_NAMES = ('IMG_{:05d}.JPG', 'Bild {:05d}.jpg', 'copy of {:05d}.JPEG', '写真 {:05d}.jpg')
+_PERSON_NAMES = ('Anna', 'Zoë', "D'Arcy", 'Łukasz', 'José María', '美咲', 'Ngọc', 'Özlem')
+_TABLE = 'people.csv'
 _FOLDERS = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
 
 
@@ -126,6 +138,8 @@ def plan_data_set(
         )
     plan = Plan()
     lists: dict[str, list[str]] = {'train': [], 'val': [], 'query': [], 'gallery': []}
+    if layout == 'folders':
+        plan.texts[_TABLE] = 'path,person_id,camera_id,role\n'
     for label in range(ids_test):
         for camera, position, number in _pictures(label, cameras, images_per_camera, seed):
             role = 'gallery' if position else 'query'
@@ -168,9 +182,15 @@ def _add(
     position: int,
     number: int,
 ) -> None:
-    """Add a picture of a person, and the line about it in MSMT17's list of its role."""
+    """Add a picture of a person, and the line about it in a list or table."""
     frame = _frame(person, camera, number)
-    if layout == 'msmt17':
+    if layout == 'folders':
+        file = _FILE_NAMES[person % len(_FILE_NAMES)].format(len(plan.images) + 1)
+        path = f'{_CAMERA_NAMES[camera]}/{file}'
+        turn, name = divmod(label, len(_PERSON_NAMES))
+        who = f'{_PERSON_NAMES[name]} {turn + 1}' if turn else _PERSON_NAMES[name]
+        plan.texts[_TABLE] += f'{path},{who},{_CAMERA_NAMES[camera]},{role}\n'
+    elif layout == 'msmt17':
         name = f'{label:04d}/{_name(layout, label, camera, frame, number)}'
         path = f'{"train" if role in ("train", "val") else "test"}/{name}'
         lists[role].append(f'{name} {label}\n')

@@ -45,7 +45,8 @@ class SyntheticConfig:
         height: Height of the pictures in pixels, 64 to 512.
         width: Width of the pictures in pixels, 32 to 256.
         seed: Seed, at least 0.
-        layout: market1501, msmt17 or dukemtmc.
+        layout: market1501, msmt17 or dukemtmc; or folders, which are named as people name
+            cameras, with a table people.csv.
         distractors: Whether a Market-1501 gallery holds ids -1 and 0 too.
     """
 
@@ -148,7 +149,7 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
             f'{out} holds a data set that was rendered with {listing}; '
             'choose another folder, or remove it'
         )
-    present = sum(1 for _ in out.rglob('*.jpg'))
+    present = sum(path.suffix.lower() in ('.jpg', '.jpeg') for path in out.rglob('*'))
     if present != wanted['num_images']:
         raise DatasetExistsError(
             f'{out} should hold {wanted["num_images"]} images but has {present}; '
@@ -283,7 +284,7 @@ def render_data_set(
             if progress:
                 progress(done, total)
         for name, text in plan.texts.items():
-            (partial_out / name).write_text(text)
+            (partial_out / name).write_text(text, encoding='utf-8')
         (partial_out / RECORD).write_text(json.dumps(record, indent=2) + '\n')
         os.replace(partial_out, out)
     finally:

@@ -10,6 +10,7 @@ from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .resume_report_hook import ResumeReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .strict_load_hook import StrictLoadHook
+from .time_estimate_hook import TimeEstimateHook
 from .weight_coverage_hook import WeightCoverageHook
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     'ResumeReportHook',
     'SafeCheckpointHook',
     'StrictLoadHook',
+    'TimeEstimateHook',
     'WeightCoverageHook',
 ]

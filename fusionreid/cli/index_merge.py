@@ -1,0 +1,39 @@
+"""Add what other indexes hold to an index, without computing it again.
+
+    fusionreid index merge INDEX OTHER [...]
+
+The other indexes stay as they are. All must be of one model, feature and protocol.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from fusionreid.gallery import Gallery
+from fusionreid.gallery.versioned_folder import check_target
+from fusionreid.utils.terminal import say
+
+from .indexing import finish
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument('index', help='folder made by fusionreid index, which is changed')
+    parser.add_argument('others', nargs='+', metavar='other', help='further indexes')
+    parser.add_argument(
+        '--keep-first',
+        action='store_true',
+        help='of an image that several indexes hold, keep what the first of them has; otherwise '
+        'nothing is merged then',
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Merge and save."""
+    gallery = Gallery.load(args.index)
+    check_target(args.index)
+    for other in args.others:
+        added = gallery.merge(Gallery.load(other), keep_first=args.keep_first)
+        say(f'{other}: {added} images taken')
+    gallery.save(args.index)
+    finish(gallery, args.index, [])

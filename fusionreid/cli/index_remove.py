@@ -1,0 +1,117 @@
+"""Remove images from an index; their files stay.
+
+    fusionreid index remove INDEX IMAGE_OR_FOLDER [...]
+    fusionreid index remove INDEX --missing
+
+Images that are named, lie below a named folder, or have one of the cameras or identities are
+removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from fusionreid.errors import GalleryError
+from fusionreid.gallery import Gallery
+from fusionreid.gallery.names import Label, find_number
+from fusionreid.utils.names import is_number
+from fusionreid.utils.terminal import say
+
+from .search import camera_label
+
+
+def person_label(text: str) -> Label:
+    """Read an identity: its name or its number.
+
+    Example:
+        >>> person_label('12'), person_label('anna')
+        (12, 'anna')
+    """
+    if not is_number(text):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'identities are whole numbers or names, got {text}')
+    return int(text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument('index', help='folder made by fusionreid index')
+    parser.add_argument('images', nargs='*', help='images, or folders of images, gone or not')
+    parser.add_argument(
+        '--camera', type=camera_label, nargs='+', default=[], help='names, or numbers from 1'
+    )
+    parser.add_argument(
+        '--identity', type=person_label, nargs='+', default=[], help='names or numbers'
+    )
+    parser.add_argument(
+        '--missing', action='store_true', help='images whose files do not exist any more'
+    )
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse to remove nothing."""
+    if not (args.images or args.camera or args.identity or args.missing):
+        parser.error('name what to remove: images, --camera, --identity or --missing')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Remove and save."""
+    gallery = Gallery.load(args.index)
+    removed = _choose(gallery, args)
+    if len(removed) == len(gallery):
+        raise GalleryError(
+            f'these are all {len(gallery)} images of {args.index}: remove its folder instead'
+        )
+    if removed:
+        gallery.remove(removed)
+        gallery.save(args.index)
+    say(f'{args.index}: {len(removed)} images removed, {len(gallery)} left')
+
+
+def _choose(gallery: Gallery, args: argparse.Namespace) -> list[str]:
+    """The ids to remove.
+
+    Raises:
+        GalleryError: If one of the things that are named is not there.
+    """
+    cameras = _numbers(args.camera, gallery.camera_names, 'camera')
+    people = _numbers(args.identity, gallery.person_names, 'identity')
+    # A folder may be gone as well as an image, so that its path alone can tell.
+    named = {name: os.path.abspath(name) for name in args.images}
+    unused: dict[str, str] = {
+        **{path: f'image or folder {name!r}' for name, path in named.items()},
+        **{f'camera {number}': f'camera {label}' for number, label in cameras.items()},
+        **{f'identity {number}': f'identity {label}' for number, label in people.items()},
+    }
+    chosen: list[str] = []
+    for items in gallery.item_blocks():
+        columns = (items.ids, items.paths, items.camera_ids, items.person_ids)
+        for item_id, path, camera, person in zip(*columns, strict=True):
+            reasons = [f'camera {camera}'] if camera in cameras else []
+            reasons += [f'identity {person}'] if person in people else []
+            reasons += [
+                place
+                for name, place in named.items()
+                if item_id in (name, place) or item_id.startswith(place + os.sep)
+            ]
+            for reason in reasons:
+                unused.pop(reason, None)
+            if reasons or (args.missing and path and not os.path.exists(path)):
+                chosen.append(item_id)
+    if unused:
+        raise GalleryError(
+            f'{args.index} holds nothing of the {next(iter(unused.values()))}: nothing was removed'
+        )
+    return chosen
+
+
+def _numbers(labels: list[Label], names: dict[int, str], what: str) -> dict[int, str]:
+    """What is shown of each camera or identity, by its number."""
+    return {
+        find_number(label, names, what) if isinstance(label, str) else label: str(
+            label + 1 if isinstance(label, int) and what == 'camera' else label
+        )
+        for label in labels
+    }

@@ -1,0 +1,142 @@
+"""Names of cameras and people, and the numbers that stand for them in a gallery."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fusionreid.errors import GalleryError
+from fusionreid.utils.feature_files import check_text
+from fusionreid.utils.integers import UNKNOWN, are_several, as_integer
+from fusionreid.utils.names import is_number, tidy_name
+
+# Numbers of names: 52 bits from here on, which JSON and doubles hold exactly. Nobody counts so far.
+FIRST_NAMED = 1 << 52
+# A camera or identity: a name, or a number, negative where unknown.
+Label = int | str
+SHOWN_NAMES = 20
+
+
+def clean_name(name: str) -> str:
+    """Write a name as the gallery keeps it.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The name that is kept.
+
+    Raises:
+        GalleryError: If nothing is left of it, it is a number, or it cannot be saved.
+    """
+    cleaned = tidy_name(name)
+    check_text(cleaned, GalleryError)
+    if is_number(cleaned):
+        raise GalleryError(f'{name!r} is a number, not a name: write it without quotes in Python')
+    if not cleaned:
+        raise GalleryError(f'{name!r} is no name of a camera or an identity')
+    return cleaned
+
+
+def number_of(name: str) -> int:
+    """The number that stands for a name, in every gallery the same.
+
+    It is computed from the name, so that galleries can be merged, and a collection of Milvus be
+    filled by several processes, without an agreement on numbers.
+
+    Args:
+        name: The name, as :func:`clean_name` writes it.
+
+    Returns:
+        A number from ``FIRST_NAMED`` to twice that.
+
+    Example:
+        >>> number_of('north door') == number_of('north door') != number_of('yard')
+        True
+    """
+    digest = hashlib.sha256(name.encode('utf-8', 'surrogateescape')).digest()
+    return FIRST_NAMED + int.from_bytes(digest[:8], 'big') % FIRST_NAMED
+
+
+def number_labels(labels: Any, what: str) -> tuple[list[int], dict[int, str]]:
+    """Turn labels into numbers.
+
+    Args:
+        labels: Names and numbers.
+        what: What a message calls them.
+
+    Returns:
+        Their numbers, -1 where unknown, and the names by number.
+
+    Raises:
+        GalleryError: If one is neither a number nor a name.
+
+    Example:
+        >>> number_labels([3, -7], 'camera_ids')
+        ([3, -1], {})
+    """
+    if not are_several(labels):
+        raise GalleryError(f'{what} must be several numbers or names, got {labels!r}')
+    numbers, names = [], dict[int, str]()
+    known: dict[str, int] = {}
+    for label in labels.tolist() if hasattr(labels, 'tolist') else labels:
+        if not isinstance(label, str) or is_number(label):
+            numbers.append(max(as_integer(label, what, GalleryError), UNKNOWN))
+            continue
+        if label not in known:
+            name = clean_name(label)
+            known[label] = number_of(name)
+            add_names(names, {known[label]: name})
+        numbers.append(known[label])
+    return numbers, names
+
+
+def add_names(names: dict[int, str], more: Mapping[int, str]) -> None:
+    """Add names to a table of them, in place.
+
+    Raises:
+        GalleryError: If another name has the same number, which one in 10^15 pairs has.
+    """
+    for number, name in more.items():
+        if names.setdefault(number, name) != name:
+            raise GalleryError(f'{name!r} and {names[number]!r} cannot both be names: change one')
+
+
+def find_number(name: str, names: Mapping[int, str], what: str) -> int:
+    """The number of a name that must be in a gallery.
+
+    Args:
+        name: The name.
+        names: The names in the gallery, by number.
+        what: ``'camera'`` or ``'identity'``.
+
+    Returns:
+        Its number.
+
+    Raises:
+        GalleryError: If no image has it.
+    """
+    cleaned = clean_name(name)
+    if number_of(cleaned) in names:
+        return number_of(cleaned)
+    there = sorted(names.values())
+    more = ', ...' if len(there) > SHOWN_NAMES else ''
+    raise GalleryError(
+        f'no image of the index has the {what} {cleaned!r}; '
+        + (f'it has {", ".join(there[:SHOWN_NAMES])}{more}' if there else 'it has no names')
+    )
+
+
+def read_names(listed: Iterable[Any]) -> dict[int, str]:
+    """Number the names that a saved gallery lists.
+
+    Raises:
+        TypeError: If something is no text.
+    """
+    names: dict[int, str] = {}
+    for name in listed:
+        if not isinstance(name, str):
+            raise TypeError(f'{name!r} is no name')
+        names[number_of(name)] = name
+    return names

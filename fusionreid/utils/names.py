@@ -1,0 +1,34 @@
+"""Names that people give: of cameras, of other people."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)')
+
+
+def tidy_name(name: str) -> str:
+    """Write a name in one way: without spaces around it, and with composed characters.
+
+    Args:
+        name: The name, for example of a folder, which some systems write decomposed.
+
+    Returns:
+        The same, so that equal names are equal texts.
+
+    Example:
+        >>> tidy_name(' north door ')
+        'north door'
+    """
+    return unicodedata.normalize('NFC', name.strip())
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is written as a number, which is no name then.
+
+    Example:
+        >>> is_number('12'), is_number('-1.5'), is_number('2nd floor')
+        (True, True, False)
+    """
+    return _NUMBER.fullmatch(text) is not None
