@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,11 @@ import numpy as np
 from fusionreid.utils.integers import UNKNOWN
 
 from .engines import Hits
+
+# What stands where there is no item.
+FILL = dict(ids='', paths='', person_ids=UNKNOWN, camera_ids=UNKNOWN, distances=np.float32(np.inf))
+# What a search finds; rates come later.
+FOUND = (*FILL, 'counts', 'nearest')
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,12 @@ class GallerySearchResult:
         camera_ids: Their 0-based cameras (Q, K) int64, -1 where unknown.
         distances: Euclidean distances of L2-normalized features (Q, K) float32, from 0 to 2.
         counts: Items found for each query (Q,) int64.
+        nearest: Distance of the nearest item that passes the filters (Q,) float32, whether it is
+            near enough or not; infinite where none passes.
+        false_match_rates: How often photos of two different people are as near as query and item
+            (Q, K) float64, NaN where there is no item; None without a calibration.
+        rate_intervals: Lower and upper ends of the 95% confidence intervals of these rates
+            (Q, K, 2) float64; None without a calibration.
     """
 
     ids: np.ndarray
@@ -35,6 +46,14 @@ class GallerySearchResult:
     camera_ids: np.ndarray
     distances: np.ndarray
     counts: np.ndarray
+    nearest: np.ndarray
+    false_match_rates: np.ndarray | None = None
+    rate_intervals: np.ndarray | None = None
+
+    @property
+    def nobody(self) -> np.ndarray:
+        """Whether items pass the filters of a query, but none is near enough (Q,) bool."""
+        return (self.counts == 0) & np.isfinite(self.nearest)
 
     @classmethod
     def from_hits(cls, hits: Hits, k: int) -> GallerySearchResult:
@@ -54,13 +73,15 @@ class GallerySearchResult:
             column[filled] = np.array(values, dtype=dtype)
             return column
 
+        distances = arrange(hits.distances, np.inf, np.float32)
         return cls(
             ids=arrange(hits.items.ids, '', object),
             paths=arrange(hits.items.paths, '', object),
             person_ids=arrange(hits.items.person_ids, UNKNOWN, np.int64),
             camera_ids=arrange(hits.items.camera_ids, UNKNOWN, np.int64),
-            distances=arrange(hits.distances, np.inf, np.float32),
+            distances=distances,
             counts=hits.counts,
+            nearest=distances[:, 0],
         )
 
     @classmethod
@@ -77,8 +98,46 @@ class GallerySearchResult:
             The results of all Q queries, in the order of their places.
         """
         order = np.argsort(np.concatenate(positions))
-        columns = ([getattr(part, column.name) for part in parts] for column in fields(cls))
-        return cls(*(np.concatenate(column)[order] for column in columns))
+        return cls(
+            **{
+                name: np.concatenate([getattr(part, name) for part in parts])[order]
+                for name in FOUND
+            }
+        )
+
+    def keep(self, mask: np.ndarray, k: int) -> GallerySearchResult:
+        """Leave only some of the items, before rates are told.
+
+        Args:
+            mask: Which items stay (Q, K).
+            k: Columns of the result.
+
+        Returns:
+            The first k of them for each query, in their order, filled up where there are fewer.
+        """
+        mask = mask & (np.arange(mask.shape[1]) < self.counts[:, None])
+        order = np.argsort(~mask, axis=1, kind='stable')[:, :k]
+        kept = np.take_along_axis(mask, order, axis=1)
+        columns = {
+            name: np.where(kept, np.take_along_axis(getattr(self, name), order, axis=1), fill)
+            for name, fill in FILL.items()
+        }
+        return replace(self, **columns, counts=kept.sum(axis=1))
+
+    def put(self, rows: np.ndarray, part: GallerySearchResult) -> GallerySearchResult:
+        """Replace the items of some queries.
+
+        Args:
+            rows: Which queries (Q,) bool.
+            part: Their items, as many columns wide.
+
+        Returns:
+            The items of all queries.
+        """
+        columns = {name: getattr(self, name).copy() for name in FOUND}
+        for name, column in columns.items():
+            column[rows] = getattr(part, name)
+        return replace(self, **columns)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -306,7 +306,14 @@ def _equal_error_rate(
 
 
 class PairLabels(NamedTuple):
-    """Who and which camera the images show; without cameras, same-camera pairs are kept."""
+    """Who and which camera the images show; without cameras, same-camera pairs are kept.
+
+    Attributes:
+        query_ids: (q,) int64.
+        gallery_ids: (g,) int64.
+        query_cameras: (q,) int64.
+        gallery_cameras: (g,) int64.
+    """
 
     query_ids: Tensor
     gallery_ids: Tensor
@@ -314,7 +321,10 @@ class PairLabels(NamedTuple):
     gallery_cameras: Tensor | None = None
 
     def count_pairs(self) -> tuple[int, int]:
-        """Numbers of same and of different pairs.
+        """Count the pairs.
+
+        Returns:
+            Numbers of same and of different pairs.
 
         Raises:
             ScoringInputError: One of them is 0.
@@ -340,7 +350,15 @@ class PairLabels(NamedTuple):
         return same, different
 
     def masks(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor | None]:
-        """Where a tile's pairs are of one identity, and where they are left out."""
+        """Look up what the pairs of a tile are.
+
+        Args:
+            rows: Queries of the tile.
+            columns: Gallery images of the tile.
+
+        Returns:
+            Where they are of one identity, and where they are left out (None for nowhere), (R, C).
+        """
         one_identity = self.query_ids[rows, None] == self.gallery_ids[columns]
         if self.query_cameras is None or self.gallery_cameras is None:
             return one_identity, None
@@ -403,17 +421,39 @@ class PairTiles:
         self.quantum = 2.0 ** max(int(exponent) - 2 * FINE_BITS, -900)
 
     def distance(self, level: int) -> float:
-        """The distance that a level of the grid stands for."""
+        """Tell the distance that a level of the grid stands for.
+
+        Args:
+            level: The level.
+
+        Returns:
+            The distance.
+        """
         return (level * self.quantum) ** 0.5
 
     def edges(self, first: int, last: int) -> Tensor:
-        """Lower edges of the coarse bins ``first..last``, as distances; float64."""
+        """Tell where coarse bins begin.
+
+        Args:
+            first: The first bin.
+            last: The last one.
+
+        Returns:
+            Their lower edges as distances, float64.
+        """
         # Levels are rounded: a bin reaches from half a level below its first one.
         levels = torch.arange(first, last + 1, dtype=torch.float64) * BINS - 0.5
         return levels.clamp_min_(0).mul_(self.quantum).sqrt_()
 
     def count_bins(self, meter: Progress) -> Tensor:
-        """Different and same pairs in each coarse bin, (2, BINS) int64 on the CPU."""
+        """Count the pairs in each coarse bin.
+
+        Args:
+            meter: Is told how much of the gallery is done.
+
+        Returns:
+            Different and same pairs, (2, BINS) int64 on the CPU.
+        """
         total = torch.zeros(2 * BINS, dtype=torch.int64, device=self.device)
         lock = Lock()
 
@@ -436,7 +476,15 @@ class PairTiles:
         return total.view(2, BINS).cpu()
 
     def count_levels(self, bins: Sequence[int], meter: Progress) -> Tensor:
-        """Different and same pairs at each level of some bins, (len(bins), 2, BINS) int64."""
+        """Count the pairs at each level of some bins.
+
+        Args:
+            bins: The bins.
+            meter: Is told how much of the gallery is done.
+
+        Returns:
+            Different and same pairs, (len(bins), 2, BINS) int64 on the CPU.
+        """
         total = torch.zeros(len(bins) * 2 * BINS, dtype=torch.int64, device=self.device)
         number_of = torch.full((BINS,), -1, dtype=torch.int64, device=self.device)
         number_of[torch.tensor(bins, device=self.device)] = torch.arange(
