@@ -467,9 +467,12 @@ def _fit_camera_pairs(
 
 def _enough_pairs(photos: _Photos) -> Iterator[CameraPair]:
     """Cameras that may have enough pairs; of one set each two once."""
-    counts = [torch.bincount(part[part >= 0]) for part in photos.cameras]
-    for query, rows in enumerate(counts[0].tolist()):
-        for gallery, columns in enumerate(counts[1].tolist()):
+    counts = []
+    for side in photos.cameras:
+        cameras, images = side[side >= 0].unique(return_counts=True)
+        counts.append(list(zip(cameras.tolist(), images.tolist(), strict=True)))
+    for query, rows in counts[0]:
+        for gallery, columns in counts[1]:
             if rows * columns >= LEAST_DIFFERENT and not (photos.one_set and gallery < query):
                 yield query, gallery
 

@@ -6,14 +6,29 @@ fusionreid search INDEX QUERY_IMAGE -k 10 -o result.png
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from fusionreid.apis import RateEstimate
+from fusionreid.cli.answers import (
+    add_answer_arguments,
+    check_answer_arguments,
+    describe_limit,
+    find_limit,
+    format_estimate,
+    search_options,
+)
 from fusionreid.cli.extraction import find_images
+from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
 from fusionreid.gallery.image_folder import read_name
+from fusionreid.utils.files import open_atomic
+from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say
 from fusionreid.visualization.saving import save_picture
@@ -43,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '-k', type=int, help=f'answers a query (default: {DEFAULT_K}, or all if there are fewer)'
     )
     parser.add_argument('-o', '--out', help='picture to write, e.g. result.png')
+    parser.add_argument('--json', metavar='FILE', help='file for the answers, as JSON')
+    add_answer_arguments(parser)
     cameras = 'cameras, counted from 1 as in file names'
     parser.add_argument(
         '--camera', type=camera_number, nargs='+', help=f'find only images of these {cameras}'
@@ -74,9 +91,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together."""
+    check_answer_arguments(args, parser)
+
+
 def run(args: argparse.Namespace) -> None:
     """Answer every query, and draw the answers where that is asked for."""
     gallery = Gallery.load(args.index, device=args.device, verify=not args.no_verify)
+    if args.json:
+        check_output_file(Path(args.json))
     paths = _find_queries(args.queries)
     people, cameras = _read_labels(paths, args.query_camera)
     if args.other_cameras and any(camera < 0 for camera in cameras):
@@ -84,6 +108,8 @@ def run(args: argparse.Namespace) -> None:
             '--other-cameras: the camera of a query is unknown, give it by --query-camera'
         )
     gallery.use_model(args.checkpoint, args.config)
+    options = search_options(args, gallery)
+    limit = find_limit(gallery, options)
     indexed = gallery.known(paths)
     found = gallery.search(
         paths,
@@ -99,9 +125,14 @@ def run(args: argparse.Namespace) -> None:
             )
             for path, camera in zip(paths, cameras, strict=True)
         ],
+        **options,
     )
-    answers = _as_answers(paths, people, cameras, found)
+    answers = _as_answers(paths, people, cameras, found, limit)
+    if limit is not None:
+        say(describe_limit(limit, gallery, options))
     _print_answers(answers)
+    if args.json:
+        _write_json(answers, args.json)
     if args.out:
         _draw(gallery, answers, args.out)
 
@@ -132,16 +163,24 @@ def _read_labels(paths: Sequence[str], query_camera: int | None) -> tuple[list[i
 
 
 def _as_answers(
-    paths: Sequence[str], people: Sequence[int], cameras: Sequence[int], found: GallerySearchResult
+    paths: Sequence[str],
+    people: Sequence[int],
+    cameras: Sequence[int],
+    found: GallerySearchResult,
+    limit: float | None,
 ) -> list[QueryAnswers]:
     """Pair each query with what was found for it."""
-    columns = (found.paths, found.person_ids, found.camera_ids, found.distances)
-    return [
-        QueryAnswers(path, person, camera, *(column[row, :count].tolist() for column in columns))
-        for row, (path, person, camera, count) in enumerate(
-            zip(paths, people, cameras, found.counts, strict=True)
+    answers = []
+    for row, (path, person, camera, count) in enumerate(
+        zip(paths, people, cameras, found.counts, strict=True)
+    ):
+        columns = (found.paths, found.person_ids, found.camera_ids, found.distances)
+        own = [column[row, :count].tolist() for column in columns]
+        nearest = float(found.nearest[row])
+        answers.append(
+            QueryAnswers(path, person, camera, *own, found.rates_of(row), nearest, limit)
         )
-    ]
+    return answers
 
 
 def _person_name(person: int) -> str:
@@ -163,9 +202,9 @@ def _print_answers(answers: Sequence[QueryAnswers]) -> None:
             f'identity {_person_name(query.person_id)}'
         )
         if not query.paths:
-            say('no image passes the filters')
+            say(f'nobody: {query.why_nobody}' if query.is_nobody else 'no image passes the filters')
             continue
-        rows = [('rank', 'distance', 'camera', 'identity', 'image')]
+        rows: list[tuple[str, ...]] = [('rank', 'distance', 'camera', 'identity', 'image')]
         columns = zip(query.distances, query.camera_ids, query.person_ids, query.paths, strict=True)
         for rank, (distance, camera, person, path) in enumerate(columns, 1):
             rows.append(
@@ -177,7 +216,44 @@ def _print_answers(answers: Sequence[QueryAnswers]) -> None:
                     _short(path),
                 )
             )
+        if query.rates:
+            rates = (RateEstimate(*rates) for rates in query.rates)
+            cells = ['strangers as near', *map(format_estimate, rates)]
+            rows = [(*row[:2], cell, *row[2:]) for row, cell in zip(rows, cells, strict=True)]
         print(format_table(rows))
+
+
+def _write_json(answers: Sequence[QueryAnswers], out: str) -> None:
+    """Write the answers; numbers of cameras count from 1, and null is unknown."""
+
+    def describe(camera: int, person: int) -> dict[str, int | None]:
+        return dict(
+            camera=None if camera == UNKNOWN else camera + 1,
+            identity=None if person == UNKNOWN else person,
+        )
+
+    content = []
+    for query in answers:
+        columns = (query.paths, query.distances, query.camera_ids, query.person_ids)
+        found: list[dict[str, Any]] = [
+            dict(rank=rank, path=str(path), distance=distance, **describe(camera, person))
+            for rank, (path, distance, camera, person) in enumerate(zip(*columns, strict=True), 1)
+        ]
+        for answer, (rate, low, high) in zip(found, query.rates, strict=False):
+            answer.update(false_match_rate=rate, false_match_rate_95=[low, high])
+        content.append(
+            dict(
+                path=str(query.path),
+                **describe(query.camera_id, query.person_id),
+                nobody=query.is_nobody,
+                nearest=query.nearest if math.isfinite(query.nearest) else None,
+                nearer_than=query.limit,
+                answers=found,
+            )
+        )
+    with open_atomic(out) as file:
+        file.write(json.dumps(dict(queries=content), indent=2, allow_nan=False).encode() + b'\n')
+    say(f'answers: {out}')
 
 
 def _draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:

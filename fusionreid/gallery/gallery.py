@@ -406,11 +406,14 @@ class Gallery:
         ]
         return GallerySearchResult.join(parts, list(groups.values()))
 
-    def calibrate(self, data: str = '', progress: bool = False) -> Calibration:
+    def calibrate(
+        self, data: str = '', remove_same_camera: bool = True, progress: bool = False
+    ) -> Calibration:
         """Measure what distances mean, on the pairs of the items whose identities are known.
 
         Args:
             data: What the items are, in words.
+            remove_same_camera: Leave out pairs of one person in one camera.
             progress: Show lines on stderr.
 
         Returns:
@@ -429,6 +432,7 @@ class Gallery:
             torch.from_numpy(cameras),
             spec=self.spec,
             data=data,
+            remove_same_camera=remove_same_camera,
             progress=progress,
         )
         return self.calibration

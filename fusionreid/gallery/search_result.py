@@ -55,6 +55,20 @@ class GallerySearchResult:
         """Whether items pass the filters of a query, but none is near enough (Q,) bool."""
         return (self.counts == 0) & np.isfinite(self.nearest)
 
+    def rates_of(self, row: int) -> list[tuple[float, float, float]]:
+        """False match rates of the items of a query.
+
+        Args:
+            row: The query.
+
+        Returns:
+            Rate, lower and upper end of each item; empty without a calibration.
+        """
+        if self.false_match_rates is None or self.rate_intervals is None:
+            return []
+        table = np.concatenate([self.false_match_rates[..., None], self.rate_intervals], axis=-1)
+        return [tuple(rates) for rates in table[row, : self.counts[row]].tolist()]
+
     @classmethod
     def from_hits(cls, hits: Hits, k: int) -> GallerySearchResult:
         """Arrange what an engine found in K columns.

@@ -83,21 +83,22 @@ def labels_of_one_set(
         count: n.
 
     Returns:
-        Identities and cameras, (n,) int64 each.
+        Identities and cameras, numbered anew, (n,) int64 each.
 
     Raises:
         TypeError: Labels that are not integers.
         ScoringInputError: Labels of the wrong length.
 
     Example:
-        >>> labels_of_one_set([7, 7, 8], [0, -1, -1], 3)[1].tolist()
-        [0, 2, 3]
+        >>> labels_of_one_set([7, 7, 8], [5, -1, -1], 3)[1].tolist()
+        [1, 3, 4]
     """
     device = torch.device('cpu')
     people = as_labels(ids, count, 'ids', device)
     known = as_labels(cameras, count, 'cameras', device)
-    own = known.clamp_min(-1).max() + 1 + torch.arange(count)
-    return people, torch.where(known < 0, own, known)
+    # Cameras may have any numbers, so they are counted first.
+    names, number = known.clamp_min(-1).unique(return_inverse=True)
+    return people, torch.where(known < 0, len(names) + torch.arange(count), number)
 
 
 @torch.no_grad()
