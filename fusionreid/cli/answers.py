@@ -168,11 +168,13 @@ def format_rate(rate: float) -> str:
 
 
 def format_estimate(estimate: RateEstimate) -> str:
-    """Write a rate with its interval.
+    """Write a rate with its interval; where nothing was counted, the upper end alone.
 
     Example:
         >>> format_estimate(RateEstimate(0.001, 0.0003, 0.003))
         '0.1% (95%: 0.03% to 0.3%)'
+        >>> format_estimate(RateEstimate(0.0001, 0.0, 0.0004))
+        'at most 0.04% (95%)'
     """
     rate, low, high = (format_rate(value) for value in estimate)
-    return f'{rate} (95%: {low} to {high})'
+    return f'{rate} (95%: {low} to {high})' if estimate.low > 0 else f'at most {high} (95%)'

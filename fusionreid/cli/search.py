@@ -175,10 +175,20 @@ def _as_answers(
         zip(paths, people, cameras, found.counts, strict=True)
     ):
         columns = (found.paths, found.person_ids, found.camera_ids, found.distances)
-        own = [column[row, :count].tolist() for column in columns]
-        nearest = float(found.nearest[row])
+        images, identities, places, distances = (column[row, :count].tolist() for column in columns)
         answers.append(
-            QueryAnswers(path, person, camera, *own, found.rates_of(row), nearest, limit)
+            QueryAnswers(
+                path,
+                person,
+                camera,
+                images,
+                identities,
+                places,
+                distances,
+                rates=found.rates_of(row),
+                nearest=float(found.nearest[row]),
+                limit=limit,
+            )
         )
     return answers
 
