@@ -269,11 +269,13 @@ def _write_json(answers: Sequence[QueryAnswers], out: str) -> None:
 def _draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:
     """Draw queries and answers, and save the picture as ``out``."""
     spec = gallery.extractor.spec
+    has_rates = any(query.rates for query in answers)
     picture = draw_search_results(
         answers,
         title=f'The nearest of {len(gallery):,} images',
         subtitle=f'{spec.feature} features of {spec.weights}, {spec.protocol}, '
-        f'Euclidean distance, engine {gallery.engine.name}',
+        f'Euclidean distance, engine {gallery.engine.name}'
+        + ('; percent: pairs of strangers as near' if has_rates else ''),
     )
     save_picture(picture, out)
     say(f'picture: {out}')

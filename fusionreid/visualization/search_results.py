@@ -163,7 +163,7 @@ def _draw_nobody(canvas: Image.Image, query: QueryAnswers, corner: tuple[int, in
     draw.text(center, 'nobody', font=text_font(TITLE_SIZE, True), fill=TEXT_COLOR, anchor='mm')
     lines = [f'the nearest: {query.nearest:.3f}']
     if query.limit is not None and query.nearest >= query.limit:
-        lines.insert(0, f'nearer than {query.limit:.3f}')
+        lines.insert(0, f'none nearer than {query.limit:.3f}')
     for number, line in enumerate(lines):
         place = (left, top + TILE_HEIGHT + 6 + 20 * number)
         draw.text(place, line, font=text_font(SMALL_SIZE), fill=FAINT_COLOR)
