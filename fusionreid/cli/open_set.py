@@ -110,8 +110,8 @@ def _score_both(
         return [plain]
     limit = options['memory_limit']
     of_query, of_gallery = (
-        cohort_statistics(part, cohort, cohort_size, memory_limit=limit)
-        for part in (query, gallery)
+        cohort_statistics(features, cohort, cohort_size, memory_limit=limit)
+        for features in (query, gallery)
     )
 
     def blocks() -> Iterator[Tensor]:
