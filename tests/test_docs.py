@@ -187,6 +187,7 @@ PRODUCED = {
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
     'models': ['model.svg'],
+    'nobody': ['who.png', 'answers.json', 'cohort.safetensors'],
     'quickstart': ['cnn_fused.png'],
     'reranking': ['k1.png'],
     'synthetic': ['contact_sheet.png'],

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from gallery_commands import HISTOGRAM, call, failure, table_rows
+from gallery_commands import HISTOGRAM, call, failure, table_rows, write_checkpoint
 from image_trees import write_image
 from PIL import Image
 from tiny_runs import parse_command, write_tiny_config
@@ -129,8 +129,6 @@ def test_what_users_get_wrong_is_one_line(data, run, checkpoint, tmp_path):
     assert 'SIE' in message
     assert "no feature 'hands'" in failure('calibrate', saved, own, '--feature', 'hands')
     # The same architecture with other weights: the features of a few photos are computed again.
-    from gallery_commands import write_checkpoint
-
     other = write_checkpoint(write_tiny_config(tmp_path, data), tmp_path / 'other.pth')
     message = failure('calibrate', saved, other)
     assert 'differs from what the model gives' in message
