@@ -67,7 +67,12 @@ def add_answer_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_answer_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Refuse arguments that do not go together."""
+    """Refuse arguments that do not go together.
+
+    Args:
+        args: With the arguments of :func:`add_answer_arguments`.
+        parser: Is told what does not go together.
+    """
     if args.cohort_size is not None and args.cohort is None:
         parser.error('--cohort-size needs --cohort')
 

@@ -65,9 +65,9 @@ def cohort_statistics(
             not fit, or a memory limit that is too small.
 
     Example:
-        >>> cohort = torch.tensor([[1.0], [3.0], [9.0]])
-        >>> cohort_statistics(torch.tensor([[0.0]]), cohort, size=2).mean.tolist()
-        [5.0]
+        >>> cohort = torch.tensor([[1.0], [4.0], [9.0]])
+        >>> cohort_statistics(torch.tensor([[2.0]]), cohort, size=2).mean.tolist()
+        [2.5]
     """
     if len(cohort) < 2:
         raise ScoringInputError(f'a cohort needs at least 2 photos, got {len(cohort)}')
