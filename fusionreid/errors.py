@@ -90,6 +90,10 @@ class GalleryError(UserError, ValueError):
     """Something that a gallery cannot take, find or read, and what to do about it."""
 
 
+class CalibrationError(UserError, ValueError):
+    """Rates that cannot be measured, or are not of the features at hand."""
+
+
 class TrainingInterrupted(KeyboardInterrupt):
     """A training that was stopped from outside has saved where it stands; no error.
 

@@ -179,6 +179,7 @@ PRODUCED = {
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
     'models': ['model.svg'],
+    'nobody': ['who.png', 'answers.json', 'cohort.safetensors'],
     'own_photos': ['problems.csv', 'result.png', 'result.json', 'work_dirs/index/gallery.json'],
     'quickstart': ['cnn_fused.png'],
     'reranking': ['k1.png'],

@@ -1,6 +1,12 @@
 """From a checkpoint and images to features."""
 
-from .calibration import Calibration
+from .calibration import Calibration, RateEstimate
+from .calibration_file import (
+    calibration_path,
+    find_calibration,
+    load_calibration,
+    save_calibration,
+)
 from .feature_extractor import FeatureExtractor
 from .feature_spec import FeatureSpec
 from .model_zoo import get_model, list_models
@@ -11,8 +17,13 @@ __all__ = [
     'Comparison',
     'FeatureExtractor',
     'FeatureSpec',
+    'RateEstimate',
     'ReIDInferencer',
     'ReIDResult',
+    'calibration_path',
+    'find_calibration',
     'get_model',
     'list_models',
+    'load_calibration',
+    'save_calibration',
 ]

@@ -85,6 +85,21 @@ class FeatureSpec:
         maker = self.config if self.sha256 is None else self.sha256
         return self.feature, self.width, self.protocol, maker
 
+    def difference(self, other: FeatureSpec) -> str | None:
+        """Say how other features differ from these, in the first thing that does.
+
+        Args:
+            other: What the others are.
+
+        Returns:
+            What both are like; None where they can be compared.
+        """
+        if self._identity != other._identity:
+            return f'of {self.label}, not {other.label}'
+        if None not in (self.config, other.config) and self.pipeline != other.pipeline:
+            return f'of images prepared by {self.pipeline}, not {other.pipeline}'
+        return None
+
     def check_same(self, other: FeatureSpec) -> None:
         """Compare with the features of a model that is to be used with a gallery of these.
 

@@ -25,7 +25,8 @@ from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.integers import are_several, as_integer, as_integers
 from fusionreid.visualization import draw_distance_matrix, figure_pixels, save_picture
 
-from .calibration import Calibration
+from .calibration import Calibration, RateEstimate
+from .calibration_file import find_calibration
 from .feature_extractor import FeatureExtractor, PreparedBatch
 from .feature_spec import FeatureSpec
 from .image_input import (
@@ -79,12 +80,12 @@ class Comparison:
 
     Attributes:
         distance: Euclidean distance of their embeddings, in [0, 2].
-        false_match_rate: How often photos of two different people are as near; None without a
-            calibration.
+        false_match_rate: How often photos of two different people are as near, with its interval;
+            None without a calibration.
     """
 
     distance: float
-    false_match_rate: float | None = None
+    false_match_rate: RateEstimate | None = None
 
 
 class ReIDInferencer(BaseInferencer):
@@ -106,12 +107,14 @@ class ReIDInferencer(BaseInferencer):
         use_cameras: See :class:`~fusionreid.apis.FeatureExtractor`.
         precision: ``'fp32'``, or ``'fp16'`` or ``'bf16'`` for automatic mixed precision.
         batch_size: Images that go through the model at once.
-        calibration: What distances mean for this model and feature.
+        calibration: What distances mean for this model and feature; None takes the one beside the
+            checkpoint, if ``fusionreid calibrate`` wrote one.
         show_progress: Show a line on stderr with the time left.
 
     Raises:
         ConfigError: There is no config, it is no valid one, or a setting cannot be.
         WeightsError: The weights cannot be read or do not fit the model.
+        CalibrationError: The calibration is of other features.
 
     Example:
         >>> inferencer = ReIDInferencer('color_histogram_synthetic', device='cpu')
@@ -162,8 +165,17 @@ class ReIDInferencer(BaseInferencer):
         )
         self.model = self.extractor.model
         self.pipeline = self._init_pipeline({})
-        self.calibration = calibration
+        self.calibration = find_calibration(self.spec) if calibration is None else calibration
         self.show_progress = show_progress
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What distances mean; one of other features is refused."""
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration | None) -> None:
+        self._calibration = None if calibration is None else calibration.bound_to(self.spec)
 
     @property
     def spec(self) -> FeatureSpec:
@@ -246,7 +258,8 @@ class ReIDInferencer(BaseInferencer):
             channel_order: ``'rgb'`` or ``'bgr'``, for arrays.
 
         Returns:
-            Their distance and, with a calibration, how often strangers are as near.
+            Their distance and, with a calibration, how often strangers are as near: in these two
+            cameras, if the calibration had pairs enough.
 
         Raises:
             InferenceError: As for a call, and for something that is not one image.
@@ -259,7 +272,9 @@ class ReIDInferencer(BaseInferencer):
         distance = float(torch.linalg.vector_norm(features[0] - features[1]))
         if self.calibration is None:
             return Comparison(distance)
-        return Comparison(distance, self.calibration.false_match_rate(distance))
+        known = camera_ids is not None and min(camera_ids) >= 0
+        cameras = (int(camera_ids[0]), int(camera_ids[1])) if camera_ids and known else None
+        return Comparison(distance, self.calibration.false_match_rate(distance, cameras))
 
     def preprocess(
         self,

@@ -3,7 +3,8 @@
     fusionreid analyze FEATURES_DIR
 
 FEATURES_DIR is what ``fusionreid test --out`` saved. Also tells which cameras find each other
-worst. Writes ``verification.png``, ``camera_pairs.png`` and ``analysis.json``.
+worst and, with ``--open-set``, how well people are found while strangers are not. Writes
+``verification.png``, ``camera_pairs.png`` and ``analysis.json``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ from fusionreid.visualization.style import camera_name
 from fusionreid.visualization.verification import describe_few_pairs
 
 from .arguments import add_memory_limit
+from .labeled_features import read_extracted
+from .open_set import open_set_record, open_set_text, score_open_set
 from .output_file import clear_links
 from .runner_config import make_folder
 
@@ -54,6 +57,7 @@ OUTPUTS = VERIFICATION, CAMERA_PAIRS, ANALYSIS = (
 )
 
 HISTOGRAM_BINS = 100
+FPIRS = (0.01, 0.1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +80,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='accepted shares of pairs of different people (default: 0.01 0.001 0.0001)',
     )
     parser.add_argument(
+        '--open-set',
+        type=float,
+        nargs='*',
+        metavar='RATE',
+        help='also score searches for people who may not be in the gallery (TPIR), at these shares '
+        'of searches for strangers that find somebody (FPIR; default: 0.01 0.1)',
+    )
+    parser.add_argument(
+        '--center-cameras',
+        action='store_true',
+        help="with --open-set: also without the mean feature of each camera's gallery images",
+    )
+    parser.add_argument(
+        '--cohort',
+        type=Path,
+        metavar='FILE',
+        help='with --open-set: also with distances that are normalized by those to these other '
+        'people (of fusionreid extract)',
+    )
+    parser.add_argument(
+        '--cohort-size', type=int, help='nearest images of the cohort that count (default: 200)'
+    )
+    parser.add_argument(
         '--samples', type=int, default=1000, help='bootstrap samples (default: 1000)'
     )
     parser.add_argument('--seed', type=int, default=0, help='of the bootstrap (default: 0)')
@@ -91,6 +118,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse arguments that do not go together, and fill in what follows from others."""
     args.out = args.out or args.features_dir
+    if args.open_set is None and (args.center_cameras or args.cohort):
+        parser.error('--center-cameras and --cohort are scored with --open-set')
+    if args.cohort is None and args.cohort_size is not None:
+        parser.error('--cohort-size needs --cohort')
+    if args.open_set == []:
+        args.open_set = list(FPIRS)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -120,6 +153,16 @@ def run(args: argparse.Namespace) -> None:
         by_identity = bootstrap_scores(ranking, groups=arguments[2], **draws)
         pairs = evaluate_camera_pairs(*arguments, **options)
         verification = evaluate_verification(*arguments, fprs=args.fpr, **options)
+        open_set = None
+        if args.open_set is not None:
+            open_set = score_open_set(
+                arguments,
+                args.open_set,
+                center=args.center_cameras,
+                cohort=None if args.cohort is None else read_extracted(args.cohort),
+                cohort_size=args.cohort_size,
+                **options,
+            )
 
     protocol = describe_protocol(feature_set, not args.keep_same_camera)
     subject = describe_features(feature_set, [args.feature])
@@ -139,6 +182,8 @@ def run(args: argparse.Namespace) -> None:
             'identities': {name: asdict(spread) for name, spread in by_identity.items()},
         },
     }
+    if open_set is not None:
+        record['open_set'] = open_set_record(open_set)
     content = json.dumps(record, indent=2, allow_nan=False)
     (args.out / ANALYSIS).write_text(content + '\n')
     for part in (
@@ -146,6 +191,7 @@ def run(args: argparse.Namespace) -> None:
         _verification_text(verification),
         _camera_pair_text(pairs),
         _bootstrap_text(by_query, by_identity, args.samples),
+        *([] if open_set is None else [open_set_text(open_set)]),
         *warn_of_ties(feature_set, {args.feature: ranking}),
     ):
         say_lines(f'{part}\n')

@@ -58,6 +58,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('index merge', 'index_merge', 'add what other indexes hold to an index'),
         Command('search', 'search', 'find people in an index'),
         Command('extract', 'extract', 'save the features of a folder of images'),
+        Command('calibrate', 'calibrate', 'measure how often strangers are as near as a distance'),
     ),
     'Understand a model': (
         Command('analyze', 'analyze', 'which distance means the same person; camera pairs'),

@@ -7,11 +7,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from fusionreid.apis import RateEstimate
+from fusionreid.cli.answers import (
+    add_answer_arguments,
+    check_answer_arguments,
+    describe_limit,
+    find_limit,
+    format_estimate,
+    search_options,
+)
 from fusionreid.cli.extraction import add_index_arguments
 from fusionreid.cli.indexing import add_label_arguments, read_sources
 from fusionreid.cli.output_file import check_output_file
@@ -57,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('-o', '--out', help='picture to write, e.g. result.png')
     parser.add_argument('--json', metavar='FILE', help='file for the answers, as JSON')
+    add_answer_arguments(parser)
     cameras = 'cameras: names, or numbers from 1 as in file names'
     parser.add_argument(
         '--camera', type=camera_label, nargs='+', help=f'find only images of these {cameras}'
@@ -85,6 +97,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together."""
+    check_answer_arguments(args, parser)
+
+
 def run(args: argparse.Namespace) -> None:
     """Answer every query, and draw the answers where that is asked for."""
     gallery = Gallery.load(args.index, device=args.device, verify=not args.no_verify)
@@ -97,6 +114,8 @@ def run(args: argparse.Namespace) -> None:
             '--other-cameras: the camera of a query is unknown, give it by --query-camera'
         )
     gallery.use_model(args.checkpoint, args.config)
+    options = search_options(args, gallery)
+    limit = find_limit(gallery, options)
     indexed = gallery.known(paths)
     found = gallery.search(
         paths,
@@ -113,8 +132,11 @@ def run(args: argparse.Namespace) -> None:
             # As numbers, since the own camera may be one of which nothing is in the index.
             for path, camera in zip(paths, number_labels(cameras, 'cameras')[0], strict=True)
         ],
+        **options,
     )
-    answers = _as_answers(queries, found)
+    answers = _as_answers(queries, found, limit)
+    if limit is not None:
+        say(describe_limit(limit, gallery, options))
     _print_answers(answers)
     if args.json:
         _write_json(answers, args.json)
@@ -144,17 +166,33 @@ def _read_queries(args: argparse.Namespace, gallery: Gallery) -> LabelledImages:
     return LabelledImages(list(labels), people, cameras, from_names=False)
 
 
-def _as_answers(queries: LabelledImages, found: GallerySearchResult) -> list[QueryAnswers]:
+def _as_answers(
+    queries: LabelledImages, found: GallerySearchResult, limit: float | None
+) -> list[QueryAnswers]:
     """Pair each query with what was found for it."""
     people = np.where(found.person_names == '', found.person_ids, found.person_names)
     cameras = np.where(found.camera_names == '', found.camera_ids, found.camera_names)
-    columns = (found.paths, people, cameras, found.distances)
-    return [
-        QueryAnswers(path, person, camera, *(column[row, :count].tolist() for column in columns))
-        for row, (path, person, camera, count) in enumerate(
-            zip(queries.paths, queries.people, queries.cameras, found.counts, strict=True)
+    answers = []
+    for row, (path, person, camera, count) in enumerate(
+        zip(queries.paths, queries.people, queries.cameras, found.counts, strict=True)
+    ):
+        columns = (found.paths, people, cameras, found.distances)
+        images, identities, places, distances = (column[row, :count].tolist() for column in columns)
+        answers.append(
+            QueryAnswers(
+                path,
+                person,
+                camera,
+                images,
+                identities,
+                places,
+                distances,
+                rates=found.rates_of(row),
+                nearest=float(found.nearest[row]),
+                limit=limit,
+            )
         )
-    ]
+    return answers
 
 
 def _person_name(person: Label) -> str:
@@ -176,9 +214,9 @@ def _print_answers(answers: Sequence[QueryAnswers]) -> None:
             f'identity {_person_name(query.person_id)}'
         )
         if not query.paths:
-            say('no image passes the filters')
+            say(f'nobody: {query.why_nobody}' if query.is_nobody else 'no image passes the filters')
             continue
-        rows = [('rank', 'distance', 'camera', 'identity', 'image')]
+        rows: list[tuple[str, ...]] = [('rank', 'distance', 'camera', 'identity', 'image')]
         columns = zip(query.distances, query.camera_ids, query.person_ids, query.paths, strict=True)
         for rank, (distance, camera, person, path) in enumerate(columns, 1):
             rows.append(
@@ -190,6 +228,10 @@ def _print_answers(answers: Sequence[QueryAnswers]) -> None:
                     _short(path),
                 )
             )
+        if query.rates:
+            rates = (RateEstimate(*rates) for rates in query.rates)
+            cells = ['strangers as near', *map(format_estimate, rates)]
+            rows = [(*row[:2], cell, *row[2:]) for row, cell in zip(rows, cells, strict=True)]
         print(format_table(rows))
 
 
@@ -206,25 +248,37 @@ def _write_json(answers: Sequence[QueryAnswers], out: str) -> None:
     content = []
     for query in answers:
         columns = (query.paths, query.distances, query.camera_ids, query.person_ids)
-        found = [
+        found: list[dict[str, Any]] = [
             dict(rank=rank, path=str(path), distance=distance, **describe(camera, person))
             for rank, (path, distance, camera, person) in enumerate(zip(*columns, strict=True), 1)
         ]
-        own = describe(query.camera_id, query.person_id)
-        content.append(dict(path=str(query.path), **own, answers=found))
+        for answer, (rate, low, high) in zip(found, query.rates, strict=False):
+            answer.update(false_match_rate=rate, false_match_rate_95=[low, high])
+        content.append(
+            dict(
+                path=str(query.path),
+                **describe(query.camera_id, query.person_id),
+                nobody=query.is_nobody,
+                nearest=query.nearest if math.isfinite(query.nearest) else None,
+                nearer_than=query.limit,
+                answers=found,
+            )
+        )
     with open_atomic(out) as file:
-        file.write(json.dumps(dict(queries=content), indent=2).encode() + b'\n')
+        file.write(json.dumps(dict(queries=content), indent=2, allow_nan=False).encode() + b'\n')
     say(f'answers: {out}')
 
 
 def _draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:
     """Draw queries and answers, and save the picture as ``out``."""
     spec = gallery.extractor.spec
+    has_rates = any(query.rates for query in answers)
     picture = draw_search_results(
         answers,
         title=f'The nearest of {len(gallery):,} images',
         subtitle=f'{spec.feature} features of {spec.weights}, {spec.protocol}, '
-        f'Euclidean distance, engine {gallery.engine.name}',
+        f'Euclidean distance, engine {gallery.engine.name}'
+        + ('; percent: pairs of strangers as near' if has_rates else ''),
     )
     save_picture(picture, out)
     say(f'picture: {out}')

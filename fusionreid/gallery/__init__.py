@@ -2,6 +2,7 @@
 
 from .filter import GalleryFilter
 from .gallery import AddReport, Gallery
+from .rescoring import Rescoring
 from .search_result import GallerySearchResult
 
-__all__ = ['AddReport', 'Gallery', 'GalleryFilter', 'GallerySearchResult']
+__all__ = ['AddReport', 'Gallery', 'GalleryFilter', 'GallerySearchResult', 'Rescoring']

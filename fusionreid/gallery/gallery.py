@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionreid.apis.calibration import Calibration
+from fusionreid.apis.calibration_file import find_calibration
 from fusionreid.apis.feature_extractor import FeatureExtractor
 from fusionreid.apis.feature_spec import GIVEN, FeatureSpec
 from fusionreid.apis.image_input import Image, check_image, list_inputs
@@ -28,10 +30,12 @@ from fusionreid.utils.feature_files import check_text
 from fusionreid.utils.files import file_sha256
 from fusionreid.utils.integers import UNKNOWN, as_integer
 
+from .acceptance import add_rates, choose_acceptance
 from .engines import SearchEngine, build_engine
 from .filter import GalleryFilter
 from .items import Items
 from .names import Label, add_names, number_labels, read_names
+from .rescoring import Rescoring
 from .search_result import GallerySearchResult
 from .versioned_folder import load_generation, save_generation
 
@@ -40,6 +44,8 @@ Features = Tensor | np.ndarray
 RECALL_TOLERANCE = 1e-4
 # Features that are converted at once.
 ADDED_ROWS = 8192
+# How many times as many items are looked at, where answers may lie beyond.
+WIDER = 4
 
 
 @dataclass
@@ -61,7 +67,8 @@ class Gallery:
     An item is an image with its feature, and a unique id, its identity and camera where they are
     known. Features are L2-normalized, and compared by Euclidean distance. Cameras and identities
     are numbers or names; a name has a number of its own, see ``names.py``, and is in
-    ``camera_names`` or ``person_names``.
+    ``camera_names`` or ``person_names``. What a distance means is told by a :attr:`calibration`;
+    one that lies beside the model's checkpoint is taken.
 
     Args:
         extractor: Model that turns images into features; None for a gallery of features that were
@@ -95,11 +102,13 @@ class Gallery:
         self.spec: FeatureSpec | None = None
         self.camera_names: dict[int, str] = {}
         self.person_names: dict[int, str] = {}
+        self._calibration: Calibration | None = None
         # States of index folders that hold nothing that is not in this gallery.
         self._generations: set[str] = set()
         self.engine: SearchEngine = build_engine(engine)
         if extractor is not None:
             self._open(extractor.spec)
+            self._calibration = find_calibration(extractor.spec)
         elif (width := self.engine.attach()) is not None:
             self.spec = FeatureSpec(width=width)
 
@@ -116,6 +125,18 @@ class Gallery:
     def _open(self, spec: FeatureSpec) -> None:
         self.engine.open(spec.width, spec.fingerprint)
         self.spec = spec
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What distances mean (:class:`~fusionreid.apis.Calibration`); saved with the rest.
+
+        One of other features is refused by a :class:`~fusionreid.errors.CalibrationError`.
+        """
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration | None) -> None:
+        self._calibration = None if calibration is None else calibration.bound_to(self.spec)
 
     @property
     def extractor(self) -> FeatureExtractor:
@@ -172,6 +193,8 @@ class Gallery:
         )
         spec.check_same(extractor.spec)
         self._extractor = extractor
+        if self._calibration is None:
+            self._calibration = find_calibration(extractor.spec)
 
     def add(
         self,
@@ -367,6 +390,10 @@ class Gallery:
         exclude_person_ids: Iterable[Label] | None = None,
         ids: Iterable[str] | None = None,
         exclude_ids: Iterable[str] | None = None,
+        max_distance: float | None = None,
+        max_fpr: float | None = None,
+        max_search_fpr: float | None = None,
+        rescoring: Rescoring | None = None,
     ) -> GallerySearchResult:
         """Find the k nearest items of each query.
 
@@ -375,8 +402,9 @@ class Gallery:
                 (D,).
             k: Items wanted, 1 to the size of the gallery. Where the filters leave fewer, the
                 result is filled up, see :class:`GallerySearchResult`.
-            query_camera_ids: Cameras of query images, 0-based numbers or names, for a model with
-                SIE; None means all unknown. They filter nothing.
+            query_camera_ids: Cameras of the queries, 0-based numbers or names, for a model with
+                SIE, the rates of two cameras and rescoring; None means all unknown. They filter
+                nothing.
             channel_order: ``'rgb'`` or ``'bgr'``, for arrays.
             filters: A filter for each query, besides the following ones, which hold for all.
             cameras: Find only items of these cameras, 0-based numbers or names; negative stands
@@ -386,14 +414,25 @@ class Gallery:
             exclude_person_ids: Find none of these identities.
             ids: Find only these items.
             exclude_ids: Find none of these items.
+            max_distance: Find only items that are nearer; where there are none, the answer is
+                nobody (:attr:`GallerySearchResult.nobody`).
+            max_fpr: The same for a false match rate of the :attr:`calibration`: the share of the
+                pairs of different people that may be as near, in the cameras of query and item
+                where it knows them.
+            max_search_fpr: The same for the share of searches for strangers that may find
+                somebody in a gallery of this size.
+            rescoring: Order the nearest items again before; ``max_distance`` is then one of the
+                new distances.
 
         Returns:
-            The items found.
+            The items found; with their false match rates, if there is a calibration and no
+            rescoring.
 
         Raises:
             GalleryError: If the gallery is empty, k is not in it, a query does not fit, there
-                are not as many filters as queries, or a filter names a camera or an identity that
-                no item has.
+                are not as many filters or cameras as queries, a filter names a camera or an
+                identity that no item has, or limits contradict each other.
+            CalibrationError: If there is no calibration for a rate, or it cannot tell it.
             ImageDecodeError: If a query image cannot be decoded.
 
         Example:
@@ -409,6 +448,14 @@ class Gallery:
             raise GalleryError('the gallery is empty: add images first')
         if not 1 <= as_integer(k, 'k', GalleryError) <= size:
             raise GalleryError(f'k={k} is outside 1..{size}, the size of the gallery')
+        if rescoring is not None and (max_fpr is not None or max_search_fpr is not None):
+            raise GalleryError(
+                'rates are calibrated for the plain distance: give max_distance (--max-distance) '
+                'for rescored ones'
+            )
+        acceptance = choose_acceptance(
+            self.calibration, size, max_distance, max_fpr, max_search_fpr
+        )
         shared = GalleryFilter(
             cameras=cameras,
             exclude_cameras=exclude_cameras,
@@ -419,46 +466,97 @@ class Gallery:
         )
         if _are_features(queries):
             rows = self._check_features(queries, 'queries')
-            groups = self._group(filters, shared, len(rows))
+            wanted = self._combine(filters, shared, len(rows))
+            seen = _query_cameras(query_camera_ids, len(rows))
             rows = _normalized(rows)
         else:
             images = list_inputs(queries)
             if not images:
                 raise GalleryError('there is no query: give at least one image or feature')
-            groups = self._group(filters, shared, len(images))
+            wanted = self._combine(filters, shared, len(images))
+            seen = _query_cameras(query_camera_ids, len(images))
             rows = self.extractor.extract(images, query_camera_ids, channel_order)
+        if rescoring is not None:
+            found = self._find(rows, min(size, max(k, rescoring.candidates)), wanted)
+            found = rescoring.order(found, rows, seen, self.engine, k)
+            return found if acceptance is None else acceptance.keep(found, seen, k)
+        found = self._find(rows, k, wanted)
+        if acceptance is not None:
+            kept = acceptance.keep(found, seen, k)
+            # Where the limit depends on the camera, an item beyond the k nearest may be an answer.
+            width, is_open = k, acceptance.is_open(found, kept, seen)
+            while is_open.any() and width < size:
+                width = min(size, WIDER * width)
+                places = np.flatnonzero(is_open)
+                part = self._find(rows[places], width, [wanted[place] for place in places])
+                answers = acceptance.keep(part, seen[places], k)
+                kept = kept.put(is_open, answers)
+                is_open[places] = acceptance.is_open(part, answers, seen[places])
+            found = kept
+        return found if self.calibration is None else add_rates(found, self.calibration, seen)
+
+    def _find(self, rows: Tensor, k: int, wanted: Sequence[GalleryFilter]) -> GallerySearchResult:
+        """Find the k nearest items of each query that pass its filter."""
+        groups: dict[GalleryFilter, list[int]] = {}
+        for position, own in enumerate(wanted):
+            groups.setdefault(own, []).append(position)
         parts = [
             GallerySearchResult.from_hits(
-                self.engine.search(rows[positions], k, wanted),
-                k,
-                self.person_names,
-                self.camera_names,
+                self.engine.search(rows[positions], k, own), k, self.person_names, self.camera_names
             )
-            for wanted, positions in groups.items()
+            for own, positions in groups.items()
         ]
         return GallerySearchResult.join(parts, list(groups.values()))
 
-    def _group(
+    def _combine(
         self, filters: Sequence[GalleryFilter] | None, shared: GalleryFilter, count: int
-    ) -> dict[GalleryFilter, list[int]]:
-        """Positions of the queries, 0 to count - 1, by filter: theirs and that for all in one."""
+    ) -> list[GalleryFilter]:
+        """The filter of each query: that for all and its own as one, by numbers."""
         shared = shared.numbered(self.camera_names, self.person_names)
         if filters is None:
-            return {shared: list(range(count))}
+            return [shared] * count
         if not isinstance(filters, Sequence) or not all(
             isinstance(own, GalleryFilter) for own in filters
         ):
             raise GalleryError('filters must be a sequence of GalleryFilter, one for each query')
         if len(filters) != count:
             raise GalleryError(f'got {len(filters)} filters for {count} queries')
-        alike: dict[GalleryFilter, list[int]] = {}
-        for position, own in enumerate(filters):
-            alike.setdefault(own, []).append(position)
-        groups: dict[GalleryFilter, list[int]] = {}
-        for own, positions in alike.items():
-            numbered = own.numbered(self.camera_names, self.person_names)
-            groups.setdefault(shared & numbered, []).extend(positions)
-        return groups
+        both = {
+            own: shared & own.numbered(self.camera_names, self.person_names)
+            for own in dict.fromkeys(filters)
+        }
+        return [both[own] for own in filters]
+
+    def calibrate(
+        self, data: str = '', remove_same_camera: bool = True, progress: bool = False
+    ) -> Calibration:
+        """Measure what distances mean, on the pairs of the items whose identities are known.
+
+        Args:
+            data: What the items are, in words.
+            remove_same_camera: Leave out pairs of one person in one camera.
+            progress: Show lines on stderr.
+
+        Returns:
+            The calibration, which is the gallery's from now on.
+
+        Raises:
+            GalleryError: The gallery is empty, or its engine does not give the items' features.
+            CalibrationError: Too few people or pairs.
+        """
+        if self.spec is None or not len(self):
+            raise GalleryError('the gallery is empty: add images first')
+        people, cameras = self.engine.labels()
+        self.calibration = Calibration.fit(
+            torch.cat([block.cpu() for block in self.engine.feature_blocks()]),
+            torch.from_numpy(people),
+            torch.from_numpy(cameras),
+            spec=self.spec,
+            data=data,
+            remove_same_camera=remove_same_camera,
+            progress=progress,
+        )
+        return self.calibration
 
     def measure_recall(self, k: int = 10, sample: int = 1000, seed: int = 0) -> float:
         """Compare the engine with an exact search.
@@ -531,6 +629,8 @@ class Gallery:
             person_names=sorted(self.person_names.values()),
             camera_names=sorted(self.camera_names.values()),
         )
+        if self.calibration is not None:
+            manifest['calibration'] = self.calibration.as_dict()
         save_generation(folder, manifest, self.engine.write, self._generations, overwrite)
 
     @classmethod
@@ -577,6 +677,11 @@ class Gallery:
                 ) from error
             if model is not None:
                 spec.check_same(model.spec)
+            calibration = None
+            if (record := manifest.get('calibration')) is not None:
+                calibration = Calibration.from_dict(record, folder, spec)
+            elif model is not None:
+                calibration = find_calibration(model.spec)
             if settings.get('type') == 'milvus':
                 _check_milvus_is_there(settings.get('uri'), folder)
             if settings.get('type') == 'exact':
@@ -584,6 +689,7 @@ class Gallery:
             gallery = cls(engine=settings)
             gallery._extractor, gallery._device, gallery.spec = model, device, spec
             gallery.person_names, gallery.camera_names = person_names, camera_names
+            gallery._calibration = calibration
             gallery._generations.add(generation.name)
             gallery.engine.read(generation, spec.width, spec.fingerprint)
             return gallery
@@ -666,6 +772,16 @@ def _check_milvus_is_there(uri: Any, folder: str | Path) -> None:
     """Refuse to load from an embedded Milvus that would be made at the path that an index names."""
     if isinstance(uri, str) and '://' not in uri and not Path(uri).exists():
         raise GalleryError(f'{folder} is in Milvus at {uri}, which does not exist: move it back')
+
+
+def _query_cameras(query_camera_ids: Sequence[Label] | None, count: int) -> np.ndarray:
+    """Cameras of the queries (Q,) as numbers, -1 where unknown."""
+    if query_camera_ids is None:
+        return np.full(count, UNKNOWN, dtype=np.int64)
+    cameras, _ = number_labels(query_camera_ids, 'query_camera_ids')
+    if len(cameras) != count:
+        raise GalleryError(f'got {len(cameras)} query_camera_ids for {count} queries')
+    return np.array(cameras, dtype=np.int64)
 
 
 def _normalized(rows: Tensor) -> Tensor:

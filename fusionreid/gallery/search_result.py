@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +14,18 @@ from fusionreid.utils.integers import UNKNOWN
 from .engines import Hits
 
 NO_NAMES: Mapping[int, str] = MappingProxyType({})
+# What stands where there is no item.
+FILL = dict(
+    ids='',
+    paths='',
+    person_ids=UNKNOWN,
+    camera_ids=UNKNOWN,
+    distances=np.float32(np.inf),
+    person_names='',
+    camera_names='',
+)
+# What a search finds; rates come later.
+FOUND = (*FILL, 'counts', 'nearest')
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,12 @@ class GallerySearchResult:
         counts: Items found for each query (Q,) int64.
         person_names: Names of their identities (Q, K), strings; ``''`` where it has a number.
         camera_names: Names of their cameras (Q, K), strings; ``''`` where it has a number.
+        nearest: Distance of the nearest item that passes the filters (Q,) float32, whether it is
+            near enough or not; infinite where none passes.
+        false_match_rates: How often photos of two different people are as near as query and item
+            (Q, K) float64, NaN where there is no item; None without a calibration.
+        rate_intervals: Lower and upper ends of the 95% confidence intervals of these rates
+            (Q, K, 2) float64; None without a calibration.
     """
 
     ids: np.ndarray
@@ -42,6 +60,28 @@ class GallerySearchResult:
     counts: np.ndarray
     person_names: np.ndarray
     camera_names: np.ndarray
+    nearest: np.ndarray
+    false_match_rates: np.ndarray | None = None
+    rate_intervals: np.ndarray | None = None
+
+    @property
+    def nobody(self) -> np.ndarray:
+        """Whether items pass the filters of a query, but none is near enough (Q,) bool."""
+        return (self.counts == 0) & np.isfinite(self.nearest)
+
+    def rates_of(self, row: int) -> list[tuple[float, float, float]]:
+        """False match rates of the items of a query.
+
+        Args:
+            row: The query.
+
+        Returns:
+            Rate, lower and upper end of each item; empty without a calibration.
+        """
+        if self.false_match_rates is None or self.rate_intervals is None:
+            return []
+        table = np.concatenate([self.false_match_rates[..., None], self.rate_intervals], axis=-1)
+        return [tuple(rates) for rates in table[row, : self.counts[row]].tolist()]
 
     @classmethod
     def from_hits(
@@ -69,12 +109,13 @@ class GallerySearchResult:
             column[filled] = np.array(values, dtype=dtype)
             return column
 
+        distances = arrange(hits.distances, np.inf, np.float32)
         return cls(
             ids=arrange(hits.items.ids, '', object),
             paths=arrange(hits.items.paths, '', object),
             person_ids=arrange(hits.items.person_ids, UNKNOWN, np.int64),
             camera_ids=arrange(hits.items.camera_ids, UNKNOWN, np.int64),
-            distances=arrange(hits.distances, np.inf, np.float32),
+            distances=distances,
             counts=hits.counts,
             person_names=arrange(
                 [person_names.get(person, '') for person in hits.items.person_ids], '', object
@@ -82,6 +123,7 @@ class GallerySearchResult:
             camera_names=arrange(
                 [camera_names.get(camera, '') for camera in hits.items.camera_ids], '', object
             ),
+            nearest=distances[:, 0],
         )
 
     @classmethod
@@ -98,8 +140,46 @@ class GallerySearchResult:
             The results of all Q queries, in the order of their places.
         """
         order = np.argsort(np.concatenate(positions))
-        columns = ([getattr(part, column.name) for part in parts] for column in fields(cls))
-        return cls(*(np.concatenate(column)[order] for column in columns))
+        return cls(
+            **{
+                name: np.concatenate([getattr(part, name) for part in parts])[order]
+                for name in FOUND
+            }
+        )
+
+    def keep(self, mask: np.ndarray, k: int) -> GallerySearchResult:
+        """Leave only some of the items, before rates are told.
+
+        Args:
+            mask: Which items stay (Q, K).
+            k: Columns of the result.
+
+        Returns:
+            The first k of them for each query, in their order, filled up where there are fewer.
+        """
+        mask = mask & (np.arange(mask.shape[1]) < self.counts[:, None])
+        order = np.argsort(~mask, axis=1, kind='stable')[:, :k]
+        kept = np.take_along_axis(mask, order, axis=1)
+        columns = {
+            name: np.where(kept, np.take_along_axis(getattr(self, name), order, axis=1), fill)
+            for name, fill in FILL.items()
+        }
+        return replace(self, **columns, counts=kept.sum(axis=1))
+
+    def put(self, rows: np.ndarray, part: GallerySearchResult) -> GallerySearchResult:
+        """Replace the items of some queries.
+
+        Args:
+            rows: Which queries (Q,) bool.
+            part: Their items, as many columns wide.
+
+        Returns:
+            The items of all queries.
+        """
+        columns = {name: getattr(self, name).copy() for name in FOUND}
+        for name, column in columns.items():
+            column[rows] = getattr(part, name)
+        return replace(self, **columns)
 
     def __len__(self) -> int:
         return len(self.ids)

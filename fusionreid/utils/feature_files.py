@@ -71,7 +71,7 @@ def read_table(
         UserError: Other columns, a row of another length, or no integer where one must be; raised
             as ``error``.
     """
-    _check_file(path, error)
+    check_regular(path, error)
     try:
         rows = list(read_csv(path.read_bytes()))
     except csv.Error as reason:
@@ -140,7 +140,7 @@ def read_features(
         UserError: It is damaged, holds other features, a NaN or infinite value, or one of another
             length; raised as ``error``.
     """
-    _check_file(path, error)
+    check_regular(path, error)
     try:
         with safe_open(path, framework='pt') as file:
             features = file.get_tensor(FEATURES)
@@ -165,7 +165,16 @@ def read_features(
     return features
 
 
-def _check_file(path: Path, error: type[UserError]) -> None:
-    """Check that something is a file, since opening a pipe would wait for a writer."""
+def check_regular(path: Path, error: type[UserError]) -> None:
+    """Check that something is a file, since opening a pipe would wait for a writer.
+
+    Args:
+        path: What is there.
+        error: What to raise.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        UserError: It is no file; raised as ``error``.
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise error(f'{path} is no file')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,12 +14,17 @@ from mmengine.infer import BaseInferencer
 from PIL import Image
 
 import fusionreid
-from fusionreid.apis import Calibration, ReIDInferencer
+from fusionreid.apis import Calibration, ReIDInferencer, calibration_path, save_calibration
 from fusionreid.cli.main import run_command
 from fusionreid.datasets.transforms import read_image
-from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, WeightsError
+from fusionreid.errors import (
+    CalibrationError,
+    ConfigError,
+    ImageDecodeError,
+    InferenceError,
+    WeightsError,
+)
 from fusionreid.evaluation import FeatureSet
-from fusionreid.evaluation.functional import evaluate_verification
 from fusionreid.gallery import Gallery
 from fusionreid.structures import ReIDDataSample
 
@@ -320,20 +326,28 @@ def test_comparing(trained, inferencer):
         inferencer.compare(first, None)
 
 
-def test_calibrated_rates_are_those_of_the_pairs():
-    torch.manual_seed(0)
-    query, gallery = torch.nn.functional.normalize(torch.randn(2, 40, 8), dim=2)
-    ids = list(range(20)) * 2
-    verification = evaluate_verification(query, gallery, ids, ids, remove_same_camera=False)
-    calibration = Calibration.from_verification(verification)
-    people = torch.tensor(ids)
-    pairs = torch.cdist(query.double(), gallery.double())[people[:, None] != people[None]]
-    for distance in (0.3, 0.7, 1.0, 1.4, 1.9, 2.5):
-        rate = float((pairs < distance).double().mean())
-        expected = max(rate, 1 / len(pairs))
-        assert calibration.false_match_rate(distance) == pytest.approx(expected, abs=2 / len(pairs))
-        assert calibration.false_match_rate(distance) >= rate
-    assert calibration.false_match_rate(0) == 1 / len(pairs)
+def test_a_comparison_is_calibrated_by_the_file_beside_the_checkpoint(
+    trained, inferencer, tmp_path
+):
+    data, _, checkpoint = trained
+    photos = [str(path) for path in sorted((data / 'bounding_box_test').glob('0*.jpg'))]
+    assert inferencer.compare(*photos[:2]).false_match_rate is None
+    people = [int(Path(path).name[:4]) for path in photos]
+    calibration = Calibration.fit(
+        inferencer.extractor.extract(photos), people, spec=inferencer.spec
+    )
+    inferencer.calibration = calibration
+    comparison = inferencer.compare(*photos[:2], camera_ids=(0, 1))
+    inferencer.calibration = None
+    assert comparison.false_match_rate == calibration.false_match_rate(comparison.distance)
+    own = tmp_path / checkpoint.name
+    own.write_bytes(checkpoint.read_bytes())
+    save_calibration(calibration, calibration_path(replace(inferencer.spec, checkpoint=str(own))))
+    again = ReIDInferencer(pretrained=own, device='cpu')
+    assert again.compare(*photos[:2]).false_match_rate.rate > 0
+    with pytest.raises(CalibrationError, match='is of other features'):
+        ReIDInferencer(pretrained=own, device='cpu', feature='cnn', calibration=calibration)
+    assert ReIDInferencer(pretrained=own, device='cpu', feature='cnn').calibration is None
 
 
 def test_the_picture(inferencer, trained, tmp_path):

@@ -1,32 +1,70 @@
 from .bootstrap import ScoreSpread, bootstrap_scores, subset_scores
+from .camera_centering import CameraMeans, camera_means, center_cameras
 from .camera_pairs import CameraPairResult, evaluate_camera_pairs
 from .errors import MemoryLimitError, ScoringInputError
+from .match_rates import (
+    MatchRates,
+    SearchRates,
+    evaluate_match_rates,
+    evaluate_search_rates,
+    labels_of_one_set,
+)
+from .open_set import (
+    OpenSetPoint,
+    OpenSetResult,
+    evaluate_open_set,
+    evaluate_open_set_distances,
+)
 from .query_expansion import average_query_expansion
 from .ranking import evaluate_distances, evaluate_ranking, rank_queries
 from .ranking_result import QueryScores, RankingResult
+from .rates import wilson_interval
 from .reranking import k_reciprocal_rerank, reranked_blocks
+from .score_normalization import (
+    CohortStatistics,
+    cohort_statistics,
+    normalize_distances,
+    normalized_blocks,
+)
 from .top_k import SearchResult, top_k
 from .verification import OperatingPoint, VerificationResult, evaluate_verification
 
 __all__ = [
+    'CameraMeans',
     'CameraPairResult',
+    'CohortStatistics',
+    'MatchRates',
     'MemoryLimitError',
+    'OpenSetPoint',
+    'OpenSetResult',
     'OperatingPoint',
     'QueryScores',
     'RankingResult',
     'ScoreSpread',
     'ScoringInputError',
+    'SearchRates',
     'SearchResult',
     'VerificationResult',
     'average_query_expansion',
     'bootstrap_scores',
+    'camera_means',
+    'center_cameras',
+    'cohort_statistics',
     'evaluate_camera_pairs',
     'evaluate_distances',
+    'evaluate_match_rates',
+    'evaluate_open_set',
+    'evaluate_open_set_distances',
     'evaluate_ranking',
+    'evaluate_search_rates',
     'evaluate_verification',
     'k_reciprocal_rerank',
+    'labels_of_one_set',
+    'normalize_distances',
+    'normalized_blocks',
     'rank_queries',
     'reranked_blocks',
     'subset_scores',
     'top_k',
+    'wilson_interval',
 ]

@@ -143,14 +143,14 @@ class FeatureKeys:
             part.mul_(-2).add_(torch.linalg.vector_norm(tile, dim=1).square_())
         squares.add_(norms.square()).clamp_min_(0)
         scale = (norms + squares.sqrt()).square_()
-        _round(squares, scale)
+        round_squares(squares, scale)
         # Where the scale is 0, query and entry are both the center.
         near = torch.nonzero((squares < NEAR_SHARE * scale) & (scale > 0))
         # Half a tile each of entries and of queries.
         for row, column in (part.T for part in near.split(max(1, self.tile_rows // 2))):
             difference = self.gallery[columns[column]].double()
             exact = difference.sub_(self.query[rows[row]].double()).square_().sum(1)
-            squares[row, column] = _round(exact, exact.clone())
+            squares[row, column] = round_squares(exact, exact.clone())
         return squares
 
     def sample(self, rows: slice) -> Tensor:
@@ -218,8 +218,16 @@ class FeatureKeys:
         return width + 4 * self.query.shape[1] * torch.finfo(self.dtype).tiny
 
 
-def _round(squares: Tensor, scale: Tensor) -> Tensor:
-    """Round to ``TIE_RESOLUTION`` of the scale, in place; both are float64 of one shape."""
+def round_squares(squares: Tensor, scale: Tensor) -> Tensor:
+    """Round squared distances to ``TIE_RESOLUTION`` of a scale, in place.
+
+    Args:
+        squares: Squared distances, float64.
+        scale: What they are compared with, of the same shape and type.
+
+    Returns:
+        ``squares``.
+    """
     # A power of two, so that dividing and multiplying by it is exact.
     exponent = torch.frexp(scale.clamp_min(torch.finfo(torch.float64).tiny)).exponent
     quantum = torch.ldexp(torch.full_like(scale, TIE_RESOLUTION), exponent)

@@ -7,7 +7,7 @@ its indices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from .counting import count_around
+from .distance_blocks import check_no_nan, distance_blocks, own_copy
 from .distances import FeatureKeys, MatrixKeys, sample_bytes
-from .errors import ScoringInputError
 from .matches import MatchTable, SameIdentity
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
@@ -164,7 +164,7 @@ def rank_queries(
     check_ties(ties)
     source = FeatureKeys(query_features, gallery_features)
     num_query, num_gallery, width = len(source.query), len(source.gallery), source.query.shape[1]
-    table = _match_table(
+    table = match_table(
         query_ids,
         gallery_ids,
         query_cameras,
@@ -254,25 +254,15 @@ def evaluate_distances(
         (0.5, [0.0, 1.0])
     """
     num_query, num_gallery = len(query_ids), len(gallery_ids)
-    if num_query == 0 or num_gallery == 0:
-        raise ScoringInputError(
-            f'{num_query} queries and {num_gallery} gallery entries: nothing to rank'
-        )
     check_max_rank(max_rank)
     check_ties(ties)
-    shape = getattr(distances, 'shape', None)
-    if shape is not None and tuple(shape) != (num_query, num_gallery):
-        raise ScoringInputError(
-            f'distances have shape {tuple(shape)}, expected ({num_query}, {num_gallery}) '
-            'from the numbers of query_ids and gallery_ids'
-        )
-    blocks = _checked_blocks(distances if shape is None else [distances], num_query, num_gallery)
+    blocks = distance_blocks(distances, num_query, num_gallery)
     head = next(blocks)
-    sample = _own_copy(head[:1])
+    sample = own_copy(head[:1])
     # From here on nothing but the loop holds a block while the next one is made.
     blocks = chain(iter([head]), blocks)
     del head
-    table = _match_table(
+    table = match_table(
         query_ids,
         gallery_ids,
         query_cameras,
@@ -306,11 +296,9 @@ def evaluate_distances(
 
 def _score_rows(scorer: _Scorer, block: Any, done: int, count: int, first: int) -> None:
     """Score ``count`` rows from ``first`` of a block on; ``done`` queries are in earlier blocks."""
-    keys = _own_copy(block[first : first + count])
+    keys = own_copy(block[first : first + count])
     group = slice(done + first, done + first + len(keys))
-    bad = keys.isnan().any(1).nonzero().flatten()
-    if len(bad):
-        raise ScoringInputError(f'the distances of query {group.start + int(bad[0])} hold a NaN')
+    check_no_nan(keys, group.start)
     scorer.score(group, keys, 0.0)
 
 
@@ -508,7 +496,7 @@ def _columns_between(keys: Tensor, unsure: Tensor, low: Tensor, high: Tensor) ->
     return flat[inside] % keys.shape[1]
 
 
-def _match_table(
+def match_table(
     query_ids: Any,
     gallery_ids: Any,
     query_cameras: Any,
@@ -517,6 +505,24 @@ def _match_table(
     device: torch.device,
     remove_same_camera: bool,
 ) -> MatchTable:
+    """Check labels, and make the table of who matches whom.
+
+    Args:
+        query_ids: (q,) integers.
+        gallery_ids: (g,) integers.
+        query_cameras: (q,) integers.
+        gallery_cameras: (g,) integers.
+        counts: q and g.
+        device: Where the table lives.
+        remove_same_camera: Whether entries of the query's identity and camera are junk.
+
+    Returns:
+        The table.
+
+    Raises:
+        TypeError: The labels are not integers.
+        ScoringInputError: They are missing, or of the wrong length.
+    """
     query_ids = as_labels(query_ids, counts[0], 'query_ids', device)
     gallery_ids = as_labels(gallery_ids, counts[1], 'gallery_ids', device)
     if not remove_same_camera:
@@ -527,38 +533,6 @@ def _match_table(
         as_labels(query_cameras, counts[0], 'query_cameras', device),
         as_labels(gallery_cameras, counts[1], 'gallery_cameras', device),
     )
-
-
-def _checked_blocks(blocks: Iterable[Any], num_query: int, num_gallery: int) -> Iterator[Any]:
-    done = 0
-    for block in blocks:
-        shape = tuple(getattr(block, 'shape', ()))
-        if len(shape) != 2 or shape[1] != num_gallery:
-            raise ScoringInputError(
-                f'expected blocks of distances of shape (r, {num_gallery}), got '
-                + (f'shape {shape}' if shape else type(block).__name__)
-            )
-        done += shape[0]
-        if done > num_query:
-            raise ScoringInputError(
-                f'the blocks hold {done} or more rows for {num_query} query_ids'
-            )
-        if shape[0]:
-            yield block
-        del block
-    if done != num_query:
-        raise ScoringInputError(f'the blocks hold {done} rows for {num_query} query_ids')
-
-
-def _own_copy(block: Any) -> Tensor:
-    """A contiguous float32 or float64 copy that may be written to."""
-    if isinstance(block, Tensor):
-        copy = block.clone()
-    else:
-        # Rows of an array may stand in any order in memory, backwards too.
-        copy = torch.as_tensor(block.copy() if hasattr(block, '__array__') else block)
-    narrow = copy.dtype in (torch.float16, torch.bfloat16, torch.float32)
-    return copy.to(torch.float32 if narrow else torch.float64).contiguous()
 
 
 def _group_bytes(num_gallery: int, width: int, size: int) -> int:

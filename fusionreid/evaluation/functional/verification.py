@@ -26,6 +26,7 @@ from .errors import ScoringInputError
 from .matches import same_camera
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
+from .rates import largest_count
 from .validation import NORM_ROWS, as_labels
 from .workers import start_workers, worker_count
 
@@ -42,6 +43,8 @@ LEAST_ROWS = 128
 PAIR_BYTES = 72
 # Rows of the counts.
 DIFFERENT, SAME = 0, 1
+# Looks at a tile: rows, columns, levels, where one identity is shown, which pairs are left out.
+TileCounter = Callable[[slice, slice, Tensor, Tensor, Tensor | None], None]
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class VerificationResult:
         return tuple(
             point
             for point in self.operating_points
-            if point.target_fpr == 0 or _largest_count(point.target_fpr, self.num_different)
+            if point.target_fpr == 0 or largest_count(point.target_fpr, self.num_different)
         )
 
     def roc(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -202,7 +205,7 @@ def evaluate_verification(
         if not 0 <= fpr <= 1:
             raise ScoringInputError(f'a false positive rate must be in [0, 1], got {fpr}')
     source = FeatureKeys(query_features, gallery_features)
-    labels = _Labels(
+    labels = PairLabels(
         as_labels(query_ids, len(source.query), 'query_ids', source.query.device),
         as_labels(gallery_ids, len(source.gallery), 'gallery_ids', source.query.device),
     )
@@ -216,11 +219,11 @@ def evaluate_verification(
             ),
         )
     num_same, num_different = labels.count_pairs()
-    pairs = _Pairs(source, labels, memory_limit, num_thresholds=len(fprs) + 1)
+    pairs = PairTiles(source, labels, memory_limit, num_thresholds=len(fprs) + 1)
 
     coarse = pairs.count_bins(Progress('counting pairs', len(source.gallery), progress))
     up_to = coarse.cumsum(1)
-    allowed = [_largest_count(fpr, num_different) for fpr in fprs]
+    allowed = [largest_count(fpr, num_different) for fpr in fprs]
     bin_of = [int(torch.searchsorted(up_to[DIFFERENT], count, right=True)) for count in allowed]
     bin_of.append(_crossing(up_to, num_same, num_different))
     wanted = sorted({place for place in bin_of if place < BINS})
@@ -275,15 +278,6 @@ def evaluate_verification(
     )
 
 
-def _largest_count(fpr: float, total: int) -> int:
-    """The largest count that is at most the fraction ``fpr`` of ``total``."""
-    count = int(fpr * total)
-    # The product may have been rounded to either side of a whole number.
-    if (count + 1) / total <= fpr:
-        count += 1
-    return count if count / total <= fpr else count - 1
-
-
 def _crossing(up_to: Tensor, num_same: int, num_different: int) -> int:
     """Find where as large a share of different pairs is accepted as of same pairs is refused.
 
@@ -311,8 +305,15 @@ def _equal_error_rate(
     return start + (end - start) * above / (above + below)
 
 
-class _Labels(NamedTuple):
-    """Who and which camera the images show; without cameras, same-camera pairs are kept."""
+class PairLabels(NamedTuple):
+    """Who and which camera the images show; without cameras, same-camera pairs are kept.
+
+    Attributes:
+        query_ids: (q,) int64.
+        gallery_ids: (g,) int64.
+        query_cameras: (q,) int64.
+        gallery_cameras: (g,) int64.
+    """
 
     query_ids: Tensor
     gallery_ids: Tensor
@@ -320,7 +321,10 @@ class _Labels(NamedTuple):
     gallery_cameras: Tensor | None = None
 
     def count_pairs(self) -> tuple[int, int]:
-        """Numbers of same and of different pairs.
+        """Count the pairs.
+
+        Returns:
+            Numbers of same and of different pairs.
 
         Raises:
             ScoringInputError: One of them is 0.
@@ -346,7 +350,15 @@ class _Labels(NamedTuple):
         return same, different
 
     def masks(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor | None]:
-        """Where a tile's pairs are of one identity, and where they are left out."""
+        """Look up what the pairs of a tile are.
+
+        Args:
+            rows: Queries of the tile.
+            columns: Gallery images of the tile.
+
+        Returns:
+            Where they are of one identity, and where they are left out (None for nowhere), (R, C).
+        """
         one_identity = self.query_ids[rows, None] == self.gallery_ids[columns]
         if self.query_cameras is None or self.gallery_cameras is None:
             return one_identity, None
@@ -364,7 +376,7 @@ def _count_equal(first: Tensor, second: Tensor) -> int:
     return int((counts[0] * counts[1]).sum())
 
 
-class _Pairs:
+class PairTiles:
     """All pairs of queries and gallery, tile by tile, with their squared distances on the grid.
 
     Args:
@@ -378,7 +390,7 @@ class _Pairs:
     """
 
     def __init__(
-        self, source: FeatureKeys, labels: _Labels, memory_limit: int, num_thresholds: int
+        self, source: FeatureKeys, labels: PairLabels, memory_limit: int, num_thresholds: int
     ) -> None:
         self.labels = labels
         self.query, self.gallery = source.query, source.gallery
@@ -409,21 +421,49 @@ class _Pairs:
         self.quantum = 2.0 ** max(int(exponent) - 2 * FINE_BITS, -900)
 
     def distance(self, level: int) -> float:
-        """The distance that a level of the grid stands for."""
+        """Tell the distance that a level of the grid stands for.
+
+        Args:
+            level: The level.
+
+        Returns:
+            The distance.
+        """
         return (level * self.quantum) ** 0.5
 
     def edges(self, first: int, last: int) -> Tensor:
-        """Lower edges of the coarse bins ``first..last``, as distances; float64."""
+        """Tell where coarse bins begin.
+
+        Args:
+            first: The first bin.
+            last: The last one.
+
+        Returns:
+            Their lower edges as distances, float64.
+        """
         # Levels are rounded: a bin reaches from half a level below its first one.
         levels = torch.arange(first, last + 1, dtype=torch.float64) * BINS - 0.5
         return levels.clamp_min_(0).mul_(self.quantum).sqrt_()
 
     def count_bins(self, meter: Progress) -> Tensor:
-        """Different and same pairs in each coarse bin, (2, BINS) int64 on the CPU."""
+        """Count the pairs in each coarse bin.
+
+        Args:
+            meter: Is told how much of the gallery is done.
+
+        Returns:
+            Different and same pairs, (2, BINS) int64 on the CPU.
+        """
         total = torch.zeros(2 * BINS, dtype=torch.int64, device=self.device)
         lock = Lock()
 
-        def count(levels: Tensor, one_identity: Tensor, left_out: Tensor | None) -> None:
+        def count(
+            rows: slice,
+            columns: slice,
+            levels: Tensor,
+            one_identity: Tensor,
+            left_out: Tensor | None,
+        ) -> None:
             place = levels.bitwise_right_shift_(FINE_BITS)
             place.add_(one_identity.long().bitwise_left_shift_(FINE_BITS))
             if left_out is not None:
@@ -432,11 +472,19 @@ class _Pairs:
             with lock:
                 total.add_(found[: 2 * BINS])
 
-        self._for_each_tile(count, meter)
+        self.for_each_tile(count, meter)
         return total.view(2, BINS).cpu()
 
     def count_levels(self, bins: Sequence[int], meter: Progress) -> Tensor:
-        """Different and same pairs at each level of some bins, (len(bins), 2, BINS) int64."""
+        """Count the pairs at each level of some bins.
+
+        Args:
+            bins: The bins.
+            meter: Is told how much of the gallery is done.
+
+        Returns:
+            Different and same pairs, (len(bins), 2, BINS) int64 on the CPU.
+        """
         total = torch.zeros(len(bins) * 2 * BINS, dtype=torch.int64, device=self.device)
         number_of = torch.full((BINS,), -1, dtype=torch.int64, device=self.device)
         number_of[torch.tensor(bins, device=self.device)] = torch.arange(
@@ -444,7 +492,13 @@ class _Pairs:
         )
         lock = Lock()
 
-        def count(levels: Tensor, one_identity: Tensor, left_out: Tensor | None) -> None:
+        def count(
+            rows: slice,
+            columns: slice,
+            levels: Tensor,
+            one_identity: Tensor,
+            left_out: Tensor | None,
+        ) -> None:
             number = number_of[levels >> FINE_BITS]
             wanted = number >= 0
             if left_out is not None:
@@ -455,13 +509,16 @@ class _Pairs:
             with lock:
                 total[place] += found
 
-        self._for_each_tile(count, meter)
+        self.for_each_tile(count, meter)
         return total.view(len(bins), 2, BINS).cpu()
 
-    def _for_each_tile(
-        self, count: Callable[[Tensor, Tensor, Tensor | None], None], meter: Progress
-    ) -> None:
-        """Call ``count`` with the levels and the masks of every tile, in several threads."""
+    def for_each_tile(self, count: TileCounter, meter: Progress) -> None:
+        """Go through all pairs, in several threads.
+
+        Args:
+            count: Is called with the rows, the columns, the levels and the masks of each tile.
+            meter: Is told how much of the gallery is done.
+        """
         num_query, num_gallery = len(self.query), len(self.gallery)
         autocast = torch.autocast(self.device.type, enabled=False)
         with start_workers(self.workers) as run, autocast:
@@ -482,7 +539,7 @@ class _Pairs:
                     levels = torch.addmm(squares, query, tile.T, alpha=-2 / self.quantum)
                     levels.add_(query.square().sum(1, keepdim=True).div_(self.quantum))
                     levels = levels.round_().clamp_(0, LEVELS - 1).long()
-                    count(levels, *self.labels.masks(rows, columns))
+                    count(rows, columns, levels, *self.labels.masks(rows, columns))
 
                 run(work, range(0, num_query, self.rows))
                 meter.update(columns.stop)

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from fusionreid.errors import GalleryError
+
 from ..filter import GalleryFilter
 from ..items import Items
 
@@ -117,6 +119,31 @@ class SearchEngine(ABC):
     @abstractmethod
     def feature_blocks(self) -> Iterator[Tensor]:
         """All features, (rows, D) at a time, in an order that stays the same."""
+
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Identities and 0-based cameras of all items, in the order of the features.
+
+        Returns:
+            (N,) int64 each, -1 where unknown.
+
+        Raises:
+            GalleryError: If the engine does not give them.
+        """
+        raise GalleryError(f'the engine {self.name} does not give the labels of all its items')
+
+    def features_of(self, ids: Sequence[str]) -> Tensor:
+        """Features of some items.
+
+        Args:
+            ids: Items that the engine holds.
+
+        Returns:
+            (len(ids), D) float32.
+
+        Raises:
+            GalleryError: If the engine does not give them.
+        """
+        raise GalleryError(f'the engine {self.name} does not give the features of its items')
 
     @abstractmethod
     def item_blocks(self) -> Iterator[Items]:

@@ -125,6 +125,15 @@ class LocalEngine(SearchEngine):
         """Those items that have one of the ids."""
         return self.table.items.take(self.table.rows(ids))
 
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Identities and cameras of all items, in the order of their arrival."""
+        return self.table.person_ids, self.table.camera_ids
+
+    def features_of(self, ids: Sequence[str]) -> Tensor:
+        """Features of some items."""
+        rows = torch.tensor(self.table.rows(ids), dtype=torch.int64)
+        return self.features[rows.to(self.device)]
+
     def write(self, folder: Path) -> None:
         """Write features and items as two files."""
         items = self.table.items
