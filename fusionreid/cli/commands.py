@@ -54,6 +54,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     'Find people': (
         Command('index', 'index', 'make a searchable index of a folder of images'),
         Command('search', 'search', 'find people in an index'),
+        Command('group', 'group', 'group photos into people'),
         Command('extract', 'extract', 'save the features of a folder of images'),
     ),
     'Understand a model': (

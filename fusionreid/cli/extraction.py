@@ -11,9 +11,17 @@ from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.utils.terminal import say
 
 
-def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder of images, the model, and how the model is used."""
-    parser.add_argument('images_dir', help='folder of images; the folders below it count too')
+def add_extraction_arguments(
+    parser: argparse.ArgumentParser,
+    images: str = 'folder of images; the folders below it count too',
+) -> None:
+    """Add the images, the model, and how the model is used.
+
+    Args:
+        parser: Parser to add them to.
+        images: What the images may be.
+    """
+    parser.add_argument('images_dir', help=images)
     parser.add_argument(
         'checkpoint', nargs='?', help='trained model; only a model without weights needs none'
     )

@@ -71,6 +71,7 @@ def draw_contact_sheet(
     images_per_camera: int = 1,
     image_height: int = 160,
     title: str = 'Contact sheet',
+    row_name: str = 'id',
 ) -> Image.Image:
     """Draw people (rows) as the cameras (columns) see them.
 
@@ -80,6 +81,7 @@ def draw_contact_sheet(
         images_per_camera: Images of a person in each camera.
         image_height: Height of every image on the sheet, in pixels; its width follows.
         title: First line; below it stands what rows and columns are.
+        row_name: What stands before the person id of a row.
 
     Returns:
         The sheet, an RGB image.
@@ -118,7 +120,9 @@ def draw_contact_sheet(
     cell = max(picture.width for picture in pictures.values()) + _MARGIN
     column, row = cell * images_per_camera + 2 * _MARGIN, image_height + _MARGIN
     total = len({person for _, person, _ in items})
-    subtitle = f'rows: {len(people)} of {total} people, by id; columns: the cameras that see them'
+    subtitle = (
+        f'rows: {len(people)} of {total} people, by {row_name}; columns: the cameras that see them'
+    )
     width = max(_LEAST_WIDTH, _EDGE + _LABEL_WIDTH + column * len(cameras) + _EDGE)
     titles = _wrap(title, _TITLE_SIZE, width - 2 * _EDGE, bold=True)
     lines = _wrap(subtitle, _TEXT_SIZE, width - 2 * _EDGE)
@@ -139,7 +143,7 @@ def draw_contact_sheet(
     for number, person in enumerate(people):
         top = header + number * row
         middle = (_EDGE, top + image_height // 2)
-        draw.text(middle, f'id {person}', font=font, fill=TEXT_COLOR, anchor='lm')
+        draw.text(middle, f'{row_name} {person}', font=font, fill=TEXT_COLOR, anchor='lm')
         for place, camera in enumerate(cameras):
             paths = shown[person].get(camera, [])
             for position in range(images_per_camera):

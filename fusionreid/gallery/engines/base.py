@@ -119,6 +119,10 @@ class SearchEngine(ABC):
         """All features, (rows, D) at a time, in an order that stays the same."""
 
     @abstractmethod
+    def item_blocks(self) -> Iterator[Items]:
+        """All items, some at a time: those of :meth:`feature_blocks`, in the same order."""
+
+    @abstractmethod
     def write(self, folder: Path) -> None:
         """Write what must be kept into an empty folder; every file is on the disk afterwards."""
 

@@ -116,6 +116,11 @@ class LocalEngine(SearchEngine):
         """All features, (rows, D) at a time, in the order of their arrival."""
         yield from self.features.split(BLOCK_ROWS)
 
+    def item_blocks(self) -> Iterator[Items]:
+        """All items, in the order of their arrival."""
+        for start in range(0, len(self.table), BLOCK_ROWS):
+            yield self.table.items.take(range(start, min(start + BLOCK_ROWS, len(self.table))))
+
     def write(self, folder: Path) -> None:
         """Write features and items as two files."""
         items = self.table.items

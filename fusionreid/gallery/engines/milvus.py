@@ -224,20 +224,27 @@ class MilvusEngine(SearchEngine):
             )
         hits = [hit for answers in found for hit in answers]
         rows = [hit['entity'] for hit in hits]
-        columns = ([row[name] for row in rows] for name in FIELDS)
         # Milvus gives squared distances.
         squares = np.array([hit['distance'] for hit in hits], dtype=np.float64)
         counts = np.array([len(answers) for answers in found], dtype=np.int64)
-        return Hits(Items(*columns), counts, np.sqrt(squares.clip(0)).astype(np.float32))
+        return Hits(_as_items(rows), counts, np.sqrt(squares.clip(0)).astype(np.float32))
 
     def feature_blocks(self) -> Iterator[Tensor]:
         """All features, (rows, D) at a time, in the order of the keys."""
+        for block in self._blocks(['feature']):
+            yield torch.tensor(np.array([row['feature'] for row in block], dtype=np.float32))
+
+    def item_blocks(self) -> Iterator[Items]:
+        """All items, in the order of the keys."""
+        yield from map(_as_items, self._blocks(FIELDS))
+
+    def _blocks(self, output: list[str]) -> Iterator[list[dict[str, Any]]]:
         rows = self._call(
-            'query_iterator', self.collection, batch_size=BLOCK_ROWS, output_fields=['feature']
+            'query_iterator', self.collection, batch_size=BLOCK_ROWS, output_fields=output
         )
         try:
             while block := rows.next():
-                yield torch.tensor(np.array([row['feature'] for row in block], dtype=np.float32))
+                yield block
         finally:
             rows.close()
 
@@ -250,6 +257,10 @@ class MilvusEngine(SearchEngine):
         if not self._call('has_collection', self.collection):
             raise GalleryError(f'there is no Milvus collection {self.collection!r} at {self.uri}')
         self._attach(width, label)
+
+
+def _as_items(rows: Sequence[dict[str, Any]]) -> Items:
+    return Items(*([row[name] for row in rows] for name in FIELDS))
 
 
 def as_expression(wanted: GalleryFilter) -> str:
