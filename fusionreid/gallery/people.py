@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -33,6 +34,8 @@ PHOTOS_FILE, PEOPLE_FILE, OVERVIEW_FILE = 'photos.csv', 'people.json', 'overview
 SHEETS_FOLDER, LINKS_FOLDER = 'sheets', 'photos'
 COLUMNS = ('photo', 'person', 'distance', 'camera_id', 'time')
 OVERVIEW_PEOPLE = 20
+# Identities that the head of a sheet names.
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -329,4 +332,7 @@ def _sheet_arguments(
         f'{len(photos)} photos{seen}; distance to their center {distances[rows].mean():.3f} on '
         f'average, {distances[rows].max():.3f} at most; on the left the nearest to it'
     )
+    known = Counter(photo.person_id for photo in photos if photo.person_id >= 0).most_common(NAMED)
+    if known:
+        subtitle += f'; identities {", ".join(f"{who} ({count})" for who, count in known)}'
     return photos, f'Person {number + 1}', subtitle

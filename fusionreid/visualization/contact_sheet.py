@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -123,7 +124,9 @@ def draw_contact_sheet(
     subtitle = (
         f'rows: {len(people)} of {total} people, by {row_name}; columns: the cameras that see them'
     )
-    width = max(_LEAST_WIDTH, _EDGE + _LABEL_WIDTH + column * len(cameras) + _EDGE)
+    widest = max(text_font(_TEXT_SIZE).getlength(f'{row_name} {person}') for person in people)
+    labels = max(_LABEL_WIDTH, math.ceil(widest) + 2 * _MARGIN)
+    width = max(_LEAST_WIDTH, _EDGE + labels + column * len(cameras) + _EDGE)
     titles = _wrap(title, _TITLE_SIZE, width - 2 * _EDGE, bold=True)
     lines = _wrap(subtitle, _TEXT_SIZE, width - 2 * _EDGE)
     header = _EDGE + _TITLE_LINE * len(titles) + _LINE * len(lines) + _COLUMN_TITLE + _MARGIN
@@ -136,7 +139,7 @@ def draw_contact_sheet(
     for line in lines:
         draw.text((_EDGE, top), line, font=font, fill=FAINT_COLOR)
         top += _LINE
-    start = _EDGE + _LABEL_WIDTH
+    start = _EDGE + labels
     for place, camera in enumerate(cameras):
         corner = (start + place * column, header - _COLUMN_TITLE // 2)
         draw.text(corner, f'camera {camera_name(camera)}', font=font, fill=TEXT_COLOR, anchor='lm')

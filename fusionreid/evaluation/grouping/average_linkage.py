@@ -83,8 +83,9 @@ class _Linkage:
         self.sizes = np.ones(count)
         self.squares = np.einsum('nd,nd->n', features, features, dtype=np.float64)
         self.cannot_link = cannot_link
-        #: Group that each group was merged into, itself if it is still there, (N,).
+        #: Group of each photo, (N,), and the photos of each group of several.
         self.into = np.arange(count, dtype=np.int32)
+        self.photos: dict[int, list[int]] = {}
         neighbors, starts = graph.adjacency()
         self.near = np.split(neighbors, starts[1:-1])
         self.first: list[int] = []
@@ -129,21 +130,25 @@ class _Linkage:
 
     def _neighbors(self, group: int, without: int = -1) -> np.ndarray:
         """The groups that a group's neighbors are in now, each once."""
-        near = self.near[group]
-        now = self.into[near]
-        while not np.array_equal(now, near):
-            near, now = now, self.into[now]
-        near = np.unique(near)
-        return near[(near != group) & (near != without)]
+        near = np.sort(self.into[self.near[group]])
+        keep = near != group
+        keep[1:] &= near[1:] != near[:-1]
+        keep &= near != without
+        return near[keep]
 
     def _distances(self, group: int, others: np.ndarray) -> np.ndarray:
         """Mean squared distances of a group to others, (K,) float64."""
         own = self.sums[group]
-        blocks = range(0, len(others), BLOCK_ROWS)
-        parts = [self.sums[others[start : start + BLOCK_ROWS]] @ own for start in blocks]
-        products = np.concatenate(parts).astype(np.float64)
-        products /= self.sizes[others] * self.sizes[group]
-        return np.maximum(self.squares[others] + self.squares[group] - 2 * products, 0)
+        if len(others) <= BLOCK_ROWS:
+            products = (self.sums[others] @ own).astype(np.float64)
+        else:
+            parts = np.split(others, range(BLOCK_ROWS, len(others), BLOCK_ROWS))
+            products = np.concatenate([self.sums[part] @ own for part in parts], dtype=np.float64)
+        products *= -2 / self.sizes[group]
+        products /= self.sizes[others]
+        products += self.squares[others]
+        products += self.squares[group]
+        return np.maximum(products, 0, out=products)
 
     def _merge(self, group: int, other: int, height: float) -> int:
         """Merge two groups; returns the name of both, that of the larger one."""
@@ -156,7 +161,9 @@ class _Linkage:
         self.squares[kept] = parts / total
         self.sums[kept] += self.sums[gone]
         self.sizes[kept], self.sizes[gone] = total, 0
-        self.into[gone] = kept
+        moved = self.photos.pop(gone, [gone])
+        self.into[moved] = kept
+        self.photos.setdefault(kept, [kept]).extend(moved)
         self.near[kept] = np.concatenate([self.near[kept], self.near[gone]])
         self.near[gone] = self.near[gone][:0]
         self.cannot_link.merge(kept, gone)
