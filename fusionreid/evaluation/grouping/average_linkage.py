@@ -196,6 +196,9 @@ class _Linkage:
         found = top_k(means[places], means, count, memory_limit=memory_limit).indices.numpy()
         owner = np.repeat(large, count).astype(np.int32)
         other = alive[found.ravel()].astype(np.int32)
-        for group, new in zip(np.r_[owner, other].tolist(), np.r_[other, owner], strict=True):
-            self.near[group] = np.append(self.near[group], new)
+        owner, other = np.r_[owner, other], np.r_[other, owner]
+        order = np.argsort(owner, kind='stable')
+        groups, starts = np.unique(owner[order], return_index=True)
+        for group, new in zip(groups.tolist(), np.split(other[order], starts[1:]), strict=True):
+            self.near[group] = np.concatenate([self.near[group], new])
         return True

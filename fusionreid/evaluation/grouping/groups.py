@@ -19,7 +19,7 @@ from ..scoring_errors import scoring_errors
 from .average_linkage import link_average
 from .cannot_link import CannotLink
 from .connected import connect
-from .density import cluster_dense
+from .density import MIN_PHOTOS, cluster_dense
 from .merges import Merges
 from .methods import (
     DEFAULT_GROUPING_MEMORY_LIMIT,
@@ -128,6 +128,10 @@ def group_features(
             )
 
         if method == 'hdbscan':
+            if count < MIN_PHOTOS:
+                raise ScoringInputError(
+                    f'HDBSCAN needs at least {MIN_PHOTOS} neighbors of each photo, got {count}'
+                )
             limit = math.inf if max_distance is None else max_distance
             labels = cluster_dense(graph, limit, cannot_link)
         else:
