@@ -48,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--max-distance',
         type=float,
         metavar='D',
-        help='distance up to which photos are one person, 0 to 2 (default: found from the photos; '
-        'none for hdbscan)',
+        help='distance up to which photos are one person, 0 to 2 (default: found from the photos)',
     )
     parser.add_argument(
         '--times',
@@ -93,6 +92,8 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
         parser.error(f'--sheets must be 0 or more, got {args.sheets}')
     if args.max_distance is not None and not 0 <= args.max_distance <= 2:
         parser.error(f'--max-distance must be in 0..2, got {args.max_distance}')
+    if args.max_distance is not None and args.method == 'hdbscan':
+        parser.error('--max-distance: hdbscan finds its own distances, leave it out')
     if args.times and args.ignore_times:
         parser.error('--times and --ignore-times contradict each other: leave one out')
 

@@ -124,8 +124,16 @@ def test_a_person_of_more_photos_than_neighbors_is_one():
     assert same_groups(found.people, fcluster(tree, 0.36, 'distance'))
 
 
-@each_method
-@pytest.mark.parametrize('max_distance', [None, 1.2])
+@pytest.mark.parametrize(
+    ('method', 'max_distance'),
+    [
+        ('average', None),
+        ('average', 1.2),
+        ('connected', None),
+        ('connected', 1.2),
+        ('hdbscan', None),
+    ],
+)
 def test_photos_of_one_moment_are_never_one_person(method, max_distance):
     features, _ = make_people(8, 10, spread=0.8)
     generator = np.random.default_rng(0)
@@ -148,16 +156,14 @@ def test_the_nearest_of_those_of_one_moment_is_taken():
         assert found.people.tolist() == [-1, 0, 0]
 
 
-@each_method
+@pytest.mark.parametrize('method', ['average', 'connected'])
 def test_copies_and_few_photos(method):
     same = torch.ones(9, 4)
-    found = group_features(same, method=method, max_distance=0.1)
-    if method != 'hdbscan':  # which sees no place denser than another one
-        assert found.people.tolist() == [0] * 9
-        two = group_features(torch.eye(2), method=method, max_distance=0.1, neighbors=500)
-        assert two.people.tolist() == [-1, -1]
-        with pytest.raises(ScoringError, match=r'9 photos are too few, or too much alike'):
-            group_features(same, method=method)
+    assert group_features(same, method=method, max_distance=0).people.tolist() == [0] * 9
+    two = group_features(torch.eye(2), method=method, max_distance=0.1, neighbors=500)
+    assert two.people.tolist() == [-1, -1]
+    with pytest.raises(ScoringError, match=r'9 photos are too few, or too much alike'):
+        group_features(same, method=method)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +176,7 @@ def test_copies_and_few_photos(method):
         ({'method': 'kmeans'}, "method 'kmeans' is none of average, connected, hdbscan"),
         ({'moments': ['a']}, 'got 1 moments for 4 photos'),
         ({'memory_limit': 1000}, 'memory_limit=1000 bytes is too small for 3 neighbors of each'),
+        ({'method': 'hdbscan', 'max_distance': 1}, 'leave max_distance out'),
         ({'method': 'hdbscan', 'neighbors': 2}, 'HDBSCAN needs at least 3 neighbors'),
     ],
 )

@@ -15,20 +15,17 @@ if TYPE_CHECKING:
 
 # Photos that make a person, and that must be near for a place to be dense.
 MIN_PHOTOS = 3
-# Distance of what is not connected; features of length 1 are at most 2 apart.
-FAR = 4.0
 # The minimum spanning tree of SciPy takes a zero for no pair at all.
 LEAST = 1e-9
 
 
-def cluster_dense(graph: NeighborGraph, max_distance: float, cannot_link: CannotLink) -> np.ndarray:
+def cluster_dense(graph: NeighborGraph, cannot_link: CannotLink) -> np.ndarray:
     """Group photos by HDBSCAN (Campello et al., PAKDD 2013).
 
     It knows of no moments; a group that holds one twice is grouped again by :func:`connect`.
 
     Args:
         graph: Pairs of neighbors, at least ``MIN_PHOTOS`` for each photo.
-        max_distance: Photos farther apart than this are no neighbors; infinite for no limit.
         cannot_link: The moments of the photos; it is used up.
 
     Returns:
@@ -38,7 +35,6 @@ def cluster_dense(graph: NeighborGraph, max_distance: float, cannot_link: Cannot
 
     moments = cannot_link.moment_of
     apart = (moments[graph.first] >= 0) & (moments[graph.first] == moments[graph.second])
-    apart |= graph.distances > max_distance
     reducer = HDBSCAN(
         min_cluster_size=MIN_PHOTOS, min_samples=MIN_PHOTOS, metric='precomputed', copy=False
     )
@@ -53,15 +49,20 @@ def cluster_dense(graph: NeighborGraph, max_distance: float, cannot_link: Cannot
 
 
 def _as_matrix(graph: NeighborGraph, apart: np.ndarray) -> csr_array:
-    """The distances as a symmetric matrix of one connected component, (N, N)."""
+    """The distances as a symmetric matrix of one connected component, (N, N).
+
+    What is apart, and components that nothing connects, are as far from each other as the farthest
+    neighbors. Farther, whole components would look like one dense place each.
+    """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
-    distances = np.where(apart, FAR, np.maximum(graph.distances, LEAST))
+    far = max(float(graph.distances[-1]), LEAST)
+    distances = np.where(apart, far, np.maximum(graph.distances, LEAST))
     size = (graph.size, graph.size)
     matrix = csr_array((distances, (graph.first, graph.second)), shape=size)
     _, part = connected_components(matrix, directed=False)
     _, heads = np.unique(part, return_index=True)
-    bridges = csr_array((np.full(len(heads) - 1, FAR), (heads[:-1], heads[1:])), shape=size)
+    bridges = csr_array((np.full(len(heads) - 1, far), (heads[:-1], heads[1:])), shape=size)
     matrix = matrix + bridges
     return csr_array(matrix + matrix.T)

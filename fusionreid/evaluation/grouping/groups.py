@@ -81,7 +81,7 @@ def group_features(
             ``'hdbscan'``: dense places (Campello et al., 2013), by scikit-learn.
         max_distance: Euclidean distance up to which photos, or groups by the root of their mean
             squared distance, are joined, 0..2. None chooses the one of the largest silhouette, see
-            :func:`~fusionreid.evaluation.grouping.silhouette.find_threshold`; HDBSCAN needs none.
+            :func:`~fusionreid.evaluation.grouping.silhouette.find_threshold`; HDBSCAN takes none.
         moments: Camera and time of each photo in any form, None where unknown. Photos of the same
             moment are not joined.
         neighbors: Neighbors of each photo that are looked at; all others where there are fewer.
@@ -132,8 +132,8 @@ def group_features(
                 raise ScoringInputError(
                     f'HDBSCAN needs at least {MIN_PHOTOS} neighbors of each photo, got {count}'
                 )
-            limit = math.inf if max_distance is None else max_distance
-            labels = cluster_dense(graph, limit, cannot_link)
+            limit = math.inf
+            labels = cluster_dense(graph, cannot_link)
         else:
             if max_distance is None:
                 limit = find_threshold(merge(_farthest(graph)), rows)
@@ -152,6 +152,8 @@ def _check(method: str, max_distance: float | None, neighbors: int, min_photos: 
         raise ScoringError(
             'HDBSCAN needs scikit-learn: pip install scikit-learn, or take --method average'
         )
+    if method == 'hdbscan' and max_distance is not None:
+        raise ScoringError('HDBSCAN finds its own distances: leave max_distance out')
     for name, value in (('neighbors', neighbors), ('min_photos', min_photos)):
         if not isinstance(value, int) or value < 1:
             raise ScoringError(f'{name} must be a whole number from 1 on, got {value!r}')
