@@ -186,6 +186,7 @@ PRODUCED = {
     'explain': ['maps/relevance.png', 'maps/pairs.png', 'why.png'],
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
+    'grouping': ['work_dirs/groups/photos.csv', 'work_dirs/query_groups/people.json'],
     'models': ['model.svg'],
     'quickstart': ['cnn_fused.png'],
     'reranking': ['k1.png'],
