@@ -42,14 +42,27 @@ class CannotLink:
         return int((self.moment_of >= 0).sum())
 
     def forbids(self, first: int, second: int) -> bool:
-        """Whether two groups, each named by one of its photos, hold photos of one moment."""
+        """Tell whether two groups hold photos of one moment.
+
+        Args:
+            first: One group, named by one of its photos.
+            second: The other one.
+
+        Returns:
+            Whether they cannot be one person.
+        """
         if not self._moments:
             return False
         ours, theirs = self._moments.get(first), self._moments.get(second)
         return bool(ours and theirs and not ours.isdisjoint(theirs))
 
     def merge(self, kept: int, gone: int) -> None:
-        """Give the moments of the group ``gone`` to the group ``kept``."""
+        """Give the moments of a group to the one that it is merged into.
+
+        Args:
+            kept: Name of the group that is there afterwards.
+            gone: Name of the other one.
+        """
         if (theirs := self._moments.pop(gone, None)) is None:
             return
         ours = self._moments.get(kept, set())

@@ -26,7 +26,11 @@ class DisjointSets:
         return member
 
     def union(self, first: int, second: int) -> tuple[int, int]:
-        """Merge two groups, given by their names.
+        """Merge two groups.
+
+        Args:
+            first: Name of one group.
+            second: Name of the other one.
 
         Returns:
             The name that is kept, that of the larger group, and the one that is gone.
