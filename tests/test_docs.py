@@ -178,6 +178,7 @@ PRODUCED = {
     'explain': ['maps/relevance.png', 'maps/pairs.png', 'why.png'],
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
+    'grouping': ['work_dirs/groups/photos.csv', 'work_dirs/query_groups/people.json'],
     'models': ['model.svg'],
     'nobody': ['who.png', 'answers.json', 'cohort.safetensors'],
     'own_photos': ['problems.csv', 'result.png', 'result.json', 'work_dirs/index/gallery.json'],

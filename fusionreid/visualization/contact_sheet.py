@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ def draw_contact_sheet(
     images_per_camera: int = 1,
     image_height: int = 160,
     title: str = 'Contact sheet',
+    row_name: str = 'id',
 ) -> Image.Image:
     """Draw people (rows) as the cameras (columns) see them.
 
@@ -80,6 +82,7 @@ def draw_contact_sheet(
         images_per_camera: Images of a person in each camera.
         image_height: Height of every image on the sheet, in pixels; its width follows.
         title: First line; below it stands what rows and columns are.
+        row_name: What stands before the person id of a row.
 
     Returns:
         The sheet, an RGB image.
@@ -118,8 +121,12 @@ def draw_contact_sheet(
     cell = max(picture.width for picture in pictures.values()) + _MARGIN
     column, row = cell * images_per_camera + 2 * _MARGIN, image_height + _MARGIN
     total = len({person for _, person, _ in items})
-    subtitle = f'rows: {len(people)} of {total} people, by id; columns: the cameras that see them'
-    width = max(_LEAST_WIDTH, _EDGE + _LABEL_WIDTH + column * len(cameras) + _EDGE)
+    subtitle = (
+        f'rows: {len(people)} of {total} people, by {row_name}; columns: the cameras that see them'
+    )
+    widest = max(text_font(_TEXT_SIZE).getlength(f'{row_name} {person}') for person in people)
+    labels = max(_LABEL_WIDTH, math.ceil(widest) + 2 * _MARGIN)
+    width = max(_LEAST_WIDTH, _EDGE + labels + column * len(cameras) + _EDGE)
     titles = _wrap(title, _TITLE_SIZE, width - 2 * _EDGE, bold=True)
     lines = _wrap(subtitle, _TEXT_SIZE, width - 2 * _EDGE)
     header = _EDGE + _TITLE_LINE * len(titles) + _LINE * len(lines) + _COLUMN_TITLE + _MARGIN
@@ -132,14 +139,14 @@ def draw_contact_sheet(
     for line in lines:
         draw.text((_EDGE, top), line, font=font, fill=FAINT_COLOR)
         top += _LINE
-    start = _EDGE + _LABEL_WIDTH
+    start = _EDGE + labels
     for place, camera in enumerate(cameras):
         corner = (start + place * column, header - _COLUMN_TITLE // 2)
         draw.text(corner, f'camera {camera_name(camera)}', font=font, fill=TEXT_COLOR, anchor='lm')
     for number, person in enumerate(people):
         top = header + number * row
         middle = (_EDGE, top + image_height // 2)
-        draw.text(middle, f'id {person}', font=font, fill=TEXT_COLOR, anchor='lm')
+        draw.text(middle, f'{row_name} {person}', font=font, fill=TEXT_COLOR, anchor='lm')
         for place, camera in enumerate(cameras):
             paths = shown[person].get(camera, [])
             for position in range(images_per_camera):
