@@ -259,14 +259,19 @@ def _write_json(answers: Sequence[QueryAnswers], out: str) -> None:
                 path=str(query.path),
                 **describe(query.camera_id, query.person_id),
                 nobody=query.is_nobody,
-                nearest=query.nearest if math.isfinite(query.nearest) else None,
-                nearer_than=query.limit,
+                nearest=_finite(query.nearest),
+                nearer_than=_finite(query.limit),
                 answers=found,
             )
         )
     with open_atomic(out) as file:
         file.write(json.dumps(dict(queries=content), indent=2, allow_nan=False).encode() + b'\n')
     say(f'answers: {out}')
+
+
+def _finite(value: float | None) -> float | None:
+    """The value, None where JSON cannot hold it."""
+    return None if value is None or math.isinf(value) else value
 
 
 def _draw(gallery: Gallery, answers: Sequence[QueryAnswers], out: str) -> None:

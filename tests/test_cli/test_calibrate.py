@@ -74,6 +74,9 @@ def test_nobody_in_the_table_the_picture_and_the_json(data, tmp_path, capsys):
     call('search', index, query, '--camera', 99, '--max-distance', 1, '--json', answers)
     (found,) = json.loads(answers.read_text())['queries']
     assert (found['nobody'], found['nearest']) == (False, None)
+    call('search', index, query, '-k', 1, '--max-distance', 'inf', '--json', answers)
+    (found,) = json.loads(answers.read_text())['queries']
+    assert (found['nearer_than'], len(found['answers'])) == (None, 1)
 
 
 def test_an_index_calibrates_itself(data, tmp_path, capsys):
