@@ -47,3 +47,19 @@ def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = T
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of what runs an exported model.
+
+    Args:
+        parser: Parser to add them to.
+    """
+    parser.add_argument(
+        '--runtime-options',
+        nargs='+',
+        action=OptionAction,
+        metavar='KEY=VALUE',
+        help='of an exported model: type=onnxruntime, openvino or torch, and settings such as '
+        'threads=2 hint=throughput (default: by the format, on all cores)',
+    )

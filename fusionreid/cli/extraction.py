@@ -10,12 +10,16 @@ from fusionreid.apis import FeatureExtractor
 from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.utils.terminal import say
 
+from .arguments import add_runtime_options
+
 
 def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder of images, the model, and how the model is used."""
     parser.add_argument('images_dir', help='folder of images; the folders below it count too')
     parser.add_argument(
-        'checkpoint', nargs='?', help='trained model; only a model without weights needs none'
+        'checkpoint',
+        nargs='?',
+        help='trained model, or folder of an exported one; only a model without weights needs none',
     )
     parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
     parser.add_argument(
@@ -29,6 +33,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    add_runtime_options(parser)
 
 
 def find_images(folder: str | Path) -> list[str]:
@@ -58,4 +63,5 @@ def build_extractor(args: argparse.Namespace) -> FeatureExtractor:
         use_cameras=False if args.mean_camera else None,
         device=args.device,
         batch_size=args.batch_size,
+        runtime=args.runtime_options,
     )

@@ -109,10 +109,14 @@ def export_model(
     exporter = build_exporter(settings)
     features = choose_features(extractor, settings.features)
     if settings.layout == BOXMOT and extractor.known_cameras:
-        raise ExportError(f'the layout {BOXMOT} takes no cameras: build the model with the mean one')
+        raise ExportError(
+            f'the layout {BOXMOT} takes no cameras: build the model with the mean one'
+        )
     pixels = read_pixels(extractor, images)
     graph = build_graph(extractor, settings, features)
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if settings.layout == BOXMOT else _own_pixels(extractor)
+    mean, std = (
+        (IMAGENET_MEAN, IMAGENET_STD) if settings.layout == BOXMOT else _own_pixels(extractor)
+    )
     cameras = torch.arange(EXAMPLE_BATCH) % graph.model.num_cameras if graph.takes_cameras else None
     example = pixels[:EXAMPLE_BATCH]
     is_float = settings.raw_input == 'float' or settings.layout == BOXMOT
@@ -144,9 +148,7 @@ def export_model(
             versions={'fusionreid': __version__, 'torch': torch.__version__, **exporter.versions()},
             parity={},
         )
-        parity = Parity(
-            extractor, list(features), pixels, description or f'{len(pixels)} images'
-        )
+        parity = Parity(extractor, list(features), pixels, description or f'{len(pixels)} images')
         exporter.save(partial, {})
         report = _compare(parity, exporter, partial, manifest)
         manifest = replace(manifest, parity=report.content)

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from joblib import cpu_count
 from torch import Tensor
+
+from fusionreid.errors import ExportError
+from fusionreid.utils.integers import as_integer
 
 from .export_manifest import ExportManifest
 
@@ -21,16 +25,34 @@ class Runtime(ABC):
         folder: Folder of the exported model.
         manifest: What :func:`~fusionreid.runtimes.read_export` says of it; it has compared the
             files with their checksums.
+        threads: Threads of the computation; None takes as many as the container may use.
+        device: ``'cpu'``, or another one that the runtime has.
 
     Raises:
-        ExportError: If the runtime is not installed or cannot load the model.
+        ExportError: If the runtime is not installed, cannot load the model, or has no such device.
+
+    Attributes:
+        formats: Formats that it runs; the first is the one that it is the default for.
+        runs_programs: Whether a file of these formats is a program, which loading may run.
     """
 
     formats: ClassVar[tuple[str, ...]] = ()
+    runs_programs: ClassVar[bool] = False
 
-    def __init__(self, folder: Path, manifest: ExportManifest) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: ExportManifest,
+        *,
+        threads: int | None = None,
+        device: str = 'cpu',
+    ) -> None:
+        if threads is not None and as_integer(threads, 'threads', ExportError) < 1:
+            raise ExportError(f'threads must be at least 1, got {threads}')
         self.folder = folder
         self.manifest = manifest
+        self.threads: int = threads or cpu_count()
+        self.device = device
 
     def __call__(self, images: Tensor, cameras: Tensor | None = None) -> dict[str, Tensor]:
         """Compute the outputs.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionreid.registry import RUNTIMES
+from fusionreid.utils.device import find_device
 
 from .base import Runtime
 from .export_manifest import ExportManifest
@@ -20,20 +21,41 @@ class TorchRuntime(Runtime):
 
     Either file is a program, which loading may run: load only what you exported yourself or whose
     maker you trust.
+
+    Args:
+        folder: Folder of the exported model.
+        manifest: What it is.
+        threads: Threads of all that PyTorch computes in this process; None leaves them as they are.
+        device: ``'cpu'`` or, for TorchScript, ``'cuda'``.
+
+    Raises:
+        ConfigError: If there is no such device.
     """
 
     formats = ('torchscript', 'torch_export')
+    runs_programs = True
 
-    def __init__(self, folder: Path, manifest: ExportManifest) -> None:
-        super().__init__(folder, manifest)
+    def __init__(
+        self,
+        folder: Path,
+        manifest: ExportManifest,
+        *,
+        threads: int | None = None,
+        device: str = 'cpu',
+    ) -> None:
+        super().__init__(folder, manifest, threads=threads, device=device)
+        if threads is not None:
+            torch.set_num_threads(threads)
         path = str(folder / manifest.model_file)
+        self._device = find_device(device)
         self._model: Any = (
-            torch.jit.load(path)
+            torch.jit.load(path, map_location=self._device)
             if manifest.model_format == 'torchscript'
-            else torch.export.load(path).module()
+            else torch.export.load(path).module().to(self._device)
         )
 
     @torch.no_grad()
     def _run(self, inputs: dict[str, Tensor]) -> list[Tensor]:
-        outputs = self._model(*inputs.values())
-        return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        outputs = self._model(*(value.to(self._device) for value in inputs.values()))
+        given = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        return [output.cpu() for output in given]
