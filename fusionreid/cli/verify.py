@@ -1,7 +1,8 @@
 """Verify an index, saved features, an exported model or a checkpoint: ``fusionreid verify PATH``.
 
 Every byte of an index, of saved features and of an exported model is compared with the checksums
-that were saved with them, and so are the tensors of a checkpoint. The exit status is 1 if anything differs.
+that were saved with them, and so are the tensors of a checkpoint. The exit status is 1 if anything
+differs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
         'path',
-        help='folder of an index, of saved features or of an exported model, or file of a checkpoint',
+        help='folder of an index, saved features or an exported model, or file of a checkpoint',
     )
 
 

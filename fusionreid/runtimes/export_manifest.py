@@ -1,4 +1,4 @@
-"""What ``export.json`` says about an exported model, and that the files are those it was said of."""
+"""What ``export.json`` says about an exported model, whose files it holds checksums of."""
 
 from __future__ import annotations
 
