@@ -86,6 +86,10 @@ class InferenceError(UserError, ValueError):
     """An input that is no image, or a model that gives it no usable feature."""
 
 
+class ExportError(UserError, ValueError):
+    """A model that cannot be exported, or an exported one that cannot be used, and why."""
+
+
 class GalleryError(UserError, ValueError):
     """Something that a gallery cannot take, find or read, and what to do about it."""
 

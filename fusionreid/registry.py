@@ -32,6 +32,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child_of(
 PARAM_SCHEDULERS = _child_of(mmengine_registry.PARAM_SCHEDULERS, 'fusionreid.engine.schedulers')
 WEIGHT_INITIALIZERS = _child_of(mmengine_registry.WEIGHT_INITIALIZERS, 'fusionreid.checkpoints')
 
+RUNTIMES = Registry('runtime', scope=SCOPE, locations=['fusionreid.runtimes'])
 SEARCH_ENGINES = Registry('search engine', scope=SCOPE, locations=['fusionreid.gallery.engines'])
 
 # Nothing of ours is in the ones below; without them mmengine warns at every lookup.

@@ -31,6 +31,8 @@ from fusionreid.evaluation.functional import ScoringInputError
 from fusionreid.evaluation.functional.unit_rows import unit_rows_
 from fusionreid.models.image_size import check_image_size
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
+from fusionreid.runtimes import ExportedModel, is_export, open_exported
+from fusionreid.runtimes.export_manifest import MANIFEST
 from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.device import find_device
 from fusionreid.utils.files import file_sha256
@@ -43,6 +45,7 @@ from fusionreid.utils.integers import (
 )
 from fusionreid.utils.names import is_number, tidy_name
 
+from .exported_features import check_exported_use, describe_exported
 from .feature_spec import FeatureSpec
 from .image_input import Image, check_channel_order, check_image, image_name, to_rgb
 
@@ -95,7 +98,7 @@ class FeatureExtractor:
 
     Args:
         checkpoint: Weights, as a path or an ``http(s)://`` address; may be missing only for a model
-            that has none.
+            that has none. Or the folder of an exported model, which needs no config.
         config: Config file, name of a packaged config, a config that was read, or text of
             literals as :attr:`FeatureSpec.config` holds it.
         feature: Name of the feature, or ``'all'`` for all of them side by side.
@@ -105,11 +108,14 @@ class FeatureExtractor:
         device: Where the model runs.
         batch_size: Images that go through the model at once.
         precision: ``'fp32'``, or ``'fp16'`` or ``'bf16'`` for automatic mixed precision.
+        runtime: What runs an exported model, see :func:`~fusionreid.runtimes.open_export`.
+        trusts_programs: Whether an exported model may be a program, see there too.
 
     Raises:
         ConfigError: If there is no config, it is no valid one, there is no such device, or the
             feature, the batch size or the precision cannot be.
         WeightsError: If the weights cannot be read or do not fit the model.
+        ExportError: If an exported model cannot be used.
     """
 
     def __init__(
@@ -122,14 +128,47 @@ class FeatureExtractor:
         device: str | torch.device = 'cpu',
         batch_size: int = 64,
         precision: str = 'fp32',
+        runtime: str | dict[str, Any] | None = None,
+        trusts_programs: bool = True,
     ) -> None:
         if as_integer(batch_size, 'batch_size', ConfigError) < 1:
             raise ConfigError(f'batch_size must be at least 1, got {batch_size}')
         if precision not in PRECISIONS:
             raise ConfigError(f'precision must be one of {list(PRECISIONS)}, got {precision!r}')
         self.dtype = PRECISIONS[precision]
-        self.device = find_device(device)
         self.batch_size = batch_size
+        self.model: Any
+        source: str | None
+        if is_export(checkpoint):
+            # What it computes comes back to the CPU.
+            self.device = torch.device('cpu')
+            folder = Path(str(checkpoint))
+            self.model = open_exported(folder, runtime, str(device), trusts_programs)
+            check_exported_use(self.model, use_cameras, precision, config)
+            self.spec = describe_exported(folder, self.model.runtime.manifest, feature)
+            pipeline, source = self.model.runtime.manifest.pipeline, str(folder / MANIFEST)
+        else:
+            if runtime is not None:
+                raise ConfigError(
+                    f'runtime={runtime!r} is for the folder of an exported model, {checkpoint} is '
+                    f'none: make one (fusionreid export)'
+                )
+            self.device = find_device(device)
+            pipeline, source = self._load_model(checkpoint, config, feature, use_cameras)
+        self.pipeline = [_build(step, TRANSFORMS, source) for step in pipeline]
+        if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
+            # It alone takes arrays as well as files.
+            raise ConfigError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
+        self._check_image_size()
+
+    def _load_model(
+        self,
+        checkpoint: str | Path | None,
+        config: str | Path | Config | None,
+        feature: str,
+        use_cameras: bool | None,
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Build the model; returns its pipeline, and where that is from unless it is trusted."""
         if checkpoint is not None:
             checkpoint = locate_weight_file(checkpoint)
         content = None if checkpoint is None else read_weight_file(checkpoint)
@@ -141,11 +180,6 @@ class FeatureExtractor:
             model['use_cameras'] = use_cameras
         self.model = _build(model, MODELS, source)
         pipeline = _find_pipeline(settings)
-        self.pipeline = [_build(step, TRANSFORMS, source) for step in pipeline]
-        if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
-            # It alone takes arrays as well as files.
-            raise ConfigError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
-        self._check_image_size()
         loader = dict(dataset=dict(pipeline=pipeline))
         load_weights(self.model, content, checkpoint)
         self.camera_names = _find_camera_names(content)
@@ -161,6 +195,21 @@ class FeatureExtractor:
             sha256=None if checkpoint is None else file_sha256(checkpoint),
             config=Config(dict(model=model, test_dataloader=loader)).dump(),
         )
+        return pipeline, source
+
+    @property
+    def torch_model(self) -> Any:
+        """The PyTorch model.
+
+        Raises:
+            InferenceError: If the model is an exported one, which has no layers to look into.
+        """
+        if isinstance(self.model, ExportedModel):
+            raise InferenceError(
+                f'{self.model.runtime.folder} is an exported model, which has no layers and '
+                f'gradients: name the checkpoint that it was made from'
+            )
+        return self.model
 
     @property
     def known_cameras(self) -> int:
@@ -261,9 +310,9 @@ class FeatureExtractor:
     def _columns(self, samples: Sequence[ReIDDataSample]) -> Tensor:
         """The feature, not normalized."""
         rows = [
-            torch.cat(list(sample.features.values()))
-            if self.spec.feature == ALL
-            else sample.features[self.spec.feature]
+            sample.features[self.spec.feature]
+            if self.spec.feature in sample.features
+            else torch.cat(list(sample.features.values()))
             for sample in samples
         ]
         return torch.stack(rows).float()

@@ -21,6 +21,7 @@ from fusionreid.datasets.transforms import read_image
 from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.runtimes import is_export
 from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.integers import are_several, as_integer, as_integers
 from fusionreid.visualization import draw_distance_matrix, figure_pixels, save_picture
@@ -99,9 +100,11 @@ class ReIDInferencer(BaseInferencer):
     Args:
         model: Name of a packaged config (:func:`~fusionreid.apis.list_models`), path of a config
             file, which is run, or a config that was read. None takes the config in the checkpoint.
+            Or the folder of an exported model, which needs no ``pretrained``.
         pretrained: Weights, as a path or an ``http(s)://`` address; may be missing only for a
             model that has none.
-        device: Where the model runs; None takes a GPU if there is one.
+        device: Where the model runs; None takes a GPU if there is one, and for an exported model
+            the CPU.
         feature: Feature of :attr:`ReIDResult.embedding` and of comparisons; ``'all'`` for all of
             them side by side.
         use_cameras: See :class:`~fusionreid.apis.FeatureExtractor`.
@@ -110,6 +113,8 @@ class ReIDInferencer(BaseInferencer):
         calibration: What distances mean for this model and feature; None takes the one beside the
             checkpoint, if ``fusionreid calibrate`` wrote one.
         show_progress: Show a line on stderr with the time left.
+        runtime: What runs an exported model: ``'onnxruntime'``, ``'openvino'``, ``'torch'``, or
+            settings such as ``dict(type='openvino', threads=2, hint='throughput')``.
 
     Raises:
         ConfigError: There is no config, it is no valid one, or a setting cannot be.
@@ -146,14 +151,18 @@ class ReIDInferencer(BaseInferencer):
         batch_size: int = 64,
         calibration: Calibration | None = None,
         show_progress: bool = False,
+        runtime: str | dict[str, Any] | None = None,
     ) -> None:
+        if pretrained is None and isinstance(model, (str, Path)) and is_export(model):
+            model, pretrained = None, model
         if isinstance(pretrained, bool):
             raise ConfigError(
                 f'pretrained={pretrained}: no weights come with the package, so name a checkpoint '
                 '(docs/weights.md)'
             )
         if device is None:
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+            takes_gpu = torch.cuda.is_available() and not is_export(str(pretrained))
+            device = 'cuda' if takes_gpu else 'cpu'
         self.extractor = FeatureExtractor(
             pretrained,
             model,
@@ -162,6 +171,7 @@ class ReIDInferencer(BaseInferencer):
             device=device,
             batch_size=batch_size,
             precision=precision,
+            runtime=runtime,
         )
         self.model = self.extractor.model
         self.pipeline = self._init_pipeline({})

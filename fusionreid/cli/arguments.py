@@ -98,3 +98,19 @@ def add_memory_limit(parser: argparse.ArgumentParser, default: int) -> None:
         metavar='BYTES',
         help=f'bytes to use on top of the features (default: {default >> 30} GiB)',
     )
+
+
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of what runs an exported model.
+
+    Args:
+        parser: Parser to add them to.
+    """
+    parser.add_argument(
+        '--runtime-options',
+        nargs='+',
+        action=OptionAction,
+        metavar='KEY=VALUE',
+        help='of an exported model: type=onnxruntime, openvino or torch, and settings such as '
+        'threads=2 hint=throughput (default: by the format, on all cores)',
+    )

@@ -81,6 +81,9 @@ GROUPS: dict[str, tuple[Command, ...]] = {
             'convert-to-release', 'convert_to_release', "convert weights for the authors' code"
         ),
     ),
+    'Take a model out': (
+        Command('export', 'export', 'export a model to ONNX, OpenVINO, TorchScript or TensorRT'),
+    ),
     'Measure speed': (
         Command('benchmark train', 'benchmarks.train', 'training steps of a model'),
         Command('benchmark extract', 'benchmarks.extract', 'feature extraction of a model'),

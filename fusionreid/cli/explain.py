@@ -129,7 +129,7 @@ class Explanation:
             )
         check_output_file(Path(args.out) / 'relevance.png')
         self.extractor = self._load(args.checkpoint, args.config)
-        self.model = self.extractor.model
+        self.model = self.extractor.torch_model
         for name in args.features or ():
             check_feature(self.model, name)
         self.baselines = [self._load(path, None) for path in args.baseline]
@@ -261,7 +261,7 @@ class Explanation:
         self, extractor: FeatureExtractor, photos: Photos, features: list[str] | None
     ) -> dict[str, list[np.ndarray]]:
         found = class_relevance(
-            extractor.model,
+            extractor.torch_model,
             photos.images,
             None,
             features,

@@ -10,7 +10,7 @@ from fusionreid.apis import FeatureExtractor
 from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.utils.terminal import say
 
-from .arguments import add_device_argument, add_model_arguments
+from .arguments import add_device_argument, add_model_arguments, add_runtime_options
 
 
 def add_extraction_arguments(
@@ -25,7 +25,9 @@ def add_extraction_arguments(
     """
     parser.add_argument('images_dir', help=images)
     parser.add_argument(
-        'checkpoint', nargs='?', help='trained model; only a model without weights needs none'
+        'checkpoint',
+        nargs='?',
+        help='trained model, or folder of an exported one; only a model without weights needs none',
     )
     parser.add_argument(
         '--feature', default='all', help='feature of the model (default: all, side by side)'
@@ -38,6 +40,7 @@ def add_extraction_arguments(
     )
     parser.add_argument('--batch-size', type=int, default=64)
     add_model_arguments(parser)
+    add_runtime_options(parser)
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,4 +78,5 @@ def build_extractor(args: argparse.Namespace) -> FeatureExtractor:
         use_cameras=False if args.mean_camera else None,
         device=args.device,
         batch_size=args.batch_size,
+        runtime=args.runtime_options,
     )

@@ -56,7 +56,9 @@ def load_photos(
     if batch.failed:
         raise ImageDecodeError(next(iter(batch.failed.values())))
     inputs = [sample['inputs'] for sample in batch.samples]
-    images = extractor.model.data_preprocessor(dict(inputs=inputs, data_samples=None))['inputs']
+    images = extractor.torch_model.data_preprocessor(dict(inputs=inputs, data_samples=None))[
+        'inputs'
+    ]
     return Photos(
         list(paths),
         [each.permute(1, 2, 0).numpy() for each in inputs],

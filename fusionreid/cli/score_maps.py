@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
     """Show the table, and write it if wanted."""
     pairs = choose_pairs(args.data_root, args.pairs)
     extractor = FeatureExtractor(args.checkpoint, args.config, device=args.device)
-    names = [*extractor.model.feature_widths, ALL]
+    names = [*extractor.torch_model.feature_widths, ALL]
     rows = [['feature', 'method', 'on the person', 'drop', 'random drop']]
     found: dict[tuple[str, str], list[MapScores]] = defaultdict(list)
     areas: list[float] = []
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
         )
         for method in args.method:
             scores = score_maps(
-                extractor.model,
+                extractor.torch_model,
                 photos.images,
                 others.images,
                 masks,

@@ -1,6 +1,7 @@
-"""Score a checkpoint, or features that were saved before.
+"""Score a checkpoint, an exported model, or features that were saved before.
 
 fusionreid test CONFIG CHECKPOINT --out work_dirs/scored
+fusionreid test CONFIG --runtime exported
 fusionreid test --from work_dirs/scored --rerank
 """
 
@@ -29,8 +30,10 @@ from fusionreid.evaluation.functional.reranking import (
 from fusionreid.evaluation.functional.ties import TIES
 from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
 from fusionreid.registry import DATASETS, METRICS
+from fusionreid.runtimes import open_exported
 
-from .arguments import add_common_arguments
+from .arguments import add_common_arguments, add_runtime_options
+from .exported_runner import build_exported_runner
 from .output_file import clear_links
 from .processes import leave_process_group, lost_process_errors, print_once
 from .runner_config import check_checkpoint, load_config, make_folder, written_in_place
@@ -49,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='score the features that --out saved in this folder, without a model; a config may '
         'say how',
     )
+    parser.add_argument(
+        '--runtime',
+        metavar='DIR',
+        help='score the exported model in this folder; the config says on what',
+    )
+    add_runtime_options(parser)
     parser.add_argument('--out', help='folder for the features and metrics.json')
     parser.add_argument(
         '--features', help='comma-separated names of the features to score, e.g. all,cnn_fused'
@@ -83,8 +92,14 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     """Refuse arguments that do not go together."""
     if args.saved is None and args.config is None:
         parser.error('a config is needed, or --from DIR')
+    if args.runtime_options and not args.runtime:
+        parser.error('--runtime-options needs --runtime DIR')
+    if args.runtime is not None:
+        for name, value in (('a checkpoint', args.checkpoint), ('--flip', args.flip)):
+            if value:
+                parser.error(f'{name} cannot be given with --runtime, whose model is as it is')
     if args.saved is not None:
-        for name in ('a checkpoint', '--flip', '--datasets', '--data-root'):
+        for name in ('a checkpoint', '--runtime', '--flip', '--datasets', '--data-root'):
             if getattr(args, name.removeprefix('a ').lstrip('-').replace('-', '_')):
                 parser.error(f'{name} needs a model, --from uses none')
         if args.config is None and (args.cfg_options or args.work_dir):
@@ -129,6 +144,9 @@ def score_model(args: argparse.Namespace) -> dict[str, float]:
     cfg = build_config(args)
     make_folder(cfg.work_dir, '--work-dir')
     clear_links(Path(cfg.work_dir), *written_in_place(cfg))
+    if args.runtime:
+        model = open_exported(args.runtime, args.runtime_options)
+        return build_exported_runner(cfg, model).test()
     return Runner.from_cfg(cfg).test()
 
 
@@ -138,9 +156,10 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg.load_from = None
     if args.checkpoint is not None:
         cfg.load_from = check_checkpoint(args.checkpoint)
-    else:
+    elif not args.runtime:
         print_once(cfg, 'no checkpoint given: the scores are those of the untrained model')
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='StrictLoadHook')]
+    if not args.runtime:
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='StrictLoadHook')]
     if args.flip:
         cfg.model.flip_test = True
     _set_scoring(cfg.test_evaluator, args)

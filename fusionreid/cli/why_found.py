@@ -60,7 +60,7 @@ def explain_found(
         ExplainError: If some of several features were used, or the distances are not the model's.
         ImageDecodeError: If an image cannot be read.
     """
-    every = list(extractor.model.feature_widths)
+    every = list(extractor.torch_model.feature_widths)
     feature = ALL if list(features) == every and len(every) > 1 else features[0]
     if len(features) > 1 and feature != ALL:
         raise ExplainError(
@@ -77,7 +77,7 @@ def explain_found(
             extractor, [pair.path for pair in pairs], [pair.camera for pair in pairs]
         )
         maps = pair_relevance(
-            extractor.model,
+            extractor.torch_model,
             queries.images,
             answers.images,
             [feature],

@@ -26,6 +26,7 @@ from fusionreid.errors import GalleryError
 from fusionreid.evaluation.functional import top_k
 from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.evaluation.functional.validation import unusable_feature
+from fusionreid.runtimes import is_export
 from fusionreid.utils.feature_files import check_text
 from fusionreid.utils.files import file_sha256
 from fusionreid.utils.integers import UNKNOWN, as_integer
@@ -159,7 +160,8 @@ class Gallery:
         """Load the model that the gallery was made with.
 
         Args:
-            checkpoint: Its weights, if they are not where they were.
+            checkpoint: Its weights, or the folder of an exported model, if they are not where they
+                were.
             config: Its config; the one saved with the gallery otherwise.
             device: Where it runs; otherwise where :meth:`load` was told.
 
@@ -173,8 +175,9 @@ class Gallery:
                 'the gallery has no model, so it takes features, not images: build it with '
                 'Gallery(ReIDInferencer(pretrained=checkpoint))'
             )
+        is_named = checkpoint is not None
         checkpoint = checkpoint or spec.checkpoint
-        if checkpoint is not None:
+        if checkpoint is not None and not is_export(checkpoint):
             if not Path(checkpoint).is_file():
                 raise GalleryError(
                     f'the gallery was made with {spec.weights}, which is not at {checkpoint}: name '
@@ -187,9 +190,11 @@ class Gallery:
                 )
         extractor = FeatureExtractor(
             checkpoint,
-            config or spec.config,
+            config or (None if is_export(checkpoint) else spec.config),
             feature=spec.feature,
             device=self._device if device is None else device,
+            # The path of a program in an index is nobody's choice.
+            trusts_programs=is_named,
         )
         spec.check_same(extractor.spec)
         self._extractor = extractor

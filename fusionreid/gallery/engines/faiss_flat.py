@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionreid.errors import GalleryError
 from fusionreid.registry import SEARCH_ENGINES
+from fusionreid.utils.optional import import_optional
 
 from .local import LocalEngine
-from .optional import import_optional
 from .refine import refine_rows
 
 
@@ -27,7 +28,9 @@ class FaissFlatEngine(LocalEngine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._faiss = import_optional('faiss', 'faiss-cpu', self.name)
+        self._faiss = import_optional(
+            'faiss', 'faiss-cpu', f'the engine {self.name!r}', GalleryError
+        )
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from torch import Tensor
 from fusionreid.errors import GalleryError
 from fusionreid.registry import SEARCH_ENGINES
 from fusionreid.utils.files import save_tensors, sync, write_durably
+from fusionreid.utils.optional import import_optional
 
 from .exact import exact_nearest
 from .local import BLOCK_ROWS, LocalEngine
-from .optional import import_optional
 from .refine import refine_rows
 
 INDEX_FILE = 'ivfpq.faiss'
@@ -68,7 +68,9 @@ class FaissIVFPQEngine(LocalEngine):
             least = LEAST_TRAINING_ROWS if name == 'exact_below' else 1
             if name != 'type' and value is not None and value < least:
                 raise GalleryError(f'{name} of {self.name} must be at least {least}, got {value}')
-        self._faiss = import_optional('faiss', 'faiss-cpu', self.name)
+        self._faiss = import_optional(
+            'faiss', 'faiss-cpu', f'the engine {self.name!r}', GalleryError
+        )
         self._reset()
 
     @property

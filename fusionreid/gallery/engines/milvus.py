@@ -15,11 +15,11 @@ from torch import Tensor
 
 from fusionreid.errors import GalleryError
 from fusionreid.registry import SEARCH_ENGINES
+from fusionreid.utils.optional import import_optional
 
 from ..filter import GalleryFilter
 from ..items import Items
 from .base import Hits, SearchEngine
-from .optional import import_optional
 
 # Limits of Milvus: answers a query, and the length of names in bytes.
 MOST_ANSWERS = 16_384
@@ -62,7 +62,9 @@ class MilvusEngine(SearchEngine):
         index_params: dict[str, Any] | None = None,
         search_params: dict[str, Any] | None = None,
     ) -> None:
-        pymilvus = import_optional('pymilvus', 'pymilvus milvus-lite', self.name)
+        pymilvus = import_optional(
+            'pymilvus', 'pymilvus milvus-lite', f'the engine {self.name!r}', GalleryError
+        )
         # Errors are raised as well; as a log they come with a traceback each, and so does every
         # call that the embedded Milvus does not know and pymilvus can do without.
         for logger in ('pymilvus', 'grpc._server'):

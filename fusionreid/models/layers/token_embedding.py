@@ -90,7 +90,7 @@ class TokenEmbeddingMixin(nn.Module):
         Returns:
             Tokens of shape ``(B, 1 + N, D)``.
         """
-        tokens = torch.cat((self.cls_token.expand(len(patches), -1, -1), patches), 1)
+        tokens = torch.cat((self.cls_token.expand(patches.shape[0], -1, -1), patches), 1)
         tokens = tokens + fit_position_embedding(self.pos_embed, grid, self.patch_resolution)
         return tokens if self.sie is None else tokens + self.sie(camera_ids)
 

@@ -229,18 +229,29 @@ class FusionReID(BaseModel):
         """
         if data_samples is None:
             data_samples = [ReIDDataSample() for _ in inputs]
-        camera_ids = self._camera_ids(data_samples, inputs.device)
-        features = self.extract(inputs, camera_ids)
-        if self.flip_test:
-            mirrored = self.extract(inputs.flip(3), camera_ids)
-            features = {name: (own + mirrored[name]) / 2 for name, own in features.items()}
-        if self.bnneck == 'after':
-            features = {name: self.heads[name](feature) for name, feature in features.items()}
-        features = {name: feature.float() for name, feature in features.items()}
+        features = self.scored_features(inputs, self._camera_ids(data_samples, inputs.device))
         for row, sample in enumerate(data_samples):
             sample.features = {name: feature[row] for name, feature in features.items()}
             sample.set_metainfo(dict(feature_protocol=self.protocol))
         return data_samples
+
+    def scored_features(self, images: Tensor, camera_ids: Tensor | None = None) -> FeatureDict:
+        """Compute all named features as :attr:`protocol` says.
+
+        Args:
+            images: Normalized images of shape ``(B, 3, H, W)``.
+            camera_ids: Cameras of shape ``(B,)``, -1 for unknown; None means all unknown.
+
+        Returns:
+            Features of shape ``(B, D)``, float32, by name, in the order of their concatenation.
+        """
+        features = self.extract(images, camera_ids)
+        if self.flip_test:
+            mirrored = self.extract(images.flip(3), camera_ids)
+            features = {name: (own + mirrored[name]) / 2 for name, own in features.items()}
+        if self.bnneck == 'after':
+            features = {name: self.heads[name](feature) for name, feature in features.items()}
+        return {name: feature.float() for name, feature in features.items()}
 
     @property
     def protocol(self) -> str:

@@ -1,0 +1,51 @@
+"""OpenVINO's intermediate representation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..graph import ExportGraph
+from .base import Exporter
+from .onnx import onnx_model
+
+
+class OpenVINOExporter(Exporter):
+    """Writes ``model.xml`` and ``model.bin``.
+
+    It is made from ONNX: from PyTorch directly it takes a hundred times longer, and the size of the
+    images is lost.
+    """
+
+    file = 'model.xml'
+    precisions = ('fp32', 'fp16', 'bf16')
+    packages = dict(openvino='openvino', onnx='onnx', onnxscript='onnxscript')
+    runtime = 'openvino'
+
+    def convert(self, graph: ExportGraph, images: Tensor, cameras: Tensor | None) -> None:
+        """Convert a graph, in memory."""
+        import openvino
+
+        content = onnx_model(graph, images, cameras).SerializeToString()
+        # Its reader of buffers takes a stream, and keeps no reference to it.
+        import io
+
+        self.model: Any = openvino.Core().read_model(io.BytesIO(content))
+
+    def save(self, folder: Path, metadata: dict[str, str]) -> None:
+        """Write the files."""
+        import openvino
+
+        for name, text in metadata.items():
+            self.model.set_rt_info(text, [name])
+        openvino.save_model(
+            self.model, folder / self.file, compress_to_fp16=self.precision != 'fp32'
+        )
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the packages."""
+        names = ('openvino', 'onnx', 'onnxscript')
+        return {name: importlib.metadata.version(name) for name in names}
