@@ -1,7 +1,8 @@
-"""Verify an index, saved features or a checkpoint: ``fusionreid verify PATH``.
+"""Verify an index, saved features, an exported model or a checkpoint: ``fusionreid verify PATH``.
 
-Every byte of an index and of saved features is compared with the checksums that were saved with
-them, and so are the tensors of a checkpoint. The exit status is 1 if anything differs.
+Every byte of an index, of saved features and of an exported model is compared with the checksums
+that were saved with them, and so are the tensors of a checkpoint. The exit status is 1 if anything
+differs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fusionreid.checkpoints.integrity import verify_checkpoint
 from fusionreid.errors import UserError
 from fusionreid.evaluation import feature_set
 from fusionreid.gallery import versioned_folder
+from fusionreid.runtimes import export_manifest
 from fusionreid.utils.manifest import FILES
 from fusionreid.utils.tables import format_table
 
@@ -23,7 +25,8 @@ Facts = list[tuple[str, str]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        'path', help='folder of an index or of saved features, or file of a checkpoint'
+        'path',
+        help='folder of an index, of saved features or of an exported model, or file of a checkpoint',
     )
 
 
@@ -40,10 +43,13 @@ def run(args: argparse.Namespace) -> None:
     if (folder / feature_set.MANIFEST).exists() or (folder / feature_set.OLD_FILE).exists():
         manifest = feature_set.verify_saved(folder)
         found.append(_describe_features(folder, manifest))
+    if (folder / export_manifest.MANIFEST).exists():
+        found.append(_describe_export(folder, export_manifest.verify_export(folder)))
     if not found:
         raise UserError(
             f'{folder} is neither an index (it has no {versioned_folder.MANIFEST}) nor a folder of '
-            f'saved features (no {feature_set.MANIFEST}); of a run, name one of the checkpoints'
+            f'saved features (no {feature_set.MANIFEST}) or of an exported model (no '
+            f'{export_manifest.MANIFEST}); of a run, name one of the checkpoints'
         )
     for facts in found:
         print(format_table(facts))
@@ -59,6 +65,14 @@ def _describe_index(folder: Path, manifest: dict[str, Any]) -> Facts:
 def _describe_features(folder: Path, manifest: dict[str, Any]) -> Facts:
     what = f'saved features {folder}, {", ".join(manifest.get("widths") or ())}'
     return [('what', what), *_describe_files(feature_set.MANIFEST, manifest)]
+
+
+def _describe_export(folder: Path, manifest: dict[str, Any]) -> Facts:
+    kind, precision = manifest.get('model_format'), manifest.get('precision')
+    what = (
+        f'exported model {folder}, {kind}, {precision}, {", ".join(manifest.get("features") or ())}'
+    )
+    return [('what', what), *_describe_files(export_manifest.MANIFEST, manifest)]
 
 
 def _describe_files(name: str, manifest: dict[str, Any]) -> Facts:

@@ -30,6 +30,7 @@ from .parity import GALLERY, ModelFailure, Parity, ParityReport
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 BOXMOT = 'boxmot'
+BOXMOT_FORMATS = ('onnx', 'openvino')
 # What boxmot makes of pixels, in [0, 255].
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 METADATA = 'fusionreid'
@@ -76,8 +77,11 @@ class ExportSettings:
         ):
             if value not in known:
                 raise ExportError(f'{name} must be one of {list(known)}, got {value!r}')
-        if self.layout == BOXMOT and self.named_outputs:
-            raise ExportError(f'the layout {BOXMOT} has one output: leave the named outputs out')
+        if self.layout == BOXMOT and (self.named_outputs or self.format not in BOXMOT_FORMATS):
+            raise ExportError(
+                f'the layout {BOXMOT} has one output and the formats {", ".join(BOXMOT_FORMATS)}, '
+                f'got the format {self.format!r}{" and named outputs" * self.named_outputs}'
+            )
 
 
 def export_model(
@@ -109,10 +113,14 @@ def export_model(
     exporter = build_exporter(settings)
     features = choose_features(extractor, settings.features)
     if settings.layout == BOXMOT and extractor.known_cameras:
-        raise ExportError(f'the layout {BOXMOT} takes no cameras: build the model with the mean one')
+        raise ExportError(
+            f'the layout {BOXMOT} takes no cameras: build the model with the mean one'
+        )
     pixels = read_pixels(extractor, images)
     graph = build_graph(extractor, settings, features)
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if settings.layout == BOXMOT else _own_pixels(extractor)
+    mean, std = (
+        (IMAGENET_MEAN, IMAGENET_STD) if settings.layout == BOXMOT else _own_pixels(extractor)
+    )
     cameras = torch.arange(EXAMPLE_BATCH) % graph.model.num_cameras if graph.takes_cameras else None
     example = pixels[:EXAMPLE_BATCH]
     is_float = settings.raw_input == 'float' or settings.layout == BOXMOT
@@ -144,9 +152,7 @@ def export_model(
             versions={'fusionreid': __version__, 'torch': torch.__version__, **exporter.versions()},
             parity={},
         )
-        parity = Parity(
-            extractor, list(features), pixels, description or f'{len(pixels)} images'
-        )
+        parity = Parity(extractor, list(features), pixels, description or f'{len(pixels)} images')
         exporter.save(partial, {})
         report = _compare(parity, exporter, partial, manifest)
         manifest = replace(manifest, parity=report.content)

@@ -77,9 +77,7 @@ class ExportGraph(nn.Module):
         """Names of the outputs, in their order."""
         return [EMBEDDING, *self.features] if self.named_outputs else [EMBEDDING]
 
-    def forward(
-        self, images: Tensor, cameras: Tensor | None = None
-    ) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, images: Tensor, cameras: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
         """Compute the embedding.
 
         Args:

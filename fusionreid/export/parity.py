@@ -107,7 +107,9 @@ class ParityReport:
             (str(row.batch), row.cameras, *(f'{row.errors[name]:.1e}' for name in names))
             for row in self.rows
         ]
-        ranks = 'the same' if self.rank_gap == 0 else f'the same but for ties of {self.rank_gap:.1e}'
+        ranks = (
+            'the same' if self.rank_gap == 0 else f'the same but for ties of {self.rank_gap:.1e}'
+        )
         return (
             f'{format_table(rows, rule=True)}\n'
             f'largest error over largest value, against PyTorch in fp32, on {self.images}; '

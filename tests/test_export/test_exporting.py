@@ -73,9 +73,7 @@ def test_onnx_gives_what_the_extractor_gives(
     assert F.cosine_similarity(expected, extractor.extract(taken, [-1] * 5)).min() < 1 - 1e-6
 
 
-def test_the_manifest_says_what_the_model_is(
-    exported: Path, extractor: FeatureExtractor
-) -> None:
+def test_the_manifest_says_what_the_model_is(exported: Path, extractor: FeatureExtractor) -> None:
     manifest = read_export(exported)
     assert manifest.features == extractor.model.feature_widths
     assert manifest.width == extractor.spec.width

@@ -72,9 +72,7 @@ def example_inputs(images: Tensor, cameras: Tensor | None) -> tuple[Tensor, ...]
 
 
 @torch.no_grad()
-def export_program(
-    graph: ExportGraph, images: Tensor, cameras: Tensor | None
-) -> ExportedProgram:
+def export_program(graph: ExportGraph, images: Tensor, cameras: Tensor | None) -> ExportedProgram:
     """Trace a graph with a batch size that is free.
 
     Tracing is strict: what is not strict, as TorchScript's tracer, takes sizes that Python code

@@ -28,9 +28,7 @@ class TorchScriptExporter(Exporter):
         with torch.no_grad(), warnings.catch_warnings():
             # What the tracer takes for constants is compared at other batch sizes afterwards.
             warnings.simplefilter('ignore')
-            self.script = torch.jit.trace(
-                graph, example_inputs(images, cameras), check_trace=False
-            )
+            self.script = torch.jit.trace(graph, example_inputs(images, cameras), check_trace=False)
 
     def save(self, folder: Path, metadata: dict[str, str]) -> None:
         """Write the file."""

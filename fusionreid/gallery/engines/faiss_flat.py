@@ -28,7 +28,9 @@ class FaissFlatEngine(LocalEngine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._faiss = import_optional('faiss', 'faiss-cpu', f'the engine {self.name!r}', GalleryError)
+        self._faiss = import_optional(
+            'faiss', 'faiss-cpu', f'the engine {self.name!r}', GalleryError
+        )
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -68,7 +68,9 @@ class FaissIVFPQEngine(LocalEngine):
             least = LEAST_TRAINING_ROWS if name == 'exact_below' else 1
             if name != 'type' and value is not None and value < least:
                 raise GalleryError(f'{name} of {self.name} must be at least {least}, got {value}')
-        self._faiss = import_optional('faiss', 'faiss-cpu', f'the engine {self.name!r}', GalleryError)
+        self._faiss = import_optional(
+            'faiss', 'faiss-cpu', f'the engine {self.name!r}', GalleryError
+        )
         self._reset()
 
     @property

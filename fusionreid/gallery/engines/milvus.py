@@ -62,7 +62,9 @@ class MilvusEngine(SearchEngine):
         index_params: dict[str, Any] | None = None,
         search_params: dict[str, Any] | None = None,
     ) -> None:
-        pymilvus = import_optional('pymilvus', 'pymilvus milvus-lite', f'the engine {self.name!r}', GalleryError)
+        pymilvus = import_optional(
+            'pymilvus', 'pymilvus milvus-lite', f'the engine {self.name!r}', GalleryError
+        )
         # Errors are raised as well; as a log they come with a traceback each, and so does every
         # call that the embedded Milvus does not know and pymilvus can do without.
         for logger in ('pymilvus', 'grpc._server'):
