@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
         'path',
-        help='folder of an index, of saved features or of an exported model, or file of a checkpoint',
+        help='folder of an index, saved features or an exported model, or file of a checkpoint',
     )
 
 

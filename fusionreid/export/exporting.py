@@ -26,7 +26,7 @@ from fusionreid.version import __version__
 
 from .formats import EXAMPLE_BATCH, EXPORTERS, Exporter
 from .graph import ExportGraph, pixel_statistics
-from .parity import GALLERY, ModelFailure, Parity, ParityReport
+from .parity import GALLERY, ModelRunError, Parity, ParityReport
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 BOXMOT = 'boxmot'
@@ -336,7 +336,7 @@ def _compare(
     runtime: Runtime = RUNTIMES.get(exporter.runtime)(folder, manifest)
     try:
         report = parity.compare(runtime, manifest.precision)
-    except ModelFailure as error:
+    except ModelRunError as error:
         raise ExportError(f'{what}: {error}') from error
     if failure := report.find_failure():
         raise ExportError(f'{what}: {failure}')

@@ -118,7 +118,7 @@ class ParityReport:
         )
 
 
-class ModelFailure(Exception):
+class ModelRunError(Exception):
     """The exported model does not run on a batch."""
 
 
@@ -158,7 +158,7 @@ class Parity:
             The report.
 
         Raises:
-            ModelFailure: If it does not run, naming the batch.
+            ModelRunError: If it does not run, naming the batch.
         """
         tolerance, tie = TOLERANCES[precision]
         modes = [KNOWN, UNKNOWN, MIXED] if runtime.manifest.cameras else ['none']
@@ -214,9 +214,9 @@ class Parity:
             outputs = runtime(images, cameras)
         except Exception as error:  # each runtime has its own
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise ModelFailure(f'batch {len(rows)} does not run: {lines[-1].strip()}') from error
+            raise ModelRunError(f'batch {len(rows)} does not run: {lines[-1].strip()}') from error
         if outputs[EMBEDDING].shape != (len(rows), manifest.width):
-            raise ModelFailure(
+            raise ModelRunError(
                 f'batch {len(rows)} gives the shape {tuple(outputs[EMBEDDING].shape)} instead of '
                 f'{(len(rows), manifest.width)}'
             )

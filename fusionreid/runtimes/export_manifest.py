@@ -1,4 +1,4 @@
-"""What ``export.json`` says about an exported model, and that the files are those it was said of."""
+"""What ``export.json`` says about an exported model, and whether its files are still the same."""
 
 from __future__ import annotations
 

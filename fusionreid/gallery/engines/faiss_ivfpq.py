@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fusionreid.errors import GalleryError
 from fusionreid.registry import SEARCH_ENGINES
-from fusionreid.utils.optional import import_optional
 from fusionreid.utils.files import save_tensors, sync, write_durably
+from fusionreid.utils.optional import import_optional
 
 from .exact import exact_nearest
 from .local import BLOCK_ROWS, LocalEngine
