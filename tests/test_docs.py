@@ -184,6 +184,7 @@ PRODUCED = {
         'tsne.png',
     ],
     'explain': ['maps/relevance.png', 'maps/pairs.png', 'why.png'],
+    'export': ['exported/onnx/export.json', 'exported/boxmot/model.onnx'],
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
     'models': ['model.svg'],

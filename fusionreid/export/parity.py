@@ -172,6 +172,21 @@ class Parity:
         rank_gap, cosine = self._compare_ranks(runtime, count, mode)
         return ParityReport(self.images, tolerance, tie, rows, count, rank_gap, cosine)
 
+    def compare_again(self, runtime: Runtime, precision: str) -> None:
+        """Run a copy of a model that was compared on one batch.
+
+        Args:
+            runtime: The copy.
+            precision: Its precision.
+
+        Raises:
+            ModelRunError: If it does not run, or differs.
+        """
+        mode = MIXED if runtime.manifest.cameras else 'none'
+        error = max(self._errors(runtime, 3, mode).values())
+        if not error <= TOLERANCES[precision][0]:
+            raise ModelRunError(f'it changes when it is saved with its description: {error:.1e}')
+
     @torch.no_grad()
     def _eager(self, cameras: Tensor) -> dict[str, Tensor]:
         """Features of all images, not normalized, (N, D), as testing computes them."""

@@ -86,6 +86,7 @@ class ExportManifest:
         Args:
             folder: Where the files are, which all belong to the model.
         """
+        (folder / MANIFEST).unlink(missing_ok=True)
         files = record_files(folder)
         write_durably(folder / MANIFEST, seal({**self.content, FILES: files}))
 
