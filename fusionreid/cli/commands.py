@@ -75,7 +75,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     'Weights': (
         Command('inspect', 'inspect', 'say what a weight file is'),
-        Command('verify', 'verify', 'verify an index, saved features or a checkpoint'),
+        Command('verify', 'verify', 'verify an index, features, an exported model or a checkpoint'),
         Command('convert', 'convert', "convert weights of the authors' released code"),
         Command(
             'convert-to-release', 'convert_to_release', "convert weights for the authors' code"

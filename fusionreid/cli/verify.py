@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> None:
         manifest = feature_set.verify_saved(folder)
         found.append(_describe_features(folder, manifest))
     if (folder / export_manifest.MANIFEST).exists():
-        manifest = export_manifest.verify_export(folder)
-        found.append(_describe_export(folder, manifest))
+        found.append(_describe_export(folder, export_manifest.verify_export(folder)))
     if not found:
         raise UserError(
             f'{folder} is neither an index (it has no {versioned_folder.MANIFEST}) nor a folder of '
@@ -69,9 +68,9 @@ def _describe_features(folder: Path, manifest: dict[str, Any]) -> Facts:
 
 
 def _describe_export(folder: Path, manifest: dict[str, Any]) -> Facts:
+    kind, precision = manifest.get('model_format'), manifest.get('precision')
     what = (
-        f'exported model {folder}, {manifest.get("model_format")}, {manifest.get("precision")}, '
-        f'{", ".join(manifest.get("features") or ())}'
+        f'exported model {folder}, {kind}, {precision}, {", ".join(manifest.get("features") or ())}'
     )
     return [('what', what), *_describe_files(export_manifest.MANIFEST, manifest)]
 

@@ -26,10 +26,11 @@ from fusionreid.version import __version__
 
 from .formats import EXAMPLE_BATCH, EXPORTERS, Exporter
 from .graph import ExportGraph, pixel_statistics
-from .parity import GALLERY, ModelFailure, Parity, ParityReport
+from .parity import GALLERY, ModelRunError, Parity, ParityReport
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 BOXMOT = 'boxmot'
+BOXMOT_FORMATS = ('onnx', 'openvino')
 # What boxmot makes of pixels, in [0, 255].
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 METADATA = 'fusionreid'
@@ -76,8 +77,11 @@ class ExportSettings:
         ):
             if value not in known:
                 raise ExportError(f'{name} must be one of {list(known)}, got {value!r}')
-        if self.layout == BOXMOT and self.named_outputs:
-            raise ExportError(f'the layout {BOXMOT} has one output: leave the named outputs out')
+        if self.layout == BOXMOT and (self.named_outputs or self.format not in BOXMOT_FORMATS):
+            raise ExportError(
+                f'the layout {BOXMOT} has one output and the formats {", ".join(BOXMOT_FORMATS)}, '
+                f'got the format {self.format!r}{" and named outputs" * self.named_outputs}'
+            )
 
 
 def export_model(
@@ -150,11 +154,15 @@ def export_model(
         )
         parity = Parity(extractor, list(features), pixels, description or f'{len(pixels)} images')
         exporter.save(partial, {})
-        report = _compare(parity, exporter, partial, manifest)
+        with _named_failure(manifest):
+            report = parity.compare(_open(exporter, partial, manifest), settings.precision)
+        if failure := report.find_failure():
+            raise ExportError(f'{_refusal(manifest)}: {failure}')
         manifest = replace(manifest, parity=report.content)
         exporter.save(partial, {METADATA: json.dumps(manifest.content)})
         # The file that is kept is another one than that which was compared.
-        _compare(parity, exporter, partial, manifest)
+        with _named_failure(manifest):
+            parity.compare_again(_open(exporter, partial, manifest), settings.precision)
         manifest.write(partial)
     return manifest, report
 
@@ -324,19 +332,23 @@ def _own_pixels(extractor: FeatureExtractor) -> tuple[list[float], list[float]]:
     return mean.flatten().tolist(), std.flatten().tolist()
 
 
-def _compare(
-    parity: Parity, exporter: Exporter, folder: Path, manifest: ExportManifest
-) -> ParityReport:
-    """Measure the parity of what was saved; raises if it is not right."""
-    what = f'the {manifest.model_format} model ({manifest.precision}) is not right, nothing is kept'
+def _open(exporter: Exporter, folder: Path, manifest: ExportManifest) -> Runtime:
+    """Load what was saved."""
     runtime: Runtime = RUNTIMES.get(exporter.runtime)(folder, manifest)
+    return runtime
+
+
+def _refusal(manifest: ExportManifest) -> str:
+    kind = manifest.model_format
+    return f'the {kind} model ({manifest.precision}) is not right, nothing is kept'
+
+
+@contextmanager
+def _named_failure(manifest: ExportManifest) -> Iterator[None]:
     try:
-        report = parity.compare(runtime, manifest.precision)
-    except ModelFailure as error:
-        raise ExportError(f'{what}: {error}') from error
-    if failure := report.find_failure():
-        raise ExportError(f'{what}: {failure}')
-    return report
+        yield
+    except ModelRunError as error:
+        raise ExportError(f'{_refusal(manifest)}: {error}') from error
 
 
 @contextmanager

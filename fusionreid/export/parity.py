@@ -118,7 +118,7 @@ class ParityReport:
         )
 
 
-class ModelFailure(Exception):
+class ModelRunError(Exception):
     """The exported model does not run on a batch."""
 
 
@@ -158,7 +158,7 @@ class Parity:
             The report.
 
         Raises:
-            ModelFailure: If it does not run, naming the batch.
+            ModelRunError: If it does not run, naming the batch.
         """
         tolerance, tie = TOLERANCES[precision]
         modes = [KNOWN, UNKNOWN, MIXED] if runtime.manifest.cameras else ['none']
@@ -171,6 +171,21 @@ class Parity:
         mode = MIXED if runtime.manifest.cameras else 'none'
         rank_gap, cosine = self._compare_ranks(runtime, count, mode)
         return ParityReport(self.images, tolerance, tie, rows, count, rank_gap, cosine)
+
+    def compare_again(self, runtime: Runtime, precision: str) -> None:
+        """Run a copy of a model that was compared on one batch.
+
+        Args:
+            runtime: The copy.
+            precision: Its precision.
+
+        Raises:
+            ModelRunError: If it does not run, or differs.
+        """
+        mode = MIXED if runtime.manifest.cameras else 'none'
+        error = max(self._errors(runtime, 3, mode).values())
+        if not error <= TOLERANCES[precision][0]:
+            raise ModelRunError(f'it changes when it is saved with its description: {error:.1e}')
 
     @torch.no_grad()
     def _eager(self, cameras: Tensor) -> dict[str, Tensor]:
@@ -214,9 +229,9 @@ class Parity:
             outputs = runtime(images, cameras)
         except Exception as error:  # each runtime has its own
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise ModelFailure(f'batch {len(rows)} does not run: {lines[-1].strip()}') from error
+            raise ModelRunError(f'batch {len(rows)} does not run: {lines[-1].strip()}') from error
         if outputs[EMBEDDING].shape != (len(rows), manifest.width):
-            raise ModelFailure(
+            raise ModelRunError(
                 f'batch {len(rows)} gives the shape {tuple(outputs[EMBEDDING].shape)} instead of '
                 f'{(len(rows), manifest.width)}'
             )

@@ -1,4 +1,4 @@
-"""What ``export.json`` says about an exported model, whose files it holds checksums of."""
+"""What ``export.json`` says about an exported model, and whether its files are still the same."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ class ExportManifest:
         Args:
             folder: Where the files are, which all belong to the model.
         """
+        (folder / MANIFEST).unlink(missing_ok=True)
         files = record_files(folder)
         write_durably(folder / MANIFEST, seal({**self.content, FILES: files}))
 

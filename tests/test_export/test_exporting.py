@@ -8,47 +8,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from gallery_commands import write_checkpoint
-from tiny_runs import render_tiny, write_tiny_config
 from torch.nn import functional as F
 
 from fusionreid.apis import FeatureExtractor
 from fusionreid.errors import ExportError
-from fusionreid.export import ExportSettings, export_model
 from fusionreid.export.parity import BATCHES
 from fusionreid.runtimes import read_export
 from fusionreid.runtimes.export_manifest import MANIFEST
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('people') / 'data')
-
-
-@pytest.fixture(scope='module')
-def images(data: Path) -> list[str]:
-    return sorted(str(path) for path in (data / 'bounding_box_train').glob('*.jpg'))
-
-
-@pytest.fixture(scope='module')
-def checkpoint(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('model')
-    return write_checkpoint(write_tiny_config(folder, data), folder / 'tiny.pth')
-
-
-@pytest.fixture(scope='module')
-def extractor(checkpoint: Path) -> FeatureExtractor:
-    return FeatureExtractor(checkpoint)
-
-
-@pytest.fixture(scope='module')
-def exported(
-    extractor: FeatureExtractor, images: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """An ONNX model of all features."""
-    folder = tmp_path_factory.mktemp('exported') / 'onnx'
-    export_model(extractor, folder, ExportSettings(), images)
-    return folder
 
 
 def test_onnx_gives_what_the_extractor_gives(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,6 @@ class OpenVINOExporter(Exporter):
         import openvino
 
         content = onnx_model(graph, images, cameras).SerializeToString()
-        # Its reader of buffers takes a stream, and keeps no reference to it.
-        import io
-
         self.model: Any = openvino.Core().read_model(io.BytesIO(content))
 
     def save(self, folder: Path, metadata: dict[str, str]) -> None:

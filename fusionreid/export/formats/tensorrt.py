@@ -26,9 +26,7 @@ if ! command -v trtexec >/dev/null; then
   echo 'build_tensorrt: no trtexec, which comes with TensorRT: add its folder to PATH' >&2
   exit 1
 fi
-shapes() {{
-  echo "{shapes}"
-}}
+shapes() {{ echo "{shapes}"; }}
 # shellcheck disable=SC2086
 trtexec --onnx=model.onnx --saveEngine=model.engine --stronglyTyped \\
   --minShapes="$(shapes 1)" --optShapes="$(shapes "$usual")" --maxShapes="$(shapes "$largest")" \\
