@@ -212,7 +212,7 @@ def choose_features(extractor: FeatureExtractor, names: Sequence[str]) -> dict[s
     Raises:
         ExportError: If the model has no such feature, or one is named twice.
     """
-    widths = extractor.model.feature_widths
+    widths = extractor.torch_model.feature_widths
     if tuple(names) == (ALL,):
         return dict(widths)
     for name in names:
