@@ -187,8 +187,8 @@ def _add(
     if layout == 'folders':
         file = _FILE_NAMES[person % len(_FILE_NAMES)].format(len(plan.images) + 1)
         path = f'{_CAMERA_NAMES[camera]}/{file}'
-        turn, name = divmod(label, len(_PERSON_NAMES))
-        who = f'{_PERSON_NAMES[name]} {turn + 1}' if turn else _PERSON_NAMES[name]
+        turn, first = divmod(label, len(_PERSON_NAMES))
+        who = f'{_PERSON_NAMES[first]} {turn + 1}' if turn else _PERSON_NAMES[first]
         plan.texts[_TABLE] += f'{path},{who},{_CAMERA_NAMES[camera]},{role}\n'
     elif layout == 'msmt17':
         name = f'{label:04d}/{_name(layout, label, camera, frame, number)}'
