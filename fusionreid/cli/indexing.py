@@ -33,6 +33,13 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
 def read_sources(args: argparse.Namespace, sources: Sequence[str]) -> list[LabelledImages]:
     """Read the images of folders and tables, and say what is not taken.
 
+    Args:
+        args: What :func:`add_label_arguments` added.
+        sources: Folders, tables or images.
+
+    Returns:
+        The images of each source.
+
     Raises:
         GalleryError: If there is no image, or an option fits none of the sources.
     """
@@ -93,6 +100,11 @@ def add_to_index(
 
 def finish(gallery: Gallery, out: str | Path, failed: Sequence[str]) -> None:
     """Say what the index holds now.
+
+    Args:
+        gallery: The gallery.
+        out: Folder of the index.
+        failed: Why images could not be decoded, a line each.
 
     Raises:
         GalleryError: If images could not be decoded; they are named first.

@@ -95,6 +95,10 @@ def number_labels(labels: Any, what: str) -> tuple[list[int], dict[int, str]]:
 def add_names(names: dict[int, str], more: Mapping[int, str]) -> None:
     """Add names to a table of them, in place.
 
+    Args:
+        names: The names by number.
+        more: Further ones.
+
     Raises:
         GalleryError: If another name has the same number, which one in 10^15 pairs has.
     """

@@ -59,7 +59,8 @@ class TimeEstimateHook(Hook):
         left = loop.max_iters - loop.iter - 1
         epochs = ''
         if isinstance(loop, EpochBasedTrainLoop):
-            epochs = f' of {loop.max_epochs - loop.epoch} epochs'
+            count = loop.max_epochs - loop.epoch
+            epochs = f' of {count} epochs' if count > 1 else ' of one epoch'
         runner.logger.info(
             f'the training takes about {describe_duration(step * left)}: {left} steps{epochs} are '
             f'left, each {step:.3g} s (measured over {self.steps} steps on this machine); scoring '
