@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -178,7 +179,7 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
     check_new(folder)
     partial = folder.with_name(f'{folder.name}.{os.getpid()}.part')
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir()
         yield partial
         check_new(folder)
         os.replace(partial, folder)
@@ -189,18 +190,27 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
 
 
 def check_new(folder: str | Path) -> None:
-    """Check that a folder is missing or empty.
+    """Check that a folder is missing or empty, and make the one that it is to be in.
+
+    Args:
+        folder: The folder.
 
     Raises:
-        GalleryError: If it is not.
+        GalleryError: If it holds something, or cannot be made.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise GalleryError(f'{folder} is no folder: name one that does not exist yet')
     if folder.is_dir() and (found := sorted(os.listdir(folder))):
         raise GalleryError(
             f'{folder} is not empty (it holds {found[0]}): name a folder that does not exist yet'
         )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise GalleryError(f'{folder} cannot be written: {error}') from error
 
 
 def save_people(

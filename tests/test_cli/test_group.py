@@ -131,6 +131,7 @@ def test_nothing_is_overwritten_and_nothing_is_left_half(numbers, tmp_path, monk
     line = failure('group', numbers, '-o', out)
     assert 'is not empty (it holds mine.txt): name a folder that does not exist yet' in line
     assert 'is no folder' in failure('group', numbers, '-o', out / 'mine.txt')
+    assert 'cannot be written' in failure('group', tmp_path, '-o', out / 'mine.txt' / 'new')
     before = sorted(tmp_path.iterdir())
 
     def stop(*_):

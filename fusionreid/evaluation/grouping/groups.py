@@ -86,7 +86,7 @@ def group_features(
             moment are not joined.
         neighbors: Neighbors of each photo that are looked at; all others where there are fewer.
         min_photos: Photos that make a person; those of smaller groups belong to nobody.
-        memory_limit: Bytes that may be used on top of the features and a copy of them.
+        memory_limit: Bytes that may be used on top of the features and two copies of them.
         progress: Show a line for each step on stderr.
 
     Returns:

@@ -11,5 +11,5 @@ METHODS = {
 DEFAULT_METHOD = 'average'
 DEFAULT_NEIGHBORS = 30
 DEFAULT_MIN_PHOTOS = 2
-# What grouping may use on top of the features and a copy of them, in bytes: 1 GiB.
+# What grouping may use on top of the features and two copies of them, in bytes: 1 GiB.
 DEFAULT_GROUPING_MEMORY_LIMIT = 1 << 30
