@@ -89,7 +89,7 @@ class ExportGraph(nn.Module):
             The embedding of shape ``(B, D)``, float32, of norm 1; with named outputs also each
             feature as the model gives it, not normalized.
         """
-        if self.mean is not None:
+        if self.mean is not None and self.std is not None:
             images = (images.float() - self.mean) / self.std
         if cameras is not None:
             is_known = (cameras >= 0) & (cameras < self.model.num_cameras)
@@ -113,7 +113,8 @@ def pixel_statistics(model: FusionReID) -> tuple[Tensor, Tensor]:
     preprocessor = model.data_preprocessor
     if not isinstance(preprocessor, ReIDDataPreprocessor):
         return torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
-    return tuple(
+    mean, std = (
         value.detach().cpu().clone().expand(3, 1, 1).contiguous()
         for value in (preprocessor.mean, preprocessor.std)
-    )  # type: ignore[return-value]
+    )
+    return mean, std
