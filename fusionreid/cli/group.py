@@ -1,6 +1,6 @@
 """Group photos into people.
 
-    fusionreid group IMAGES_DIR CHECKPOINT -o PEOPLE
+    fusionreid group IMAGES_DIR|people.csv CHECKPOINT -o PEOPLE
     fusionreid group INDEX -o PEOPLE
 
 PEOPLE is a new folder: ``photos.csv`` says who is in which photo, ``people.json`` sums up, and
@@ -15,9 +15,10 @@ import sys
 from pathlib import Path
 
 from fusionreid.cli.arguments import positive
-from fusionreid.cli.extraction import add_extraction_arguments, build_extractor, find_images
+from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
+from fusionreid.cli.indexing import add_label_arguments, read_sources
 from fusionreid.datasets.moments import read_times
-from fusionreid.errors import GalleryError
+from fusionreid.errors import CalibrationError, GalleryError
 from fusionreid.evaluation.grouping import METHODS
 from fusionreid.evaluation.grouping.methods import (
     DEFAULT_METHOD,
@@ -25,7 +26,6 @@ from fusionreid.evaluation.grouping.methods import (
     DEFAULT_NEIGHBORS,
 )
 from fusionreid.gallery import Gallery
-from fusionreid.gallery.image_folder import read_name
 from fusionreid.gallery.people import People, check_new, find_people, save_people
 from fusionreid.gallery.versioned_folder import MANIFEST
 from fusionreid.utils.terminal import say
@@ -36,19 +36,29 @@ DEFAULT_SHEETS = 50
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_extraction_arguments(
-        parser, 'folder of images, with those below it, or an index (fusionreid index)'
+        parser,
+        'folder of images, with those below it, a table (.csv), or an index (fusionreid index)',
     )
+    add_label_arguments(parser)
     parser.add_argument(
         '-o', '--out', required=True, metavar='PEOPLE', help='folder to make; never overwritten'
     )
     parser.add_argument(
         '--method', choices=METHODS, default=DEFAULT_METHOD, help=f'default: {DEFAULT_METHOD}'
     )
-    parser.add_argument(
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument(
         '--max-distance',
         type=float,
         metavar='D',
         help='distance up to which photos are one person, 0 to 2 (default: found from the photos)',
+    )
+    limits.add_argument(
+        '--max-fpr',
+        type=float,
+        metavar='RATE',
+        help='the same for a share of the pairs of strangers that may be as near, e.g. 0.001; the '
+        'index or the checkpoint has a calibration for it (fusionreid calibrate)',
     )
     parser.add_argument(
         '--times',
@@ -92,8 +102,9 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
         parser.error(f'--sheets must be 0 or more, got {args.sheets}')
     if args.max_distance is not None and not 0 <= args.max_distance <= 2:
         parser.error(f'--max-distance must be in 0..2, got {args.max_distance}')
-    if args.max_distance is not None and args.method == 'hdbscan':
-        parser.error('--max-distance: hdbscan finds its own distances, leave it out')
+    for name, value in (('--max-distance', args.max_distance), ('--max-fpr', args.max_fpr)):
+        if value is not None and args.method == 'hdbscan':
+            parser.error(f'{name}: hdbscan finds its own distances, leave it out')
     if args.times and args.ignore_times:
         parser.error('--times and --ignore-times contradict each other: leave one out')
 
@@ -111,7 +122,9 @@ def run(args: argparse.Namespace) -> None:
             )
         gallery = Gallery.load(args.images_dir)
     else:
-        gallery, failed = _read_folder(args)
+        gallery, failed = _read_source(args)
+    if args.max_fpr is not None:
+        args.max_distance = _distance_at(gallery, args.max_fpr)
     people = find_people(
         gallery,
         times=_by_id(times, args, gallery),
@@ -128,24 +141,33 @@ def run(args: argparse.Namespace) -> None:
         raise GalleryError(f'{len(failed)} images, named above, could not be read')
 
 
-def _read_folder(args: argparse.Namespace) -> tuple[Gallery, list[str]]:
-    """The images of a folder as a gallery, and why some are not in it."""
-    paths = find_images(args.images_dir)
-    if len(paths) < 2:
+def _distance_at(gallery: Gallery, rate: float) -> float:
+    """The distance at which a share of the pairs of strangers is as near."""
+    if gallery.calibration is None:
+        raise CalibrationError(
+            f'--max-fpr {rate:g}: it is not known what distances mean: run fusionreid calibrate, '
+            f'or give --max-distance'
+        )
+    return gallery.calibration.distance_at(rate)
+
+
+def _read_source(args: argparse.Namespace) -> tuple[Gallery, list[str]]:
+    """The images of a folder or table as a gallery, and why some are not in it."""
+    (images,) = read_sources(args, [args.images_dir])
+    if len(images) < 2:
         raise GalleryError(f'{args.images_dir} holds 1 photo: at least 2 are needed for a group')
     gallery = Gallery(build_extractor(args))
-    labels = [read_name(path) for path in paths]
     report = gallery.add(
-        paths,
-        person_ids=[person for person, _ in labels],
-        camera_ids=[camera for _, camera in labels],
+        images.paths,
+        person_ids=images.people,
+        camera_ids=images.cameras,
         progress=sys.stderr.isatty(),
     )
     failed = list(report.failed.values())
     for reason in failed:
         say(reason, sys.stderr)
     if not report.added:
-        raise GalleryError(f'none of the {len(paths)} images, named above, could be read')
+        raise GalleryError(f'none of the {len(images)} images, named above, could be read')
     return gallery, failed
 
 
@@ -174,6 +196,8 @@ def _tell(people: People, args: argparse.Namespace) -> None:
     """Print what was found, how well it agrees with known identities, and where it is."""
     grouping, count = people.grouping, len(people.items)
     chosen = 'given' if args.max_distance is not None else 'found from the photos'
+    if args.max_fpr is not None:
+        chosen = f'as near as {args.max_fpr:.2g} of the pairs of strangers'
     limit = grouping.max_distance
     at = f' up to the distance {limit:.4f} ({chosen})' if limit <= 2 else ''
     found = grouping.num_people

@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,16 @@ from fusionreid.errors import GalleryError
 from fusionreid.evaluation.grouping import Grouping, GroupingScores, group_features, score_groups
 from fusionreid.utils.csv_table import write_csv
 from fusionreid.utils.files import write_durably
+from fusionreid.utils.integers import UNKNOWN
 from fusionreid.visualization.contact_sheet import draw_contact_sheet
 from fusionreid.visualization.person_sheet import PersonPhoto, draw_person_sheet
 from fusionreid.visualization.saving import save_picture
+from fusionreid.visualization.style import camera_order
 
 from .gallery import Gallery
 from .image_folder import read_name
 from .items import Items
+from .names import Label
 
 FORMAT = 'fusionreid-people-1'
 PHOTOS_FILE, PEOPLE_FILE, OVERVIEW_FILE = 'photos.csv', 'people.json', 'overview.png'
@@ -49,6 +52,8 @@ class People:
         grouping: Who is in them.
         label: What the features are.
         method: How they were grouped.
+        camera_names: Names of cameras by number.
+        person_names: Names of known identities by number.
     """
 
     items: Items
@@ -56,6 +61,13 @@ class People:
     grouping: Grouping
     label: str
     method: str
+    camera_names: Mapping[int, str] = field(default_factory=dict)
+    person_names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def cameras(self) -> list[Label]:
+        """The camera of each image: its name, or its 0-based number, -1 where unknown."""
+        return [self.camera_names.get(camera, camera) for camera in self.items.camera_ids]
 
     def members(self) -> Iterator[np.ndarray]:
         """The rows of each person's images, person by person."""
@@ -159,7 +171,15 @@ def find_people(
         shown.append(time or (named[1] if named else ''))
     grouping = group_features(features, moments=moments, **options)
     items = Items(ids, paths, people, cameras)
-    return People(items, shown, grouping, gallery.spec.label, options.get('method', 'average'))
+    return People(
+        items,
+        shown,
+        grouping,
+        gallery.spec.label,
+        options.get('method', 'average'),
+        gallery.camera_names,
+        gallery.person_names,
+    )
 
 
 @contextmanager
@@ -255,20 +275,21 @@ def describe_people(people: People) -> dict[str, Any]:
 
     Returns:
         How they were found, scores where identities are known, and of each person the number of
-        images, the 0-based cameras, the spread and the image nearest to the center.
+        images, the cameras (0-based or by name), the spread and the image nearest to the center.
     """
     grouping, items = people.grouping, people.items
+    seen_by = people.cameras
     scores = people.scores
     limit = grouping.max_distance
     found = []
     for number, rows in enumerate(people.members(), 1):
         distances = grouping.distances[rows]
-        cameras = {items.camera_ids[row] for row in rows.tolist()}
+        cameras = {seen_by[row] for row in rows.tolist()} - {UNKNOWN}
         found.append(
             dict(
                 person=number,
                 photos=len(rows),
-                cameras=sorted(camera for camera in cameras if camera >= 0),
+                cameras=sorted(cameras, key=camera_order),
                 mean_distance=round(float(distances.mean()), 6),
                 largest_distance=round(float(distances.max()), 6),
                 typical_photo=_as_text(items.ids[int(rows[distances.argmin()])]),
@@ -295,7 +316,7 @@ def _as_text(name: str) -> str:
 def _write_photos(people: People, path: Path) -> None:
     items, grouping = people.items, people.grouping
     persons, distances = grouping.people.tolist(), grouping.distances.tolist()
-    columns = (items.ids, persons, distances, items.camera_ids, people.times)
+    columns = (items.ids, persons, distances, people.cameras, people.times)
     rows: list[tuple[object, ...]] = [COLUMNS]
     for name, person, distance, camera, time in zip(*columns, strict=True):
         who = (person + 1, f'{distance:.6f}') if person >= 0 else ('', '')
@@ -306,10 +327,11 @@ def _write_photos(people: People, path: Path) -> None:
 def _draw_overview(people: People, path: Path) -> None:
     """The people whom most cameras see, by their most typical images."""
     items, distances = people.items, people.grouping.distances
-    chosen: list[tuple[str, int, int]] = []
+    seen_by = people.cameras
+    chosen: list[tuple[str, int, Label]] = []
     for number, rows in enumerate(people.members()):
         nearest = rows[np.argsort(distances[rows], kind='stable')].tolist()
-        chosen += [(items.paths[row], number + 1, items.camera_ids[row]) for row in nearest]
+        chosen += [(items.paths[row], number + 1, seen_by[row]) for row in nearest]
     several = len({camera for _, _, camera in chosen}) > 1
     found = people.grouping.num_people
     picture = draw_contact_sheet(
@@ -325,18 +347,19 @@ def _draw_overview(people: People, path: Path) -> None:
 def _sheet_arguments(
     people: People, number: int, rows: np.ndarray
 ) -> tuple[list[PersonPhoto], str, str]:
-    items, distances = people.items, people.grouping.distances
+    items, distances, seen_by = people.items, people.grouping.distances, people.cameras
     photos = [
         PersonPhoto(
             items.paths[row],
-            items.camera_ids[row],
+            seen_by[row],
             float(distances[row]),
             people.times[row],
             int(people.identities[row]),
+            people.person_names.get(items.person_ids[row], ''),
         )
         for row in rows.tolist()
     ]
-    cameras = len({photo.camera_id for photo in photos if photo.camera_id >= 0})
+    cameras = len({photo.camera_id for photo in photos} - {UNKNOWN})
     seen = f' by {cameras} camera{"s" if cameras != 1 else ""}' if cameras else ''
     subtitle = (
         f'{len(photos)} photos{seen}; distance to their center {distances[rows].mean():.3f} on '
@@ -344,5 +367,6 @@ def _sheet_arguments(
     )
     known = Counter(photo.person_id for photo in photos if photo.person_id >= 0).most_common(NAMED)
     if known:
-        subtitle += f'; identities {", ".join(f"{who} ({count})" for who, count in known)}'
+        names = ((people.person_names.get(who, who), count) for who, count in known)
+        subtitle += f'; identities {", ".join(f"{who} ({count})" for who, count in names)}'
     return photos, f'Person {number + 1}', subtitle

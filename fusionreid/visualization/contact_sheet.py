@@ -16,7 +16,7 @@ from fusionreid.datasets.image_listing import list_images
 from fusionreid.datasets.market_style_dataset import parse_market_name
 from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 
-from .style import FAINT_COLOR, TEXT_COLOR, camera_name, text_font
+from .style import FAINT_COLOR, TEXT_COLOR, camera_name, camera_order, text_font
 from .tiles import BACKGROUND, MAT_COLOR, try_picture
 
 # Identity, a number and the 1-based camera; MSMT17 itself reads the identity from its lists.
@@ -67,7 +67,7 @@ def find_example_images(root: str | Path) -> list[tuple[str, int, int]]:
 
 
 def draw_contact_sheet(
-    images: str | Path | Sequence[tuple[str, int, int]],
+    images: str | Path | Sequence[tuple[str, int, int | str]],
     num_people: int = 10,
     images_per_camera: int = 1,
     image_height: int = 160,
@@ -77,7 +77,8 @@ def draw_contact_sheet(
     """Draw people (rows) as the cameras (columns) see them.
 
     Args:
-        images: A data set's folder, or path, person id and 0-based camera id of every image.
+        images: A data set's folder, or path, person id and camera (0-based or its name) of
+            every image.
         num_people: Number of rows; people seen by the most cameras come first, ties by id.
         images_per_camera: Images of a person in each camera.
         image_height: Height of every image on the sheet, in pixels; its width follows.
@@ -102,13 +103,13 @@ def draw_contact_sheet(
     items = find_example_images(images) if isinstance(images, str | Path) else list(images)
     if not items:
         raise ValueError('a contact sheet needs at least one image, got an empty list')
-    shown: dict[int, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    shown: dict[int, dict[int | str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path, person, camera in items:
         if len(shown[person][camera]) < images_per_camera:
             shown[person][camera].append(path)
     people = sorted(shown, key=lambda person: (-len(shown[person]), person))[:num_people]
     people.sort()
-    cameras = sorted({camera for person in people for camera in shown[person]})
+    cameras = sorted({camera for person in people for camera in shown[person]}, key=camera_order)
     read = {
         path: try_picture(path, image_height)
         for person in people

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .style import QUERY_COLOR, RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR
+from .style import QUERY_COLOR, RIGHT_COLOR, UNKNOWN_COLOR, WRONG_COLOR, camera_order
 from .tiles import (
     GAP,
     HEADER_HEIGHT,
@@ -31,17 +31,19 @@ class PersonPhoto:
 
     Args:
         path: The image file.
-        camera_id: 0-based camera, -1 where unknown.
+        camera_id: 0-based camera, -1 where unknown, or its name.
         distance: How far it is from the center of the person's photos.
         time: When it was taken, ``''`` where unknown.
         person_id: Who it is known to show, -1 where unknown.
+        person_name: The name of that person, ``''`` where there is none.
     """
 
     path: str | Path
-    camera_id: int
+    camera_id: int | str
     distance: float
     time: str = ''
     person_id: int = -1
+    person_name: str = ''
 
 
 def draw_person_sheet(photos: Sequence[PersonPhoto], title: str, subtitle: str) -> Image.Image:
@@ -63,7 +65,9 @@ def draw_person_sheet(photos: Sequence[PersonPhoto], title: str, subtitle: str) 
     typical = min(photos, key=lambda photo: photo.distance)
     known = [photo.person_id for photo in photos if photo.person_id >= 0]
     person = max(sorted(set(known)), key=known.count, default=-1)
-    ordered = sorted(photos, key=lambda each: (each.camera_id, each.time, str(each.path)))
+    ordered = sorted(
+        photos, key=lambda each: (camera_order(each.camera_id), each.time, str(each.path))
+    )
     count = min(len(ordered), MAX_PHOTOS)
     shown = [ordered[number * len(ordered) // count] for number in range(count)]
     if count < len(ordered):
@@ -92,7 +96,7 @@ def _draw_photo(
         canvas,
         corner,
         photo.camera_id,
-        photo.person_id,
+        photo.person_name or photo.person_id,
         value=f'{photo.distance:.3f}',
         note=photo.time if photo.person_id >= 0 else '',
         name=photo.time or Path(photo.path).name,

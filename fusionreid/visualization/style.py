@@ -69,6 +69,22 @@ def camera_name(camera: int | str) -> str:
     return '?' if camera < 0 else str(camera + 1)
 
 
+def camera_order(camera: int | str) -> tuple[bool, int, str]:
+    """Order cameras: numbers first, then names.
+
+    Args:
+        camera: 0-based camera, or its name.
+
+    Returns:
+        What sorts them.
+
+    Example:
+        >>> sorted(['yard', 10, 'Hof', 2], key=camera_order)
+        [2, 10, 'Hof', 'yard']
+    """
+    return (True, 0, camera) if isinstance(camera, str) else (False, camera, '')
+
+
 class Chart:
     """A figure with title and protocol above its body; everything is measured in inches.
 

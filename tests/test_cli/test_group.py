@@ -189,3 +189,29 @@ def test_options_out_of_range_are_named(tmp_path, capsys, options, message):
     with pytest.raises(SystemExit, match='2'):
         call('group', 'index', '-o', tmp_path / 'out', *options)
     assert message in capsys.readouterr().err
+
+
+def test_a_table_names_cameras_and_a_calibration_limits_the_distance(data, tmp_path, capsys):
+    photos = sorted((data / 'query').glob('*.jpg')) + sorted(
+        (data / 'bounding_box_test').glob('*.jpg')
+    )
+    lines = ['path,person_id,camera_id,role']
+    for path in photos:
+        person, camera = path.name[:4], int(path.name[6])
+        if person.isdigit() and int(person):
+            lines.append(f'{path},Anna {person},{["yard", "Hof – Süd"][camera % 2]},gallery')
+    table = tmp_path / 'people.csv'
+    table.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    arguments = (table, '--config', HISTOGRAM)
+    message = failure('group', *arguments, '-o', tmp_path / 'a', '--max-fpr', 0.1)
+    assert 'run fusionreid calibrate' in message
+    call('index', *arguments, '-o', tmp_path / 'index')
+    call('calibrate', tmp_path / 'index', '-o', tmp_path / 'calibration.json')
+    capsys.readouterr()
+    call('group', tmp_path / 'index', '-o', tmp_path / 'b', '--max-fpr', 0.1)
+    limit = Gallery.load(tmp_path / 'index').calibration.distance_at(0.1)
+    assert f'up to the distance {limit:.4f} (as near as 0.1 of' in capsys.readouterr().out
+    rows, summary = read(tmp_path / 'b')
+    assert {row['camera_id'] for row in rows.values()} == {'yard', 'Hof – Süd'}
+    assert summary['max_distance'] == pytest.approx(limit)
+    assert set(summary['people'][0]['cameras']) <= {'yard', 'Hof – Süd'}
