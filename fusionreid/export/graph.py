@@ -13,6 +13,8 @@ from fusionreid.models import FusionReID
 from fusionreid.models.data_preprocessors import ReIDDataPreprocessor
 from fusionreid.models.layers.side_information import UNKNOWN_CAMERA
 
+from .free_batch import free_batch_size
+
 EMBEDDING, IMAGES, CAMERAS = 'embedding', 'images', 'cameras'
 
 
@@ -60,6 +62,7 @@ class ExportGraph(nn.Module):
         self.model.compiled = False
         self.model.channels_last = False
         self.model.requires_grad_(False)
+        free_batch_size(self.model)
         self.model.to('cpu', dtype)
         self.features = tuple(features)
         self.takes_cameras = takes_cameras
