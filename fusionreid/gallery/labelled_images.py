@@ -144,9 +144,7 @@ def _read_table(path: str, roles: Sequence[str] | None) -> LabelledImages:
     table = read_people_table(path, os.path.dirname(os.path.abspath(path)))
     rows = [row for row in table.rows if roles is None or row.role in roles]
     if not rows:
-        raise GalleryError(
-            f'{path} has no rows' + (f' of the role {", ".join(roles)}' if roles else '')
-        )
+        raise GalleryError(f'{path} has no rows of the role {", ".join(roles or ())}')
     return LabelledImages(
         [row.img_path for row in rows],
         _labels((row.person for row in rows), table.person_numbers, bool(table.person_names)),

@@ -30,13 +30,11 @@ class Runtime(ABC):
 
     Raises:
         ExportError: If the runtime is not installed, cannot load the model, or has no such device.
-
-    Attributes:
-        formats: Formats that it runs; the first is the one that it is the default for.
-        runs_programs: Whether a file of these formats is a program, which loading may run.
     """
 
+    # Formats that it runs.
     formats: ClassVar[tuple[str, ...]] = ()
+    # Whether a file of these formats is a program, which loading may run.
     runs_programs: ClassVar[bool] = False
 
     def __init__(

@@ -35,7 +35,7 @@ class ExportedModel(nn.Module):
         self.feature_widths: dict[str, int] = dict(manifest.features)
         self.num_cameras = manifest.cameras
         self.use_cameras = manifest.cameras > 0
-        self.protocol: str = manifest.spec['protocol']
+        self.protocol = str(manifest.spec.get('protocol', ''))
         self.input_size = manifest.input_size
         for name, values in (('mean', manifest.mean), ('std', manifest.std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)

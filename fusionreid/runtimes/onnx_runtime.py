@@ -19,7 +19,17 @@ PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
 
 @RUNTIMES.register_module('onnxruntime')
 class ONNXRuntime(Runtime):
-    """Runs ONNX models by ONNX Runtime."""
+    """Runs ONNX models by ONNX Runtime.
+
+    Args:
+        folder: Folder of the exported model.
+        manifest: What it is.
+        threads: Threads of the computation; None takes as many as the container may use.
+        device: ``'cpu'``, ``'cuda'`` or, of several GPUs, ``'cuda:1'``.
+
+    Raises:
+        ExportError: If ONNX Runtime is not installed, cannot load the model, or has no such device.
+    """
 
     formats = ('onnx', 'tensorrt')
 

@@ -172,7 +172,7 @@ def test_what_users_get_wrong_is_one_line(photos, index, tmp_path):
         'path,person_id\na.jpg,1\n': 'lacks the columns camera_id, role',
         f'path,person_id,camera_id,role\n{ROWS[0]}\n{ROWS[0]}\n': 'is listed already in line 2',
         'path,person_id,camera_id,role\na.jpg,1,yard,query\nb.jpg,1,0,query\n': 'camera_id must be',
-        'path,person_id,camera_id,role\n': 'has no rows',
+        'path,person_id,camera_id,role\n': 'lists no image',
     }.items():
         table.write_text(content)
         assert expected in failure('index add', index, table)

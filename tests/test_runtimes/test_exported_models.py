@@ -201,14 +201,14 @@ def test_wrong_runtimes_are_refused(runtime, message, onnx):
         open_export(onnx, runtime)
 
 
-def test_a_runtime_needs_an_exported_model(checkpoint, onnx, config, capsys):
+def test_a_runtime_needs_an_exported_model(checkpoint, onnx, config, images, tmp_path, capsys):
     with pytest.raises(ConfigError, match='is for the folder of an exported model'):
         FeatureExtractor(checkpoint, runtime='openvino')
     assert 'no exported model' in failure('test', config, '--runtime', checkpoint.parent)
     with pytest.raises(SystemExit):
         run_command('test', [str(config), str(checkpoint), '--runtime', str(onnx)])
     assert 'cannot be given with --runtime' in capsys.readouterr().err
-    assert 'has no layers' in failure('explain', '-', onnx, config.parent, '-o', 'nowhere')
+    assert 'has no layers' in failure('explain', '-', onnx, images[0], '-o', tmp_path)
 
 
 def test_a_missing_library_is_named(onnx, monkeypatch):

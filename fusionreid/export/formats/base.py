@@ -19,16 +19,17 @@ EXAMPLE_BATCH = 2
 class Exporter(ABC):
     """Turns a graph into a file of one format.
 
-    Attributes:
-        file: Name of the file that a runtime opens.
-        precisions: What the format can have.
-        packages: Packages that it needs: name to import, and what pip installs.
-        runtime: Name of the runtime that the parity is measured with.
+    Args:
+        precision: Precision of the weights and the computation.
     """
 
+    # Name of the file that a runtime opens.
     file: ClassVar[str]
+    # What the format can have.
     precisions: ClassVar[tuple[str, ...]]
+    # Packages that it needs: name to import, and what pip installs.
     packages: ClassVar[dict[str, str]] = {}
+    # Name of the runtime that the parity is measured with.
     runtime: ClassVar[str]
 
     def __init__(self, precision: str) -> None:
