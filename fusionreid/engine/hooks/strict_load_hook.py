@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from fusionreid.checkpoints.mismatch import describe_mismatch
-from fusionreid.errors import WeightsError
+from fusionreid.errors import ConfigError, WeightsError
 from fusionreid.registry import HOOKS
 
 
@@ -24,7 +24,7 @@ class StrictLoadHook(Hook):
     priority = 'ABOVE_NORMAL'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Compare names and shapes.
+        """Compare names and shapes, and the numbers of cameras that have names.
 
         Args:
             runner: The runner, with the model to load into.
@@ -32,6 +32,7 @@ class StrictLoadHook(Hook):
 
         Raises:
             WeightsError: Naming what is missing, left over or of another shape.
+            ConfigError: If named cameras have other numbers than in the training.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         state = checkpoint.get('state_dict', checkpoint)
@@ -42,3 +43,35 @@ class StrictLoadHook(Hook):
                 f'the checkpoint {runner._load_from} does not fit the model of this config: '
                 f'{misfit}'
             )
+        _check_camera_names(runner, model, checkpoint)
+
+
+def _check_camera_names(runner: Runner, model: Any, checkpoint: dict[str, Any]) -> None:
+    """Refuse images whose cameras have other numbers than the model was trained with.
+
+    Raises:
+        ConfigError: Naming the cameras of both.
+    """
+    if not (getattr(model, 'use_cameras', False) and getattr(model, 'num_cameras', 0)):
+        return
+    trained = _camera_names(checkpoint.get('meta', {}).get('dataset_meta'))
+    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+        dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+        found = _camera_names(getattr(dataset, 'metainfo', None))
+        if dataset is not None and found != trained:
+            raise ConfigError(
+                f'the model knows {_list_cameras(trained)}, the data set has '
+                f'{_list_cameras(found)}: name them as in the training, in a table that has all of '
+                f'them, or take the mean of the cameras (--cfg-options model.use_cameras=False)'
+            )
+
+
+def _camera_names(metainfo: Any) -> dict[int, str]:
+    names = metainfo.get('camera_names') if isinstance(metainfo, dict) else None
+    return names if isinstance(names, dict) else {}
+
+
+def _list_cameras(names: dict[int, str]) -> str:
+    if not names:
+        return 'cameras by number'
+    return 'the cameras ' + ', '.join(f'{number + 1} {name}' for number, name in names.items())
