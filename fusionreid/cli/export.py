@@ -182,9 +182,7 @@ def read_labeled(args: argparse.Namespace, settings: ExportSettings) -> PersonIm
     return read_data_set(read_config(args.config), 'test_dataloader', args.data_root)
 
 
-def choose_calibration(
-    args: argparse.Namespace, compared: list[str], what: str
-) -> PersonImages:
+def choose_calibration(args: argparse.Namespace, compared: list[str], what: str) -> PersonImages:
     """Find the images that ranges of activations are taken from.
 
     Args:

@@ -113,7 +113,10 @@ def read_data_set(cfg: Config, loader: str, data_root: str | None = None) -> Per
     infos = [data_set.get_data_info(row) for row in range(len(data_set))]
     return PersonImages(
         f'{len(infos)} images of {data_set.metainfo["dataset_name"]}',
-        *([info[key] for info in infos] for key in ('img_path', 'camera_id', 'person_id', 'role')),
+        paths=[info['img_path'] for info in infos],
+        camera_ids=[info['camera_id'] for info in infos],
+        person_ids=[info['person_id'] for info in infos],
+        roles=[info['role'] for info in infos],
         remove_same_camera=(cfg.get('test_evaluator') or {}).get('remove_same_camera', True),
     )
 
@@ -232,7 +235,10 @@ def export_quantized(
         exact = Path(scratch) / 'fp32'
         manifest, _ = export_model(extractor, exact, settings, images, description)
         calibration = calibration.spread(CALIBRATION_IMAGES)
-        quantized = quantize(exact, manifest, calibration_inputs(extractor, manifest, calibration))
+        quantized = quantize(
+            read_model(exact / manifest.model_file, settings.format),
+            calibration_inputs(extractor, manifest, calibration),
+        )
         with whole_folder(folder) as partial:
             int8 = replace(
                 manifest,
@@ -259,34 +265,42 @@ def export_quantized(
     return int8, loss
 
 
-def quantize(folder: Path, manifest: ExportManifest, inputs: Sequence[dict[str, Any]]) -> Any:
-    """Quantize weights and activations of an exported model after its training.
+def read_model(path: Path, model_format: str) -> Any:
+    """Read an exported model to change it.
+
+    Args:
+        path: Its file.
+        model_format: ``'onnx'``, or ``'openvino'``, which reads ONNX files too.
+
+    Returns:
+        The model, as the format's library has it.
+    """
+    if model_format == 'onnx':
+        import onnx
+
+        return onnx.load(path)
+    import openvino
+
+    return openvino.Core().read_model(path)
+
+
+def quantize(model: Any, inputs: Sequence[dict[str, Any]]) -> Any:
+    """Quantize weights and activations of a model after its training.
 
     NNCF keeps what has no room for 8 bits in floating point: softmax, normalizations and powers.
 
     Args:
-        folder: Folder of the model, in fp32.
-        manifest: What it is, of the format ``'onnx'`` or ``'openvino'``.
+        model: The model in fp32, from :func:`read_model`.
         inputs: Arrays by name that the ranges are taken from.
 
     Returns:
-        The model, as its format's library has it.
+        The quantized model.
 
     Raises:
-        ExportError: If the model cannot be quantized.
+        ExportError: If NNCF is not installed, or the model cannot be quantized.
     """
     nncf: Any = import_optional('nncf', 'nncf', 'the precision int8', ExportError)
     nncf.set_log_level(logging.ERROR)
-    path = folder / manifest.model_file
-    model: Any
-    if manifest.model_format == 'onnx':
-        import onnx
-
-        model = onnx.load(path)
-    else:
-        import openvino
-
-        model = openvino.Core().read_model(path)
     try:
         # Its progress does not belong to the result.
         with contextlib.redirect_stdout(sys.stderr):
@@ -294,7 +308,7 @@ def quantize(folder: Path, manifest: ExportManifest, inputs: Sequence[dict[str, 
                 model,
                 nncf.Dataset(inputs),
                 subset_size=len(inputs),
-                # Models without attention gain from it too: weights are symmetric, activations not.
+                # For models without attention too: weights symmetric, activations not.
                 model_type=nncf.ModelType.TRANSFORMER,
             )
     except Exception as error:  # it has many for what it does not know
@@ -425,9 +439,7 @@ def _score(features: Tensor, widths: dict[str, int], labeled: PersonImages) -> d
     return {name: 100 * result.mAP for name, result in results.items()}
 
 
-def _check_batches(
-    extractor: FeatureExtractor, model: ExportedModel, images: PersonImages
-) -> None:
+def _check_batches(extractor: FeatureExtractor, model: ExportedModel, images: PersonImages) -> None:
     """Refuse a model that gives other embeddings at another batch size."""
     samples, _ = next(_prepare(extractor, images.spread(5)))
     pixels = torch.stack([sample['inputs'] for sample in samples])
@@ -435,7 +447,9 @@ def _check_batches(
     if manifest.raw_input == 'float':
         pixels = (pixels - model.mean) / model.std
     together = model.runtime(pixels)[EMBEDDING]
-    alone = torch.cat([model.runtime(pixels[row : row + 1])[EMBEDDING] for row in range(len(pixels))])
+    alone = torch.cat(
+        [model.runtime(pixels[row : row + 1])[EMBEDDING] for row in range(len(pixels))]
+    )
     difference = (together - alone).abs().max().item()
     if not difference <= BATCH_TOLERANCE:
         raise ExportError(

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from fusionreid.config import merge_options, open_counts, read_config
 from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.export import ExportSettings, PersonImages, export_model
 from fusionreid.export.formats import EXPORTERS
-from fusionreid.export.quantization import INT8, calibration_inputs, quantize
+from fusionreid.export.quantization import INT8, calibration_inputs, quantize, read_model
 from fusionreid.registry import MODELS, RUNTIMES, SCOPE
 from fusionreid.runtimes import ExportedModel, ExportManifest
 from fusionreid.structures import ReIDDataSample
@@ -60,10 +61,19 @@ PRECISIONS = ('fp32', 'bf16', INT8)
 HINTS = {'openvino': ('latency', 'throughput')}
 # Calls in a row of the smallest batches, for percentiles.
 SMALL_BATCH_CALLS = 5
-COLUMNS = (
-    'date machine threads config runtime precision hint batch_size median_ms p95_ms images_per_s '
-    'ratio size_mb memory_mib'
-).split()
+RUN_COLUMNS = ('date', 'machine', 'threads', 'config')
+SPEED_COLUMNS = (
+    'runtime',
+    'precision',
+    'hint',
+    'batch_size',
+    'median_ms',
+    'p95_ms',
+    'images_per_s',
+    'ratio',
+    'size_mb',
+    'memory_mib',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,8 +111,7 @@ class Variant:
         runtime: Its name.
         precision: ``'fp32'``, ``'bf16'`` or ``'int8'``.
         hint: What OpenVINO is told to be good at; empty for the others.
-        compute: Computes the features of a batch, as :meth:`~fusionreid.models.FusionReID.test_step`
-            takes it.
+        compute: Computes the features of a batch that :func:`make_batch` made.
         size: Bytes of its files.
         memory: Bytes that loading it and one batch of the largest size took.
         seconds: Seconds of each call, by batch size.
@@ -116,11 +125,6 @@ class Variant:
     memory: int = 0
     seconds: dict[int, list[float]] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        """All that tells it from the others."""
-        return ' '.join(filter(None, (self.runtime, self.precision, self.hint)))
-
 
 def run(args: argparse.Namespace) -> None:
     """Export, measure, and print the figures."""
@@ -132,7 +136,8 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         extractor = build_extractor(cfg, args.checkpoint, Path(folder))
         variants = list(load_variants(extractor, args, threads, Path(folder)))
-        measure(variants, make_batches(extractor, cfg, args.batch_sizes), args.rounds)
+        sizes = sorted(set(args.batch_sizes))
+        measure(variants, {size: make_batch(extractor, size) for size in sizes}, args.rounds)
     records = [
         dict(
             date=datetime.date.today().isoformat(),
@@ -146,7 +151,7 @@ def run(args: argparse.Namespace) -> None:
     say_lines(as_table(records))
     if args.csv is not None:
         with args.csv.open('w', newline='', encoding='utf-8') as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, [*RUN_COLUMNS, *SPEED_COLUMNS])
             writer.writeheader()
             writer.writerows(records)
 
@@ -195,13 +200,16 @@ def load_variants(
     Yields:
         The variants, eager PyTorch in fp32 first.
     """
-    batch = next(make_batches(extractor, None, [max(args.batch_sizes)]))[1]
+    batch = make_batch(extractor, max(args.batch_sizes))
     weights = Path(extractor.spec.checkpoint or '').stat().st_size
     for precision in RUNTIME_PRECISIONS[EAGER]:
         # Eager fp32 is what the others are compared with.
         if precision == 'fp32' or (EAGER in args.runtimes and precision in args.precisions):
-            step = eager_step(extractor, precision)
-            yield _first_call(lambda step=step: step, batch, EAGER, precision, '', weights)
+            load = partial(eager_step, extractor, precision)
+            variant = _first_call(load, batch, EAGER, precision, '', weights)
+            # Its weights were there before.
+            variant.memory += weights
+            yield variant
     chosen = [
         (runtime, precision)
         for runtime in RUNTIME_FORMATS
@@ -220,19 +228,13 @@ def load_variants(
     for runtime, precision in chosen:
         say(f'making {runtime} {precision}', sys.stderr)
         target = folder / f'{runtime}_{precision}'
-        own = convert(folder / 'onnx', manifest, target, RUNTIME_FORMATS[runtime], precision, inputs)
+        own = convert(
+            folder / 'onnx', manifest, target, RUNTIME_FORMATS[runtime], precision, inputs
+        )
         size = sum(path.stat().st_size for path in target.iterdir())
         for hint in HINTS.get(runtime, ('',)):
-            settings = dict(hint=hint) if hint else {}
-
-            def load(
-                kind: Any = RUNTIMES.get(runtime),
-                target: Path = target,
-                own: ExportManifest = own,
-                settings: dict[str, str] = settings,
-            ) -> Callable[[dict[str, Any]], object]:
-                return ExportedModel(kind(target, own, threads=threads, **settings)).test_step
-
+            settings = dict(threads=threads, **(dict(hint=hint) if hint else {}))
+            load = partial(exported_step, runtime, target, own, settings)
             yield _first_call(load, batch, runtime, precision, hint, size)
 
 
@@ -259,14 +261,7 @@ def convert(
     """
     target.mkdir()
     exporter: Any = EXPORTERS[model_format](precision)
-    if model_format == 'onnx':
-        import onnx
-
-        exporter.model = onnx.load(source / manifest.model_file)
-    else:
-        import openvino
-
-        exporter.model = openvino.Core().read_model(source / manifest.model_file)
+    exporter.model = read_model(source / manifest.model_file, model_format)
     if precision == INT8:
         exporter.model = quantize(exporter.model, inputs)
     exporter.save(target, {})
@@ -275,9 +270,7 @@ def convert(
     )
 
 
-def eager_step(
-    extractor: FeatureExtractor, precision: str
-) -> Callable[[dict[str, Any]], object]:
+def eager_step(extractor: FeatureExtractor, precision: str) -> Callable[[dict[str, Any]], object]:
     """Make a step of PyTorch, as extraction does it."""
     dtype = dict(fp32=torch.float32, bf16=torch.bfloat16)[precision]
 
@@ -289,10 +282,106 @@ def eager_step(
     return step
 
 
-def make_batches(
-    extractor: FeatureExtractor, cfg: Config | None, sizes: list[int]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Make batches of pixels, of the size that the pipeline gives."""
+def exported_step(
+    runtime: str, folder: Path, manifest: ExportManifest, settings: dict[str, Any]
+) -> Callable[[dict[str, Any]], object]:
+    """Load an exported model into a runtime and make a step of it."""
+    return ExportedModel(RUNTIMES.get(runtime)(folder, manifest, **settings)).test_step
+
+
+def make_batch(extractor: FeatureExtractor, size: int) -> dict[str, Any]:
+    """Make a batch of pixels, as testing gives them to a model.
+
+    Args:
+        extractor: The model, whose pipeline says how large images are.
+        size: Images.
+
+    Returns:
+        ``inputs`` and ``data_samples``.
+    """
+    (batch,) = extractor.prepare([np.zeros((64, 32, 3), np.uint8)])
+    shape = (size, *batch.samples[0]['inputs'].shape)
+    generator = torch.Generator().manual_seed(size)
+    return dict(
+        inputs=list(torch.randint(256, shape, generator=generator, dtype=torch.uint8)),
+        data_samples=[ReIDDataSample(metainfo=dict(camera_id=-1)) for _ in range(size)],
+    )
+
+
+def measure(variants: list[Variant], batches: dict[int, dict[str, Any]], rounds: int) -> None:
+    """Let all variants compute in turns.
+
+    Args:
+        variants: The variants, whose ``seconds`` are filled.
+        batches: Batches by size.
+        rounds: Turns.
+    """
+    calls = {size: SMALL_BATCH_CALLS if size == min(batches) else 1 for size in batches}
+    images = sum(size * count for size, count in calls.items())
+    progress = Progress('computing features, images', images * rounds * len(variants))
+    done = 0
+    for _ in range(rounds):
+        for size, batch in batches.items():
+            for variant in variants:
+                for _ in range(calls[size]):
+                    start = time.perf_counter()
+                    variant.compute(batch)
+                    variant.seconds.setdefault(size, []).append(time.perf_counter() - start)
+                    done += size
+                    progress.update(done)
+
+
+def summarize(variants: list[Variant]) -> Iterator[dict[str, Any]]:
+    """Condense the seconds of all variants.
+
+    Args:
+        variants: The variants, eager PyTorch in fp32 first.
+
+    Yields:
+        For each variant and batch size the columns of the table.
+    """
+    eager = variants[0]
+    for variant in variants:
+        for size, seconds in variant.seconds.items():
+            median = statistics.median(seconds)
+            # Turn by turn, since the speed of a shared machine drifts.
+            ratio = statistics.median(
+                theirs / own for theirs, own in zip(eager.seconds[size], seconds, strict=True)
+            )
+            yield dict(
+                runtime=variant.runtime,
+                precision=variant.precision,
+                hint=variant.hint,
+                batch_size=size,
+                median_ms=round(1e3 * median, 2),
+                p95_ms=round(1e3 * float(np.quantile(seconds, 0.95)), 2),
+                images_per_s=round(size / median, 2),
+                ratio=round(ratio, 2),
+                size_mb=round(variant.size / 1e6, 1),
+                memory_mib=round(variant.memory / 2**20),
+            )
+
+
+def as_table(records: list[dict[str, Any]]) -> str:
+    """Lay out the figures for a terminal."""
+    first = records[0]
+    rows = [[str(record[name]) for name in SPEED_COLUMNS] for record in records]
+    table = format_table([SPEED_COLUMNS, *rows], rule=True)
+    return (
+        f'{table}\n'
+        f'{first["config"]}, {first["threads"]} threads, {first["machine"]}, {first["date"]}; '
+        f'ratio: to the images/s of {EAGER} fp32'
+    )
+
+
+def machine_name() -> str:
+    """The processor's name."""
+    path = Path('/proc/cpuinfo')
+    if path.exists():
+        for line in path.read_text(encoding='utf-8').splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _first_call(
