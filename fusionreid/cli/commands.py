@@ -87,6 +87,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     'Measure speed': (
         Command('benchmark train', 'benchmarks.train', 'training steps of a model'),
         Command('benchmark extract', 'benchmarks.extract', 'feature extraction of a model'),
+        Command('benchmark runtimes', 'benchmarks.runtimes', 'runtimes of exported models'),
         Command('benchmark dataloader', 'benchmarks.dataloader', 'reading and augmenting images'),
         Command('benchmark ranking', 'benchmarks.ranking', 'ranking and its scores'),
         Command('benchmark reranking', 'benchmarks.reranking', 'k-reciprocal re-ranking'),

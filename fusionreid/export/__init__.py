@@ -3,5 +3,14 @@
 from .exporting import ExportSettings, export_model
 from .graph import ExportGraph
 from .parity import ParityReport
+from .quantization import PersonImages, QuantizationLoss, export_quantized
 
-__all__ = ['ExportGraph', 'ExportSettings', 'ParityReport', 'export_model']
+__all__ = [
+    'ExportGraph',
+    'ExportSettings',
+    'ParityReport',
+    'PersonImages',
+    'QuantizationLoss',
+    'export_model',
+    'export_quantized',
+]

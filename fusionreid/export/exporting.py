@@ -124,7 +124,7 @@ def export_model(
     cameras = torch.arange(EXAMPLE_BATCH) % graph.model.num_cameras if graph.takes_cameras else None
     example = pixels[:EXAMPLE_BATCH]
     is_float = settings.raw_input == 'float' or settings.layout == BOXMOT
-    with _whole_folder(folder) as partial:
+    with whole_folder(folder) as partial:
         try:
             exporter.convert(graph, example.float() if is_float else example, cameras)
         except Exception as error:  # each converter has its own for what it does not know
@@ -352,8 +352,14 @@ def _named_failure(manifest: ExportManifest) -> Iterator[None]:
 
 
 @contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path) -> Iterator[Path]:
     """Name a folder beside the target, which takes its place at the end, or never.
+
+    Args:
+        folder: The target.
+
+    Yields:
+        The folder beside it.
 
     Raises:
         ExportError: If the target is in use or cannot be written.

@@ -1,0 +1,399 @@
+"""Measure how fast runtimes compute the features of a model, against eager PyTorch.
+
+    fusionreid benchmark runtimes CONFIG
+    fusionreid benchmark runtimes CONFIG CHECKPOINT --csv speeds.csv
+
+Without a checkpoint the weights are random, which computes as fast. The model is exported once and
+compared with PyTorch. All variants then compute in turns, in one process, so that what else the
+machine does touches all alike; ratios are medians over the rounds. Ranges for int8 come from
+rendered people, and the loss by int8 is not measured here: ``fusionreid export`` does that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import cpu_count
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from fusionreid.apis import FeatureExtractor
+from fusionreid.config import merge_options, open_counts, read_config
+from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.export import ExportSettings, PersonImages, export_model
+from fusionreid.export.formats import EXPORTERS
+from fusionreid.export.quantization import INT8, calibration_inputs, quantize, read_model
+from fusionreid.registry import MODELS, RUNTIMES, SCOPE
+from fusionreid.runtimes import ExportedModel, ExportManifest
+from fusionreid.structures import ReIDDataSample
+from fusionreid.utils.tables import format_table
+from fusionreid.utils.terminal import say, say_lines
+
+from ..arguments import positive
+from ..export import render_people
+from ..option_actions import OptionAction
+from ..output_file import check_output_file
+from .instruments import PeakMemory
+
+EAGER = 'pytorch'
+# Format and precisions of each runtime; PyTorch computes the model itself.
+RUNTIME_FORMATS = {EAGER: '', 'onnxruntime': 'onnx', 'openvino': 'openvino'}
+RUNTIME_PRECISIONS = {
+    EAGER: ('fp32', 'bf16'),
+    'onnxruntime': ('fp32', INT8),
+    'openvino': ('fp32', 'bf16', INT8),
+}
+PRECISIONS = ('fp32', 'bf16', INT8)
+HINTS = {'openvino': ('latency', 'throughput')}
+# Calls in a row of the smallest batches, for percentiles.
+SMALL_BATCH_CALLS = 5
+RUN_COLUMNS = ('date', 'machine', 'threads', 'config')
+SPEED_COLUMNS = (
+    'runtime',
+    'precision',
+    'hint',
+    'batch_size',
+    'median_ms',
+    'p95_ms',
+    'images_per_s',
+    'ratio',
+    'size_mb',
+    'memory_mib',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument('config', help='name or path of a config')
+    parser.add_argument('checkpoint', nargs='?', help='trained model (default: random weights)')
+    parser.add_argument(
+        '--batch-sizes', type=positive, nargs='+', default=[1, 8, 32], help='images per call'
+    )
+    parser.add_argument(
+        '--runtimes', nargs='+', choices=RUNTIME_FORMATS, default=[*RUNTIME_FORMATS]
+    )
+    parser.add_argument('--precisions', nargs='+', choices=PRECISIONS, default=[*PRECISIONS])
+    parser.add_argument('--rounds', type=positive, default=10, help='turns of every variant')
+    parser.add_argument(
+        '--calibration-images', type=positive, default=32, help='rendered people, for int8'
+    )
+    parser.add_argument(
+        '--threads', type=positive, help='of the computation (default: all that may be used)'
+    )
+    parser.add_argument('--csv', type=Path, metavar='FILE', help='also write the figures there')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        help='overrides of the config, e.g. model.head.num_classes=100',
+    )
+
+
+@dataclass
+class Variant:
+    """A runtime in one precision, ready to compute.
+
+    Args:
+        runtime: Its name.
+        precision: ``'fp32'``, ``'bf16'`` or ``'int8'``.
+        hint: What OpenVINO is told to be good at; empty for the others.
+        compute: Computes the features of a batch that :func:`make_batch` made.
+        size: Bytes of its files.
+        memory: Bytes that loading it and one batch of the largest size took.
+        seconds: Seconds of each call, by batch size.
+    """
+
+    runtime: str
+    precision: str
+    hint: str
+    compute: Callable[[dict[str, Any]], object]
+    size: int
+    memory: int = 0
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export, measure, and print the figures."""
+    if args.csv is not None:
+        check_output_file(args.csv)
+    threads = args.threads or cpu_count()
+    torch.set_num_threads(threads)
+    cfg = read_model_config(args)
+    with tempfile.TemporaryDirectory() as folder:
+        extractor = build_extractor(cfg, args.checkpoint, Path(folder))
+        variants = list(load_variants(extractor, args, threads, Path(folder)))
+        sizes = sorted(set(args.batch_sizes))
+        measure(variants, {size: make_batch(extractor, size) for size in sizes}, args.rounds)
+    records = [
+        dict(
+            date=datetime.date.today().isoformat(),
+            machine=machine_name(),
+            threads=threads,
+            config=Path(cfg.filename).stem,
+            **record,
+        )
+        for record in summarize(variants)
+    ]
+    say_lines(as_table(records))
+    if args.csv is not None:
+        with args.csv.open('w', newline='', encoding='utf-8') as file:
+            writer = csv.DictWriter(file, [*RUN_COLUMNS, *SPEED_COLUMNS])
+            writer.writeheader()
+            writer.writerows(records)
+
+
+def read_model_config(args: argparse.Namespace) -> Config:
+    """Read the config; counts that it leaves to the training set are 1, which costs no time."""
+    cfg = read_config(args.config)
+    if args.cfg_options:
+        merge_options(cfg, args.cfg_options)
+    if args.checkpoint is None:
+        cfg.merge_from_dict(dict.fromkeys(open_counts(cfg.model), 1))
+    return cfg
+
+
+def build_extractor(cfg: Config, checkpoint: str | None, folder: Path) -> FeatureExtractor:
+    """Load the model, or build it with random weights.
+
+    Args:
+        cfg: Its config.
+        checkpoint: Its weights; None for random ones.
+        folder: Where random weights go.
+
+    Returns:
+        The model with its pipeline.
+    """
+    if checkpoint is None:
+        torch.manual_seed(0)
+        with DefaultScope.overwrite_default_scope(SCOPE):
+            state = MODELS.build(cfg.model).state_dict()
+        checkpoint = str(folder / 'random.pth')
+        torch.save(dict(state_dict=state), checkpoint)
+    return FeatureExtractor(checkpoint, cfg)
+
+
+def load_variants(
+    extractor: FeatureExtractor, args: argparse.Namespace, threads: int, folder: Path
+) -> Iterator[Variant]:
+    """Export the model and load it into each runtime, in each precision.
+
+    Args:
+        extractor: The model.
+        args: The arguments.
+        threads: Threads of the computation.
+        folder: Where exported models go.
+
+    Yields:
+        The variants, eager PyTorch in fp32 first.
+    """
+    batch = make_batch(extractor, max(args.batch_sizes))
+    weights = Path(extractor.spec.checkpoint or '').stat().st_size
+    for precision in RUNTIME_PRECISIONS[EAGER]:
+        # Eager fp32 is what the others are compared with.
+        if precision == 'fp32' or (EAGER in args.runtimes and precision in args.precisions):
+            load = partial(eager_step, extractor, precision)
+            variant = _first_call(load, batch, EAGER, precision, '', weights)
+            # Its weights were there before.
+            variant.memory += weights
+            yield variant
+    chosen = [
+        (runtime, precision)
+        for runtime in RUNTIME_FORMATS
+        if runtime in args.runtimes and runtime != EAGER
+        for precision in RUNTIME_PRECISIONS[runtime]
+        if precision in args.precisions
+    ]
+    if not chosen:
+        return
+    (folder / 'people').mkdir()
+    paths = render_people(folder / 'people')
+    say('exporting, and comparing with PyTorch', sys.stderr)
+    manifest, _ = export_model(extractor, folder / 'onnx', ExportSettings(), paths[:4])
+    people = PersonImages('rendered people', paths, [-1] * len(paths))
+    inputs = calibration_inputs(extractor, manifest, people.spread(args.calibration_images))
+    for runtime, precision in chosen:
+        say(f'making {runtime} {precision}', sys.stderr)
+        target = folder / f'{runtime}_{precision}'
+        own = convert(
+            folder / 'onnx', manifest, target, RUNTIME_FORMATS[runtime], precision, inputs
+        )
+        size = sum(path.stat().st_size for path in target.iterdir())
+        for hint in HINTS.get(runtime, ('',)):
+            settings = dict(threads=threads, **(dict(hint=hint) if hint else {}))
+            load = partial(exported_step, runtime, target, own, settings)
+            yield _first_call(load, batch, runtime, precision, hint, size)
+
+
+def convert(
+    source: Path,
+    manifest: ExportManifest,
+    target: Path,
+    model_format: str,
+    precision: str,
+    inputs: list[dict[str, Any]],
+) -> ExportManifest:
+    """Make a model of another format or precision of an ONNX model in fp32.
+
+    Args:
+        source: Its folder.
+        manifest: What it is.
+        target: Folder of the new one, which is made.
+        model_format: ``'onnx'`` or ``'openvino'``.
+        precision: ``'fp32'``, ``'bf16'`` or ``'int8'``.
+        inputs: Arrays by name, for int8.
+
+    Returns:
+        What the new one is.
+    """
+    target.mkdir()
+    exporter: Any = EXPORTERS[model_format](precision)
+    exporter.model = read_model(source / manifest.model_file, model_format)
+    if precision == INT8:
+        exporter.model = quantize(exporter.model, inputs)
+    exporter.save(target, {})
+    return replace(
+        manifest, model_format=model_format, model_file=exporter.file, precision=precision
+    )
+
+
+def eager_step(extractor: FeatureExtractor, precision: str) -> Callable[[dict[str, Any]], object]:
+    """Make a step of PyTorch, as extraction does it."""
+    dtype = dict(fp32=torch.float32, bf16=torch.bfloat16)[precision]
+
+    @torch.no_grad()
+    def step(data: dict[str, Any]) -> object:
+        with torch.autocast('cpu', dtype, enabled=precision != 'fp32'):
+            return extractor.model.test_step(data)
+
+    return step
+
+
+def exported_step(
+    runtime: str, folder: Path, manifest: ExportManifest, settings: dict[str, Any]
+) -> Callable[[dict[str, Any]], object]:
+    """Load an exported model into a runtime and make a step of it."""
+    return ExportedModel(RUNTIMES.get(runtime)(folder, manifest, **settings)).test_step
+
+
+def make_batch(extractor: FeatureExtractor, size: int) -> dict[str, Any]:
+    """Make a batch of pixels, as testing gives them to a model.
+
+    Args:
+        extractor: The model, whose pipeline says how large images are.
+        size: Images.
+
+    Returns:
+        ``inputs`` and ``data_samples``.
+    """
+    (batch,) = extractor.prepare([np.zeros((64, 32, 3), np.uint8)])
+    shape = (size, *batch.samples[0]['inputs'].shape)
+    generator = torch.Generator().manual_seed(size)
+    return dict(
+        inputs=list(torch.randint(256, shape, generator=generator, dtype=torch.uint8)),
+        data_samples=[ReIDDataSample(metainfo=dict(camera_id=-1)) for _ in range(size)],
+    )
+
+
+def measure(variants: list[Variant], batches: dict[int, dict[str, Any]], rounds: int) -> None:
+    """Let all variants compute in turns.
+
+    Args:
+        variants: The variants, whose ``seconds`` are filled.
+        batches: Batches by size.
+        rounds: Turns.
+    """
+    calls = {size: SMALL_BATCH_CALLS if size == min(batches) else 1 for size in batches}
+    images = sum(size * count for size, count in calls.items())
+    progress = Progress('computing features, images', images * rounds * len(variants))
+    done = 0
+    for _ in range(rounds):
+        for size, batch in batches.items():
+            for variant in variants:
+                for _ in range(calls[size]):
+                    start = time.perf_counter()
+                    variant.compute(batch)
+                    variant.seconds.setdefault(size, []).append(time.perf_counter() - start)
+                    done += size
+                    progress.update(done)
+
+
+def summarize(variants: list[Variant]) -> Iterator[dict[str, Any]]:
+    """Condense the seconds of all variants.
+
+    Args:
+        variants: The variants, eager PyTorch in fp32 first.
+
+    Yields:
+        For each variant and batch size the columns of the table.
+    """
+    eager = variants[0]
+    for variant in variants:
+        for size, seconds in variant.seconds.items():
+            median = statistics.median(seconds)
+            # Turn by turn, since the speed of a shared machine drifts.
+            ratio = statistics.median(
+                theirs / own for theirs, own in zip(eager.seconds[size], seconds, strict=True)
+            )
+            yield dict(
+                runtime=variant.runtime,
+                precision=variant.precision,
+                hint=variant.hint,
+                batch_size=size,
+                median_ms=round(1e3 * median, 2),
+                p95_ms=round(1e3 * float(np.quantile(seconds, 0.95)), 2),
+                images_per_s=round(size / median, 2),
+                ratio=round(ratio, 2),
+                size_mb=round(variant.size / 1e6, 1),
+                memory_mib=round(variant.memory / 2**20),
+            )
+
+
+def as_table(records: list[dict[str, Any]]) -> str:
+    """Lay out the figures for a terminal."""
+    first = records[0]
+    rows = [[str(record[name]) for name in SPEED_COLUMNS] for record in records]
+    table = format_table([SPEED_COLUMNS, *rows], rule=True)
+    return (
+        f'{table}\n'
+        f'{first["config"]}, {first["threads"]} threads, {first["machine"]}, {first["date"]}; '
+        f'ratio: to the images/s of {EAGER} fp32'
+    )
+
+
+def machine_name() -> str:
+    """The processor's name."""
+    path = Path('/proc/cpuinfo')
+    if path.exists():
+        for line in path.read_text(encoding='utf-8').splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _first_call(
+    load: Callable[[], Callable[[dict[str, Any]], object]],
+    batch: dict[str, Any],
+    runtime: str,
+    precision: str,
+    hint: str,
+    size: int,
+) -> Variant:
+    """Load a variant and call it once, which also allocates its memory."""
+    with PeakMemory(torch.device('cpu')) as peak:
+        compute = load()
+        compute(batch)
+    return Variant(runtime, precision, hint, compute, size, peak.bytes)
