@@ -14,7 +14,7 @@ def free_batch_size(model: nn.Module) -> None:
     """
     for module in model.modules():
         if isinstance(module, ShiftWindowMSA):
-            module.window_reverse = join_windows  # type: ignore[method-assign]
+            module.window_reverse = join_windows
 
 
 def join_windows(windows: Tensor, height: int, width: int, window_size: int) -> Tensor:
