@@ -17,7 +17,12 @@ from .export_manifest import ExportManifest
 
 @RUNTIMES.register_module('onnxruntime')
 class ONNXRuntime(Runtime):
-    """Runs ONNX models by ONNX Runtime."""
+    """Runs ONNX models by ONNX Runtime.
+
+    Args:
+        folder: As for :class:`~fusionreid.runtimes.Runtime`.
+        manifest: As for :class:`~fusionreid.runtimes.Runtime`.
+    """
 
     formats = ('onnx', 'tensorrt')
 

@@ -20,7 +20,12 @@ HINTS = {'fp32': 'f32', 'fp16': 'f16', 'bf16': 'bf16', 'int8': 'f32'}
 
 @RUNTIMES.register_module('openvino')
 class OpenVINORuntime(Runtime):
-    """Runs OpenVINO and ONNX models by OpenVINO."""
+    """Runs OpenVINO and ONNX models by OpenVINO.
+
+    Args:
+        folder: As for :class:`~fusionreid.runtimes.Runtime`.
+        manifest: As for :class:`~fusionreid.runtimes.Runtime`.
+    """
 
     formats = ('openvino', 'onnx', 'tensorrt')
 

@@ -20,6 +20,10 @@ class TorchRuntime(Runtime):
 
     Either file is a program, which loading may run: load only what you exported yourself or whose
     maker you trust.
+
+    Args:
+        folder: As for :class:`~fusionreid.runtimes.Runtime`.
+        manifest: As for :class:`~fusionreid.runtimes.Runtime`.
     """
 
     formats = ('torchscript', 'torch_export')

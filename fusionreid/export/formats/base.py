@@ -19,6 +19,9 @@ EXAMPLE_BATCH = 2
 class Exporter(ABC):
     """Turns a graph into a file of one format.
 
+    Args:
+        precision: Of weights and computation.
+
     Attributes:
         file: Name of the file that a runtime opens.
         precisions: What the format can have.
