@@ -21,17 +21,14 @@ class Exporter(ABC):
 
     Args:
         precision: Of weights and computation.
-
-    Attributes:
-        file: Name of the file that a runtime opens.
-        precisions: What the format can have.
-        packages: Packages that it needs: name to import, and what pip installs.
-        runtime: Name of the runtime that the parity is measured with.
     """
 
+    # What a runtime opens.
     file: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]]
+    # What the format needs: name to import, and what pip installs.
     packages: ClassVar[dict[str, str]] = {}
+    # What the parity is measured with.
     runtime: ClassVar[str]
 
     def __init__(self, precision: str) -> None:
