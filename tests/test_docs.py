@@ -327,7 +327,7 @@ def check_other_program(words: list[str]) -> None:
 def check_config_options(args: Namespace) -> None:
     """Find the config that a command names, and merge its ``--cfg-options``."""
     name = getattr(args, 'config', None)
-    if name is None:
+    if name in (None, '-'):  # the one in the checkpoint
         return
     if PLACEHOLDER.fullmatch(name):
         name = 'fusionreid_vitb_r50_msmt17'

@@ -16,6 +16,9 @@ from fusionreid.export.parity import BATCHES
 from fusionreid.runtimes import read_export
 from fusionreid.runtimes.export_manifest import MANIFEST
 
+# One export to ONNX takes some twenty seconds.
+pytestmark = pytest.mark.slow
+
 
 def test_onnx_gives_what_the_extractor_gives(
     exported: Path, extractor: FeatureExtractor, images: list[str]

@@ -105,6 +105,7 @@ class WrongAtThree(TorchRuntime):
         return [each.flip(0) for each in outputs] if len(outputs[0]) == 3 else outputs
 
 
+@pytest.mark.slow
 def test_a_model_that_is_wrong_at_one_batch_size_is_refused(
     extractor: FeatureExtractor,
     images: list[str],
@@ -131,6 +132,7 @@ def test_ranks_that_change_are_refused() -> None:
     assert 'batch 2' in ParityReport('images', 1, 1, [broken], 24, 0, 1.0).find_failure()
 
 
+@pytest.mark.slow
 def test_the_boxmot_layout_takes_what_boxmot_gives(
     checkpoint: Path, images: list[str], tmp_path: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_the_boxmot_layout_takes_what_boxmot_gives(
     assert np.allclose(found, extractor.extract(images[:3]).numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_prepared_by_opencv_give_nearly_the_same(
     exported: Path, extractor: FeatureExtractor, images: list[str], tmp_path: Path
 ) -> None:
@@ -179,6 +182,7 @@ def test_images_prepared_by_opencv_give_nearly_the_same(
     assert by_linear < by_area  # bilinear sampling skips pixels
 
 
+@pytest.mark.slow
 def test_wrong_use_is_one_line(
     checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
