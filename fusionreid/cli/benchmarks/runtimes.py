@@ -181,6 +181,8 @@ def build_extractor(cfg: Config, checkpoint: str | None, folder: Path) -> Featur
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope(SCOPE):
             state = MODELS.build(cfg.model).state_dict()
+        if not state:
+            return FeatureExtractor(config=cfg)
         checkpoint = str(folder / 'random.pth')
         torch.save(dict(state_dict=state), checkpoint)
     return FeatureExtractor(checkpoint, cfg)
@@ -201,7 +203,8 @@ def load_variants(
         The variants, eager PyTorch in fp32 first.
     """
     batch = make_batch(extractor, max(args.batch_sizes))
-    weights = Path(extractor.spec.checkpoint or '').stat().st_size
+    file = extractor.spec.checkpoint
+    weights = 0 if file is None else Path(file).stat().st_size
     for precision in RUNTIME_PRECISIONS[EAGER]:
         # Eager fp32 is what the others are compared with.
         if precision == 'fp32' or (EAGER in args.runtimes and precision in args.precisions):
