@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from fusionreid.apis import FeatureExtractor
+from fusionreid.apis.feature_extractor import PRECISIONS
 from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.utils.terminal import say
 
@@ -39,6 +40,12 @@ def add_extraction_arguments(
         'trained with',
     )
     parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default='fp32',
+        help='fp16 and bf16 compute in automatic mixed precision (default: fp32)',
+    )
     add_model_arguments(parser)
     add_runtime_options(parser)
 
@@ -78,5 +85,6 @@ def build_extractor(args: argparse.Namespace) -> FeatureExtractor:
         use_cameras=False if args.mean_camera else None,
         device=args.device,
         batch_size=args.batch_size,
+        precision=args.precision,
         runtime=args.runtime_options,
     )

@@ -45,6 +45,16 @@ def test_the_features_of_a_folder(options, data, checkpoint, tmp_path, capsys):
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_bfloat16_gives_nearly_the_same_features(data, checkpoint, tmp_path):
+    found = []
+    for precision in ('fp32', 'bf16'):
+        out = tmp_path / f'{precision}.safetensors'
+        call('extract', data / 'query', checkpoint, '-o', out, '--precision', precision)
+        found.append(read(out)[0]['features'])
+    assert not torch.equal(*found)
+    assert torch.cosine_similarity(*found).min() > 0.999
+
+
 def test_what_is_saved_fills_a_gallery(data, tmp_path):
     out = tmp_path / 'features.safetensors'
     call('extract', data / 'query', '-o', out, '--config', HISTOGRAM, '--batch-size', 5)
