@@ -274,7 +274,15 @@ def convert(
 
 
 def eager_step(extractor: FeatureExtractor, precision: str) -> Callable[[dict[str, Any]], object]:
-    """Make a step of PyTorch, as extraction does it."""
+    """Make a step of PyTorch, as extraction does it.
+
+    Args:
+        extractor: The model.
+        precision: ``'fp32'``, or ``'bf16'`` for automatic mixed precision.
+
+    Returns:
+        Computes the features of a batch.
+    """
     dtype = dict(fp32=torch.float32, bf16=torch.bfloat16)[precision]
 
     @torch.no_grad()
@@ -288,7 +296,17 @@ def eager_step(extractor: FeatureExtractor, precision: str) -> Callable[[dict[st
 def exported_step(
     runtime: str, folder: Path, manifest: ExportManifest, settings: dict[str, Any]
 ) -> Callable[[dict[str, Any]], object]:
-    """Load an exported model into a runtime and make a step of it."""
+    """Load an exported model into a runtime and make a step of it.
+
+    Args:
+        runtime: Name of the runtime.
+        folder: Folder of the model.
+        manifest: What it is.
+        settings: Settings of the runtime.
+
+    Returns:
+        Computes the features of a batch.
+    """
     return ExportedModel(RUNTIMES.get(runtime)(folder, manifest, **settings)).test_step
 
 
