@@ -31,6 +31,8 @@ from .stops import find_stops, first_stops
 
 SMALL, LARGE = 320, 1024
 KEPT_THUMBNAILS = 1024
+# Items that the page offers to begin with.
+SAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Finder:
             features=as_text(f'{spec.feature} features of {spec.weights}, {spec.protocol}'),
             engine=self.gallery.engine.name,
             explains=not isinstance(self.extractor.model, ExportedModel),
+            samples=self._samples(),
             calibrated_on=as_text(calibration.data) if calibration else None,
             stops=[
                 dict(
@@ -117,6 +120,16 @@ class Finder:
                 answers=min(limits.answers, len(self)),
             ),
         )
+
+    def _samples(self) -> list[dict[str, Any]]:
+        """Some items with photos: of different people where they are known."""
+        first = {person: number for number, person in reversed([*enumerate(self._people)])}
+        numbers = sorted(number for person, number in first.items() if person > 0)
+        if len(numbers) < SAMPLES:
+            numbers = list(range(len(self)))
+        step = max(1, len(numbers) // SAMPLES)
+        items = map(self.item, numbers[::step][:SAMPLES])
+        return [item for item in items if item['image'] is not None]
 
     def item(self, number: int) -> dict[str, Any]:
         """Describe an item.

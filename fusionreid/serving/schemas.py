@@ -40,6 +40,16 @@ class LimitInfo(BaseModel):
     answers: int
 
 
+class Item(BaseModel):
+    """A photo of the gallery; ``identity`` is null where it is unknown."""
+
+    item: int
+    image: str | None
+    name: str
+    camera: str
+    identity: str | None
+
+
 class GalleryInfo(BaseModel):
     """What the gallery holds."""
 
@@ -50,19 +60,10 @@ class GalleryInfo(BaseModel):
     features: str
     engine: str
     explains: bool
+    samples: list[Item]
     calibrated_on: str | None
     stops: list[StopInfo]
     limits: LimitInfo
-
-
-class Item(BaseModel):
-    """A photo of the gallery; ``identity`` is null where it is unknown."""
-
-    item: int
-    image: str | None
-    name: str
-    camera: str
-    identity: str | None
 
 
 class Answer(Item):

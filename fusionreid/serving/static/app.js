@@ -2,7 +2,6 @@
 
 // Everything that the server says becomes text, never markup.
 
-const SAMPLES = 12;
 const DEFAULT_RATE = 0.001;
 const RETRIES = 5;
 const PEOPLE = 24;
@@ -50,6 +49,8 @@ function percent(rate) {
   const value = 100 * rate;
   return value >= 10 ? `${Math.round(value)}%` : `${Number(value.toPrecision(2))}%`;
 }
+
+const oneIn = (rate) => `1 in ${whole(Math.round(1 / rate))}`;
 
 function cameraName(camera) {
   if (camera === '0') return 'unknown camera';
@@ -227,8 +228,8 @@ function renderLine() {
   if (stop) {
     const [low, high] = stop.search_rate_95;
     text.replaceChildren(
-      make('strong', {}, `${percent(stop.rate)} of the pairs of strangers`),
-      make('span', {}, distance === null ? 'are as near' : `are nearer than ${near(distance)}, the line`),
+      make('strong', {}, `${oneIn(stop.rate)} pairs of strangers`),
+      make('span', {}, distance === null ? 'is as near' : `is nearer than ${near(distance)}, the line`),
       make('span', {}, `A search for somebody who is not there finds somebody in `
         + `${percent(stop.search_rate)} of the cases (95%: ${percent(low)} to ${percent(high)}).`),
     );
@@ -244,7 +245,7 @@ function renderLine() {
     );
   }
   byId('line').setAttribute('aria-valuetext', text.textContent);
-  byId('line-left').textContent = stops.length ? percent(stops[0].rate) : '0';
+  byId('line-left').textContent = stops.length ? oneIn(stops[0].rate) : '0';
 }
 
 // ---- what was found
@@ -289,8 +290,8 @@ function card(query, answer, accepted) {
 
 function renderQueries() {
   const query = state.queries[state.current];
-  byId('drop').classList.toggle('full', Boolean(query));
-  byId('preview').hidden = !query;
+  byId('drop').classList.toggle('full', Boolean(query) && !query.broken);
+  byId('preview').hidden = !query || query.broken === true;
   byId('query-name').hidden = !query;
   byId('strip').hidden = state.queries.length < 2;
   byId('drop-text').querySelector('strong').textContent = query ? 'Another photo' : 'Drop a photo of a person';
@@ -309,14 +310,10 @@ function renderQueries() {
 }
 
 function renderEmpty() {
-  const { images } = state.gallery;
-  const step = Math.max(1, Math.floor(images / SAMPLES));
   const row = make('div', { class: 'row' });
-  for (let number = 0; number < images && row.children.length < SAMPLES; number += step) {
-    const image = `/api/items/${number}/image`;
-    const button = make('button', { type: 'button', class: 'thumb', 'aria-label': `Search for photo ${number}` },
-      make('img', { src: image, alt: '' }));
-    button.addEventListener('click', () => takeItem({ name: `photo ${number} of the index`, item: number, image, camera: '0' }));
+  for (const item of state.gallery.samples) {
+    const button = make('button', { type: 'button', class: 'thumb', title: item.name, onclick: () => takeItem(item) },
+      make('img', { src: item.image, alt: `Search for ${item.name}` }));
     button.firstChild.addEventListener('error', () => button.remove());
     row.append(button);
   }
@@ -324,8 +321,20 @@ function renderEmpty() {
   byId('answers').replaceChildren(make('div', { class: 'empty' },
     make('h2', {}, 'Who is it?'),
     make('p', {}, 'Drop a photo that shows one person, cut out as the photos of the index are. '
-      + 'It stays in memory and is forgotten with the answer. Or begin with one of the index:'),
+      + 'It stays in memory and is forgotten with the answer.'
+      + `${row.children.length ? ' Or begin with one of the index:' : ''}`),
     row));
+}
+
+// A box in place of answers: a sign, a headline and a sentence.
+function notice(sign, headline, ...sentence) {
+  const signs = {
+    nobody: ['M24 25a8 8 0 1 0 0-16 8 8 0 0 0 0 16Z', 'M9 41c1.500-8 7.500-12 15-12s13.500 4 15 12', 'M6 6l36 36'],
+    problem: ['M24 6 44 41H4L24 6Z', 'M24 19v10', 'M24 35v.5'],
+    empty: ['M6 10h36L28 26v14l-8-4V26L6 10Z'],
+  };
+  return make('div', { class: `notice ${sign}`, role: 'status' }, picture('sign', signs[sign]),
+    make('div', {}, make('h2', {}, headline), make('p', {}, ...sentence)));
 }
 
 function render() {
@@ -337,9 +346,8 @@ function render() {
     return;
   }
   if (query.error) {
-    showError(query.error);
-    byId('headline').replaceChildren(make('h2', {}, 'No answer'), make('p', {}, query.name));
-    byId('answers').replaceChildren();
+    byId('headline').replaceChildren();
+    byId('answers').replaceChildren(notice('problem', 'No answer', query.error));
     return;
   }
   if (!query.result) {
@@ -347,30 +355,27 @@ function render() {
     return;
   }
   const { answers } = query.result;
-  const { accepts, distance } = currentLine();
+  const { accepts, stop, distance } = currentLine();
   const found = answers.filter(accepts);
   const beyond = answers.filter((answer) => !accepts(answer));
-  const scope = state.cameras.size
-    ? [...state.cameras].map(cameraName).join(', ') : 'all cameras';
+  const scope = state.cameras.size ? [...state.cameras].map(cameraName).join(', ') : '';
   const parts = [];
+  byId('headline').replaceChildren();
   if (!answers.length) {
-    byId('headline').replaceChildren(make('h2', {}, 'No photo passes the filter'), make('p', {}, scope));
+    parts.push(notice('empty', 'No photo passes the filter', 'Choose more cameras.'));
   } else if (found.length) {
     byId('headline').replaceChildren(
       make('h2', {}, distance === null
-        ? `The ${whole(found.length)} nearest photos`
+        ? `The ${plural(found.length, 'nearest photo', 'nearest photos')}`
         : `${found.length}${beyond.length ? '' : ' or more'} ${found.length === 1 ? 'photo is' : 'photos are'} near enough`),
-      make('p', {}, scope));
+      make('p', {}, scope || 'all cameras'));
     parts.push(make('div', { class: 'grid' }, ...found.map((answer) => card(query, answer, true))));
   } else {
-    byId('headline').replaceChildren();
-    parts.push(make('div', { class: 'nobody', role: 'status' },
-      picture('who', ['M24 25a8 8 0 1 0 0-16 8 8 0 0 0 0 16Z', 'M9 41c1.500-8 7.500-12 15-12s13.500 4 15 12', 'M6 6l36 36']),
-      make('div', {},
-        make('h2', {}, 'Nobody'),
-        make('p', {}, distance === null ? 'No photo is near enough' : `No photo is nearer than ${near(distance)}`,
-          ', the nearest is at ', make('strong', {}, near(answers[0].distance)),
-          `. So the answer is that this person is not in ${scope}.`))));
+    parts.push(notice('nobody', 'Nobody',
+      `No photo of ${scope || 'any camera'} is near enough: the line is at `,
+      make('strong', {}, near(distance ?? 0)), ', the nearest photo at ',
+      make('strong', {}, near(answers[0].distance)),
+      stop ? `. At this line ${oneIn(stop.rate)} pairs of strangers would be taken for one person.` : '.'));
   }
   if (beyond.length) {
     parts.push(
@@ -575,6 +580,11 @@ function listen() {
   });
   window.addEventListener('paste', (event) => {
     if (state.gallery && event.clipboardData.files.length) takeFiles(event.clipboardData.files);
+  });
+  byId('preview').addEventListener('error', () => {
+    const query = state.queries[state.current];
+    if (query) query.broken = true;
+    renderQueries();
   });
   byId('line').addEventListener('input', render);
   byId('query-camera').addEventListener('change', search);
