@@ -139,8 +139,8 @@ function takeFiles(files) {
 function takeItem(item) {
   showError('');
   show('search');
-  start([{ name: item.name, item: item.item, url: item.image, camera: item.camera }]);
   window.scrollTo({ top: 0 });
+  start([{ name: item.name, item: item.item, url: item.image, camera: item.camera }]);
 }
 
 function start(queries) {
@@ -150,6 +150,8 @@ function start(queries) {
   const camera = queries[0].camera;
   byId('query-camera').value = camera ?? '0';
   byId('query-camera').disabled = camera !== undefined;
+  // Where the answers are below the panel, they would not be seen.
+  if (matchMedia('(max-width: 860px)').matches) byId('results').scrollIntoView({ behavior: 'smooth' });
   search();
 }
 
