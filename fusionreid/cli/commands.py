@@ -92,6 +92,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('benchmark ranking', 'benchmarks.ranking', 'ranking and its scores'),
         Command('benchmark reranking', 'benchmarks.reranking', 'k-reciprocal re-ranking'),
         Command('benchmark gallery', 'benchmarks.gallery', 'engines of a gallery'),
+        Command('benchmark serve', 'benchmarks.serve', 'searches that a server answers'),
     ),
 }
 COMMANDS = {command.name: command for commands in GROUPS.values() for command in commands}

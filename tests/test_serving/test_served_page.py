@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import shutil
 import signal
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +15,12 @@ from PIL import Image
 from served import CRUEL
 from warm_processes import WarmProcess
 
+from fusionreid.cli.benchmarks.serve import measure_load
+from fusionreid.cli.main import run_command
 from fusionreid.serving.app import STATIC
 
 SECONDS = 60
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('chrome')
-BOUNDARY = 'a-boundary'
 
 
 def start(index: Path, output: Path, *arguments: object) -> tuple[WarmProcess, str]:
@@ -113,10 +111,8 @@ def test_in_a_browser(page, photos, tmp_path):
     stranger = tmp_path / f'{CRUEL[:-4]}.png'
     Image.new('RGB', (64, 128), (255, 0, 255)).save(stranger)
     page.set_input_files('#file', stranger)
-    until(
-        page,
-        f'document.title && document.querySelector("#query-name").innerText === {json.dumps(stranger.name)}',
-    )
+    name = json.dumps(stranger.name)
+    until(page, f'document.querySelector("#query-name").innerText === {name}')
     page.wait_for_selector('.card.near')
     page.focus('#line')
     page.keyboard.press('Home')
@@ -177,63 +173,32 @@ def test_a_token_opens_the_page(index, tmp_path, photos):
 # ---- load
 
 
-def body_of(path: str) -> bytes:
-    head = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n'
-    )
-    return head.encode() + Path(path).read_bytes() + f'\r\n--{BOUNDARY}--\r\n'.encode()
-
-
-def load(address: str, photos: list[str], clients: int, requests: int) -> tuple[Counter, list]:
-    """Ask from several clients at once, each as fast as it is answered."""
-    statuses: Counter[int] = Counter()
-    retries: list[str | None] = []
-    lock = threading.Lock()
-
-    def ask(number: int) -> None:
-        connection = http.client.HTTPConnection(address.removeprefix('http://'), timeout=SECONDS)
-        for turn in range(requests):
-            body = body_of(photos[(number + turn) % len(photos)])
-            connection.request(
-                'POST',
-                '/api/search',
-                body,
-                {'Content-Type': f'multipart/form-data; boundary={BOUNDARY}'},
-            )
-            answer = connection.getresponse()
-            content = answer.read()
-            with lock:
-                statuses[answer.status] += 1
-                if answer.status == 503:
-                    retries.append(answer.headers['Retry-After'])
-                elif answer.status == 200:
-                    assert json.loads(content)['queries'][0]['answers']
-        connection.close()
-
-    threads = [threading.Thread(target=ask, args=[number]) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(2 * SECONDS)
-    return statuses, retries
-
-
 @pytest.mark.slow
 def test_load(address, photos, capsys):
+    host = address.removeprefix('http://')
     # As many clients as the queue has places: nobody is refused.
-    clients, requests = 4, 25
-    begin = time.monotonic()
-    statuses, _ = load(address, photos, clients, requests)
-    rate = clients * requests / (time.monotonic() - begin)
+    load = measure_load(host, photos, clients=4, requests=25)
     with capsys.disabled():
-        print(f'\nsearches by {clients} clients: {rate:.0f} in a second, {dict(statuses)}')
-    assert statuses == {200: clients * requests}
-    assert rate > 1
+        print(f'\n4 clients: {100 / load.duration:.0f} searches in a second, {load.statuses}')
+    assert load.statuses == {200: 100}
+    assert len(load.seconds) == 100
     # Four times as many: some are told to come later, and nothing else happens.
-    statuses, retries = load(address, photos, 16, 10)
-    assert set(statuses) == {200, 503}
-    assert statuses.total() == 160
-    assert all(int(seconds) >= 1 for seconds in retries)
+    load = measure_load(host, photos, clients=16, requests=10)
+    assert set(load.statuses) == {200, 503}
+    assert load.errors == 0
+    assert len(load.retries) == load.statuses[503]
+    assert all(int(seconds) >= 1 for seconds in load.retries)
+
+
+def test_the_benchmark(address, photos, capsys):
+    folder = Path(photos[0]).parent
+    arguments = [address, str(folder), '--clients', '2', '--requests', '3']
+    assert run_command('benchmark serve', arguments) == 0
+    line = capsys.readouterr().out.splitlines()[-1].split()
+    assert line[:5] == ['2', '6', '6', '0', '0']
+    gone = ['http://127.0.0.1:1', *arguments[1:]]
+    assert run_command('benchmark serve', gone) == 1
+    assert capsys.readouterr().out.splitlines()[-1].split()[4] == '6'
 
 
 def test_the_page_is_in_the_package():
