@@ -103,6 +103,7 @@ class Finder:
             explains=not isinstance(self.extractor.model, ExportedModel),
             samples=self._samples(),
             calibrated_on=as_text(calibration.data) if calibration else None,
+            camera_lines=any(stop.acceptance.by_cameras for stop in self.stops),
             stops=[
                 dict(
                     rate=stop.rate,

@@ -62,6 +62,7 @@ class GalleryInfo(BaseModel):
     explains: bool
     samples: list[Item]
     calibrated_on: str | None
+    camera_lines: bool
     stops: list[StopInfo]
     limits: LimitInfo
 

@@ -223,6 +223,18 @@ function currentLine() {
   return { accepts: (answer) => answer.distance < distance, stop: null, distance };
 }
 
+// Whether the two cameras have a line of their own.
+function ownLines() {
+  return state.gallery.camera_lines && byId('query-camera').value !== '0';
+}
+
+// Where the line is, in a word or two.
+function linePlace() {
+  const { stop, distance } = currentLine();
+  if (stop && (ownLines() || distance === null)) return `at ${oneIn(stop.rate)}`;
+  return distance === null ? '' : `at ${near(distance)}`;
+}
+
 function renderLine() {
   const { stops } = state.gallery;
   const { stop, distance } = currentLine();
@@ -231,7 +243,7 @@ function renderLine() {
     const [low, high] = stop.search_rate_95;
     text.replaceChildren(
       make('strong', {}, `${oneIn(stop.rate)} pairs of strangers`),
-      make('span', {}, distance === null ? 'is as near' : `is nearer than ${near(distance)}, the line`),
+      make('span', {}, distance === null ? 'is as near' : `is nearer than ${near(distance)}${ownLines() ? ' (by the two cameras more or less)' : ''}, the line`),
       make('span', {}, `A search for somebody who is not there finds somebody in `
         + `${percent(stop.search_rate)} of the cases (95%: ${percent(low)} to ${percent(high)}).`),
     );
@@ -375,14 +387,13 @@ function render() {
   } else {
     parts.push(notice('nobody', 'Nobody',
       `No photo of ${scope || 'any camera'} is near enough: the line is at `,
-      make('strong', {}, near(distance ?? 0)), ', the nearest photo at ',
-      make('strong', {}, near(answers[0].distance)),
-      stop ? `. At this line ${oneIn(stop.rate)} pairs of strangers would be taken for one person.` : '.'));
+      make('strong', {}, linePlace().slice(3)), stop && ownLines() ? ' pairs of strangers' : '',
+      ', the nearest photo at the distance ', make('strong', {}, near(answers[0].distance)), '.'));
   }
   if (beyond.length) {
     parts.push(
       make('div', { class: 'divider' }, found.length
-        ? `the line${distance === null ? '' : ` at ${near(distance)}`}: from here on, nobody`
+        ? `the line ${linePlace()}: from here on, nobody`
         : 'the nearest, beyond the line'),
       make('div', { class: 'grid' }, ...beyond.map((answer) => card(query, answer, false))));
   }
