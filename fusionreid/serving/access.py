@@ -47,6 +47,9 @@ def new_token() -> str:
 def check_token(token: str) -> None:
     """Check a token that somebody chose.
 
+    Args:
+        token: The token.
+
     Raises:
         ValueError: It is too short, or cannot be sent in a header.
     """
@@ -79,6 +82,9 @@ class Access:
     def check_host(self, host: str) -> None:
         """Check the ``Host`` header of a request.
 
+        Args:
+            host: Its value.
+
         Raises:
             RefusedError: It is none of this server's (421).
         """
@@ -99,6 +105,10 @@ class Access:
     def check_origin(self, origin: str | None, host: str) -> None:
         """Check the ``Origin`` header of a request: no other site's page may ask.
 
+        Args:
+            origin: Its value; None if it is missing, as in what is no page.
+            host: The ``Host`` header.
+
         Raises:
             RefusedError: It is that of another site (403).
         """
@@ -107,6 +117,9 @@ class Access:
 
     def check_token(self, given: Iterable[str]) -> None:
         """Check the tokens that a request brings, in the same time for every wrong one.
+
+        Args:
+            given: The tokens.
 
         Raises:
             RefusedError: None of them is right (401).

@@ -59,6 +59,12 @@ class Form:
     def numbers(self, name: str) -> list[int]:
         """The values of a field as whole numbers.
 
+        Args:
+            name: Name of the field.
+
+        Returns:
+            The numbers; none where the field is missing.
+
         Raises:
             RefusedError: One is none (422).
         """
@@ -71,6 +77,14 @@ class Form:
     def number(self, name: str, default: int, most: int) -> int:
         """The value of a field as a whole number from 1 on.
 
+        Args:
+            name: Name of the field.
+            default: What is taken where it is missing.
+            most: The largest one.
+
+        Returns:
+            The number.
+
         Raises:
             RefusedError: It is none, or too large (422).
         """
@@ -80,7 +94,13 @@ class Form:
         return value
 
     def fraction(self, name: str) -> float | None:
-        """The value of a field as a number, None where it is missing.
+        """The value of a field as a number.
+
+        Args:
+            name: Name of the field.
+
+        Returns:
+            The number; None where the field is missing.
 
         Raises:
             RefusedError: It is none (422).
@@ -99,6 +119,12 @@ class Form:
     def flag(self, name: str) -> bool:
         """Whether a field is ``true``.
 
+        Args:
+            name: Name of the field.
+
+        Returns:
+            That; False where the field is missing.
+
         Raises:
             RefusedError: It is neither that nor ``false`` (422).
         """
@@ -109,6 +135,12 @@ class Form:
 
     def cameras(self, name: str) -> list[Label]:
         """The values of a field as cameras.
+
+        Args:
+            name: Name of the field.
+
+        Returns:
+            The cameras; none where the field is missing.
 
         Raises:
             RefusedError: One is none (422).

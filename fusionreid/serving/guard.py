@@ -34,7 +34,13 @@ class Guard:
         self.app, self.access, self.metrics = app, access, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
+        """Handle a request.
+
+        Args:
+            scope: What is asked.
+            receive: Gives its body.
+            send: Takes the answer.
+        """
         if scope['type'] != 'http':
             if scope['type'] == 'lifespan':
                 await self.app(scope, receive, send)
