@@ -84,7 +84,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['fusionreid', 'fusionreid.*']),
-    package_data={'fusionreid': ['py.typed']},
+    package_data={'fusionreid': ['py.typed'], 'fusionreid.serving': ['static/*']},
     entry_points={'console_scripts': ['fusionreid = fusionreid.cli.main:main']},
     python_requires='>=3.10',
     install_requires=runtime,

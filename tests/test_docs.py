@@ -58,7 +58,7 @@ LANGUAGES = {'bash', 'bibtex', 'csv', 'python', 'text'}
 PLACEHOLDER = re.compile(r'[A-Z][A-Z_]+')
 # Programs in shell blocks that are not ours; those blocks run without them.
 OTHER_PROGRAMS = frozenset(
-    ('bash', 'git', 'ln', 'mkdir', 'pip', 'pre-commit', 'python', 'source', 'tensorboard')
+    ('bash', 'curl', 'git', 'ln', 'mkdir', 'pip', 'pre-commit', 'python', 'source', 'tensorboard')
 )
 # Options in inline code that are another program's.
 OTHER_OPTIONS = {'--fast', '--ipc', '--shm-size'}
@@ -185,6 +185,7 @@ PRODUCED = {
     'own_photos': ['problems.csv', 'result.png', 'result.json', 'work_dirs/index/gallery.json'],
     'quickstart': ['cnn_fused.png'],
     'reranking': ['k1.png'],
+    'serve': ['work_dirs/people/gallery.json'],
     'synthetic': ['contact_sheet.png'],
     'weights': ['weights/msmt17.pth', 'weights/msmt17.py'],
 }

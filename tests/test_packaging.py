@@ -129,6 +129,7 @@ def test_wheel_holds_package_configs_and_tools(wheel):
     assert 'fusionreid/registry.py' in modules
     assert modules <= names
     assert 'fusionreid/py.typed' in names
+    assert 'fusionreid/serving/static/index.html' in names
 
     mim = {f'fusionreid/.mim/{name}' for name in files_of('configs') | files_of('tools')}
     mim.add('fusionreid/.mim/model-index.yml')

@@ -147,6 +147,7 @@ class FeatureExtractor:
             check_exported_use(self.model, use_cameras, precision, config)
             self.spec = describe_exported(folder, self.model.runtime.manifest, feature)
             pipeline, source = self.model.runtime.manifest.pipeline, str(folder / MANIFEST)
+            self.camera_names: dict[int, str] = {}
         else:
             if runtime is not None:
                 raise ConfigError(

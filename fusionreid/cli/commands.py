@@ -57,6 +57,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('index remove', 'index_remove', 'remove images from an index'),
         Command('index merge', 'index_merge', 'add what other indexes hold to an index'),
         Command('search', 'search', 'find people in an index'),
+        Command('serve', 'serve', 'search an index on a page in the browser, and over HTTP'),
         Command('group', 'group', 'group photos into people'),
         Command('extract', 'extract', 'save the features of a folder of images'),
         Command('calibrate', 'calibrate', 'measure how often strangers are as near as a distance'),
@@ -92,6 +93,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('benchmark ranking', 'benchmarks.ranking', 'ranking and its scores'),
         Command('benchmark reranking', 'benchmarks.reranking', 'k-reciprocal re-ranking'),
         Command('benchmark gallery', 'benchmarks.gallery', 'engines of a gallery'),
+        Command('benchmark serve', 'benchmarks.serve', 'searches that a server answers'),
     ),
 }
 COMMANDS = {command.name: command for commands in GROUPS.values() for command in commands}

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fusionreid.apis import FeatureExtractor
+from fusionreid.apis.photos import Photos, load_photos, photo_distances
 from fusionreid.errors import ExplainError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.explain import all_attention, class_relevance, pair_relevance
@@ -46,7 +47,6 @@ from fusionreid.visualization.saving import save_picture
 from .arguments import add_colormap_argument, add_device_argument
 from .extraction import find_images
 from .output_file import check_output_file
-from .photos import Photos, load_photos, photo_distances
 
 CHECKPOINTS_OWN = '-'
 CAM, ATTENTION, PAIR = 'cam', 'attention', 'pair'
@@ -153,13 +153,13 @@ class Explanation:
             photos = self._prepare(paths)
             maps: dict[str, list[np.ndarray]] = {}
             for baseline in self.baselines:
-                own = load_photos(baseline, photos.paths, self._cameras(photos.paths))
+                own = load_photos(baseline, photos.names, self._cameras(photos.names))
                 for name, found in self._relevance(baseline, own, None).items():
                     maps[self._baseline_title(baseline, name)] = found
             maps |= self._relevance(self.extractor, photos, features)
             figure = draw_relevance_sheet(
                 photos.pixels,
-                [Path(path).name for path in photos.paths],
+                [Path(path).name for path in photos.names],
                 maps,
                 'Which pixels speak for an identity',
                 f'{self.source}; {describe_class_relevance(self.args.method)}',
@@ -183,7 +183,7 @@ class Explanation:
             if number == 0:
                 for reason in refused:
                     say(reason, sys.stderr)
-            for place, path in enumerate(photos.paths):
+            for place, path in enumerate(photos.names):
                 shown = 'each head' if self.args.heads else 'the heads averaged'
                 figure = draw_attention_sheet(
                     photos.pixels[place],
@@ -225,7 +225,7 @@ class Explanation:
             pairs = [
                 PhotoPair(
                     (first.pixels[row], others.pixels[row]),
-                    (Path(first.paths[row]).name, Path(others.paths[row]).name),
+                    (Path(first.names[row]).name, Path(others.names[row]).name),
                     {
                         name: (_array(left[row]), _array(right[row]))
                         for name, (left, right) in maps.items()

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fusionreid.apis import FeatureExtractor
+from fusionreid.apis.photos import load_photos
 from fusionreid.datasets.synthetic import read_plan, render_silhouettes
 from fusionreid.datasets.synthetic.layout import PlannedImage
 from fusionreid.errors import ExplainError
@@ -29,7 +30,6 @@ from fusionreid.explain.relevance import METHODS
 from fusionreid.utils.tables import markdown_table
 
 from .arguments import add_model_arguments, positive
-from .photos import load_photos
 
 DEFAULT_PAIRS = 120
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fusionreid.apis import FeatureExtractor
+from fusionreid.apis.photos import load_photos, photo_distances
 from fusionreid.errors import ExplainError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.explain import pair_relevance
 from fusionreid.utils.batched import batched
 from fusionreid.visualization import MapPanel, relevance_panel
-
-from .photos import load_photos, photo_distances
 
 BATCH = 8
 # Distances of the same features computed twice, by any device and batch size.

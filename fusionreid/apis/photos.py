@@ -1,4 +1,4 @@
-"""Photos as a model sees them, for the commands that look inside."""
+"""Photos as a model sees them, for what looks inside it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusionreid.apis import FeatureExtractor
-from fusionreid.apis.feature_extractor import PreparedBatch
 from fusionreid.errors import ImageDecodeError
 from fusionreid.evaluation.feature_set import ALL
+
+from .feature_extractor import FeatureExtractor, PreparedBatch
+from .image_input import Image, image_name
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,14 @@ class Photos:
     """Photos that are prepared for a model.
 
     Attributes:
-        paths: Their files, of length B.
+        names: Their files, or positions where they are none, of length B.
         pixels: What the model sees of each, uint8 of shape (H, W, 3), RGB.
         images: The same, normalized, of shape ``(B, 3, H, W)``, on the model's device.
         camera_ids: 0-based cameras of shape ``(B,)``, -1 for unknown.
         batch: What the test pipeline made of them.
     """
 
-    paths: list[str]
+    names: list[str]
     pixels: list[np.ndarray]
     images: Tensor
     camera_ids: Tensor
@@ -36,13 +37,13 @@ class Photos:
 
 
 def load_photos(
-    extractor: FeatureExtractor, paths: Sequence[str], cameras: Sequence[int]
+    extractor: FeatureExtractor, sources: Sequence[Image], cameras: Sequence[int]
 ) -> Photos:
     """Prepare photos as in testing.
 
     Args:
         extractor: The model.
-        paths: Image files, at least one.
+        sources: Image files, arrays or PIL images, at least one.
         cameras: Their 0-based cameras, -1 for unknown.
 
     Returns:
@@ -52,7 +53,7 @@ def load_photos(
         ImageDecodeError: If a photo is missing or cannot be decoded.
         InferenceError: If a camera is none of the model's.
     """
-    (batch,) = extractor.prepare(paths, cameras, batch_size=len(paths))
+    (batch,) = extractor.prepare(sources, cameras, batch_size=len(sources))
     if batch.failed:
         raise ImageDecodeError(next(iter(batch.failed.values())))
     inputs = [sample['inputs'] for sample in batch.samples]
@@ -60,7 +61,7 @@ def load_photos(
         'inputs'
     ]
     return Photos(
-        list(paths),
+        [image_name(image, number) for number, image in enumerate(sources)],
         [each.permute(1, 2, 0).numpy() for each in inputs],
         images,
         torch.as_tensor(cameras, device=images.device),
@@ -84,7 +85,7 @@ def photo_distances(
     """
     sides = []
     for side in (photos, others):
-        samples = extractor.predict(side.batch, side.paths)
+        samples = extractor.predict(side.batch, side.names)
         found = {
             name: torch.stack([sample.features[name] for sample in samples]).float()
             for name in extractor.model.feature_widths
