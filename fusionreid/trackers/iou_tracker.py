@@ -64,9 +64,7 @@ class IoUTracker:
             The number of the track of each box (N,) int64, from 1.
         """
         corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        self._tracks = [
-            track for track in self._tracks if frame - track.frame <= self.max_gap + 1
-        ]
+        self._tracks = [track for track in self._tracks if frame - track.frame <= self.max_gap + 1]
         numbers = np.zeros(len(corners), dtype=np.int64)
         for position, row in self._pairs(corners, frame):
             track = self._tracks[position]
@@ -89,8 +87,8 @@ class IoUTracker:
         overlaps = box_iou(torch.from_numpy(expected), torch.from_numpy(corners)).numpy()
         pairs = []
         while overlaps.max() >= self.min_iou:
-            position, row = np.unravel_index(overlaps.argmax(), overlaps.shape)
-            pairs.append((int(position), int(row)))
+            position, row = divmod(int(overlaps.argmax()), overlaps.shape[1])
+            pairs.append((position, row))
             overlaps[position], overlaps[:, row] = -1, -1
         return pairs
 

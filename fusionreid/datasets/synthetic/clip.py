@@ -379,18 +379,16 @@ def _detect(
         left, top, right, bottom = person.box
         sizes = np.array([right - left, bottom - top] * 2)
         box = np.array(person.box) + shift * sizes
-        score = float(np.clip(0.6 + 0.35 * person.visible + score, 0.05, 0.99))
-        found.append((tuple(box.tolist()), score))
+        sure = float(np.clip(0.6 + 0.35 * person.visible + score, 0.05, 0.99))
+        found.append((tuple(box.tolist()), sure))
     if rng.random() < _FALSE:
         tall = rng.uniform(0.2, 0.4) * config.height
-        left, top = rng.uniform(0, config.width - tall), rng.uniform(0, config.height - tall)
-        found.append(((left, top, left + 0.4 * tall, top + tall), float(rng.uniform(0.5, 0.65))))
+        x, y = rng.uniform(0, config.width - tall), rng.uniform(0, config.height - tall)
+        found.append(((x, y, x + 0.4 * tall, y + tall), float(rng.uniform(0.5, 0.65))))
     return found
 
 
-def _mot_line(
-    frame: int, person: int, box: tuple[float, ...], score: float, visible: float
-) -> str:
+def _mot_line(frame: int, person: int, box: tuple[float, ...], score: float, visible: float) -> str:
     """A line of the MOT challenge: frame, identity, left, top, width, height, score, and so on."""
     left, top, right, bottom = box
     numbers = (left, top, right - left, bottom - top)

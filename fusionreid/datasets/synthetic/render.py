@@ -306,7 +306,15 @@ def _compose(
             )
             shade_ground(image, *place, scale * 0.85, camera)
             draw_person(
-                image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 0.85, place, _pose(rng)
+                image,
+                world,
+                other,
+                camera,
+                rng.uniform(0, 6.28),
+                pitch,
+                scale * 0.85,
+                place,
+                _pose(rng),
             )
         shade_ground(image, *ground, scale, camera)
         silhouette = 255 - draw_person(
