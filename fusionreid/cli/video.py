@@ -11,8 +11,11 @@ that are not in the index.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import fields
+
+import cv2
 
 from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
 from fusionreid.cli.index import open_gallery
@@ -79,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Index the videos one after the other; each is saved when it is done."""
+    # Broken files are reported once, by us.
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    cv2.setLogLevel(0)
     settings = TrackletSettings(**{name: getattr(args, name) for name in HELP})
     settings.check()
     videos = list_videos(args.source)

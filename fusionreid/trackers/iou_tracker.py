@@ -73,7 +73,7 @@ class IoUTracker:
             track.speed = 0.7 * track.speed + 0.3 * moved
             track.box, track.frame = corners[row], frame
             numbers[row] = track.number
-        for row in np.flatnonzero(numbers == 0):
+        for row in np.flatnonzero(numbers == 0).tolist():
             self._count += 1
             numbers[row] = self._count
             self._tracks.append(_Track(self._count, corners[row], np.zeros(2), frame))

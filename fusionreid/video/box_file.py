@@ -120,7 +120,8 @@ def _columns(first: Sequence[str], path: str | Path) -> tuple[dict[str, int], bo
     if missing := [name for name in (*NEEDED, *ends) if name not in columns]:
         raise DatasetFormatError(
             f'{path} has the columns {",".join(names)}, but no {" and no ".join(missing)}: '
-            f'expected frame,left,top,right,bottom, or frame,left,top,width,height; id and score may follow'
+            f'expected frame,left,top,right,bottom, or frame,left,top,width,height; id and '
+            f'score may follow'
         )
     return columns, True
 

@@ -14,7 +14,7 @@ from fusionreid.errors import DatasetNotFoundError, ImageDecodeError
 
 EXTENSIONS = ('.mp4', '.avi', '.mkv', '.mov', '.m4v', '.webm', '.mpg', '.mpeg', '.wmv', '.ts')
 # A video that says more frames than it has is over after so many in a row that are not there.
-MAX_BROKEN_RUN = 250
+MAX_BROKEN_RUN = 10_000
 ASSUMED_FPS = 25.0
 
 

@@ -115,24 +115,21 @@ class VideoIndexer:
         if (before := read_about(folder)) is not None:
             paths = read_passages(folder)
             if len(self.gallery.known(paths)) == len(paths):
-                self._check_same(video, before, about)
-                return VideoReport(f'is in the index, {len(paths)} passages')
-        # What an interruption between two steps has left.
+                other = [name for name, value in about.items() if before.get(name) != value]
+                if other and paths:
+                    raise GalleryError(
+                        f'{video.name} is in {self.index} with another {" and another ".join(other)}'
+                        f': make another index'
+                    )
+                if not other:
+                    return VideoReport(f'is in the index, {len(paths)} passages')
+        # A video without anybody, or what an interruption between two steps has left.
         shutil.rmtree(folder, ignore_errors=True)
         try:
             with VideoReader(video) as reader:
                 return self._add(reader, folder, detect, about, progress)
         except ImageDecodeError as error:
             return VideoReport(str(error), failed=True)
-
-    def _check_same(self, video: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-        other = [name for name, value in now.items() if before.get(name) != value]
-        if other:
-            name = other[0]
-            raise GalleryError(
-                f'{video.name} is in {self.index} with {name} {before.get(name)!r}, not '
-                f'{now[name]!r}: make another index'
-            )
 
     def _add(
         self,
