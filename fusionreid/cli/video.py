@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     """Index the videos one after the other; each is saved when it is done."""
     # Broken files are reported once, by us.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    cv2.setLogLevel(0)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     settings = TrackletSettings(**{name: getattr(args, name) for name in HELP})
     settings.check()
     videos = list_videos(args.source)
@@ -111,10 +111,10 @@ def run(args: argparse.Namespace) -> None:
             meter.update(done)
 
         report = indexer.add(video, found_by or detectors[video], made_by, show)
-        say(
-            report.line if report.failed else f'{video.name}: {report.line}',
-            sys.stderr if report.failed else None,
-        )
+        if report.failed:
+            say(report.line, sys.stderr)
+        else:
+            say(f'{video.name}: {report.line}')
         failed += report.failed
     if len(gallery):
         say(f'{args.out}: {len(gallery)} passages, {gallery.spec.label if gallery.spec else ""}')

@@ -118,8 +118,8 @@ class VideoIndexer:
                 other = [name for name, value in about.items() if before.get(name) != value]
                 if other and paths:
                     raise GalleryError(
-                        f'{video.name} is in {self.index} with another {" and another ".join(other)}'
-                        f': make another index'
+                        f'{video.name} is in {self.index}, made with another '
+                        f'{" and another ".join(other)}: make another index'
                     )
                 if not other:
                     return VideoReport(f'is in the index, {len(paths)} passages')
