@@ -39,7 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gallery:
-    """Load the index that ``args`` names if it is there, else begin one."""
+    """Load an index if it is there, else begin one.
+
+    Args:
+        args: Arguments of the command: its folder and engine.
+        extractor: The model.
+
+    Returns:
+        The gallery.
+
+    Raises:
+        GalleryError: It is of another model or engine.
+    """
     options = args.engine_options or {}
     if not (Path(args.out) / MANIFEST).exists():
         return Gallery(extractor, dict(type=args.engine or 'exact', **options))

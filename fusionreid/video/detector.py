@@ -36,7 +36,15 @@ class FileDetector:
         self.frames = read_boxes(path)
 
     def __call__(self, frame: int, image: np.ndarray) -> Boxes:
-        """The boxes of a frame, by its 0-based number."""
+        """Look up the boxes of a frame.
+
+        Args:
+            frame: Its 0-based number.
+            image: The frame, which is not looked at.
+
+        Returns:
+            The boxes.
+        """
         return self.frames.get(frame, NO_BOXES)
 
 
@@ -72,7 +80,15 @@ class TorchvisionDetector:
 
     @torch.no_grad()
     def __call__(self, frame: int, image: np.ndarray) -> Boxes:
-        """Find the people in a frame, BGR uint8 (H, W, 3); its number does not matter."""
+        """Find the people in a frame.
+
+        Args:
+            frame: Its number, which does not matter.
+            image: BGR uint8 (H, W, 3).
+
+        Returns:
+            The boxes.
+        """
         rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
         (found,) = self.model([rgb.to(self.device).float() / 255])
         people = found['labels'] == PERSON

@@ -50,13 +50,11 @@ def list_videos(source: str | Path) -> list[Path]:
 class VideoReader:
     """Reads a video from its first frame to its last; to be used with ``with``.
 
+    Its ``fps`` are 25 where the file does not say them (``has_fps``), its ``frame_count`` is what
+    the file says, and ``broken`` counts the frames so far that could not be decoded.
+
     Args:
         path: The file.
-
-    Attributes:
-        fps: Frames per second; 25 where the file does not say it.
-        frame_count: How many frames the file says that it has; 0 where it does not.
-        broken: Frames so far that could not be decoded.
 
     Raises:
         ImageDecodeError: The file is no video that OpenCV can read.

@@ -84,7 +84,7 @@ class PassageWriter:
 
     folder: Path
     fps: float
-    _rows: list[tuple[Any, ...]] = field(default_factory=list)
+    _rows: list[tuple[Any, ...]] = field(default_factory=list, init=False)
 
     def add(self, tracklet: Tracklet) -> str:
         """Write the pictures of a tracklet; returns the name of the best one's file."""

@@ -41,8 +41,8 @@ class Tracklet:
     count: int = 0
     pictures: list[np.ndarray] = field(default_factory=list)
     best: np.ndarray | None = None
-    _quality: float = -1.0
-    _step: int = 1
+    _quality: float = field(default=-1.0, init=False, repr=False)
+    _step: int = field(default=1, init=False, repr=False)
 
     def add(self, frame: int, image: np.ndarray, box: np.ndarray, score: float) -> None:
         """Take the next box.

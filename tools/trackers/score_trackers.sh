@@ -18,7 +18,7 @@ checkpoint="$1" folder="${2:-work_dirs/trackers}"
 mkdir -p "$folder"
 if [[ ! -f "$folder/venv/ready" ]]; then
   "${PYTHON:-python3}" -m venv --clear "$folder/venv"
-  "$folder/venv/bin/python" -m pip install 'boxmot>=25,<26' deep-sort-realtime motmetrics \
+  "$folder/venv/bin/python" -m pip install -r "$root/requirements/trackers.txt" \
     -r "$root/requirements/runtime.txt"
   "$folder/venv/bin/python" -m pip install --no-deps "$root"
   touch "$folder/venv/ready"
