@@ -42,6 +42,7 @@ from fusionreid.cli import ablate
 from fusionreid.cli.commands import COMMANDS
 from fusionreid.config import find_config, merge_options, packaged_configs, read_config
 from fusionreid.datasets import MSMT17, DukeMTMCReID, Market1501
+from fusionreid.datasets.synthetic import ClipConfig, render_clips
 from fusionreid.models import build_on_meta
 from fusionreid.registry import (
     DATA_SAMPLERS,
@@ -161,9 +162,15 @@ def prepare_extending(folder: Path) -> None:
             shutil.copy(path, target)
 
 
+def prepare_video(folder: Path) -> None:
+    """Small videos in the place of those that the page renders."""
+    render_clips(folder / 'data' / 'street', ClipConfig(people=2, frames=40, height=180))
+
+
 PREPARED: dict[str, Callable[[Path], None]] = {
     'explain': prepare_explain,
     'extending': prepare_extending,
+    'video': prepare_video,
     'weights': prepare_weights,
 }
 # What the blocks of a page make.
@@ -187,6 +194,7 @@ PRODUCED = {
     'reranking': ['k1.png'],
     'serve': ['work_dirs/people/gallery.json'],
     'synthetic': ['contact_sheet.png'],
+    'video': ['street.png', 'street.json', 'work_dirs/street-tracklets/camera_1/0001.jpg'],
     'weights': ['weights/msmt17.pth', 'weights/msmt17.py'],
 }
 

@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Names under which distributions are imported, where they differ from the distribution's.
 IMPORT_NAMES = {
+    'deep-sort-realtime': 'deep_sort_realtime',
     'markdown-it-py': 'markdown_it',
     'mmcv-lite': 'mmcv',
     'opencv-python': 'cv2',
@@ -208,7 +209,7 @@ def test_the_installed_command_works_outside_of_a_checkout(installed, tmp_path):
 def test_every_runtime_import_is_required_and_used():
     imports = third_party_imports(ROOT / 'fusionreid') | third_party_imports(ROOT / 'tools')
     runtime = set(required('runtime'))
-    optional = set(required('optional'))
+    optional = set(required('optional')) | set(required('trackers'))
     undeclared = {name: file for name, file in imports.items() if name not in runtime | optional}
     assert not undeclared, f'imported, but in no requirements file: {undeclared}'
     assert runtime - NOT_IMPORTED <= set(imports), 'required at run time, but never imported'

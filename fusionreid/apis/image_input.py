@@ -156,7 +156,7 @@ def as_input(given: Any, number: int, channel_order: str = 'rgb') -> Input:
 
     Args:
         given: An image, or a ``(frame, boxes)`` pair: an image and the boxes (N, 4) in it, as
-            left, top, right and bottom in pixels.
+            left, top, right and bottom in pixels. There may be none.
         number: Its position.
         channel_order: ``'rgb'`` or ``'bgr'``, for an array.
 
@@ -202,8 +202,7 @@ def cut_boxes(frame: np.ndarray, boxes: Any, number: int = 0) -> list[np.ndarray
         [(8, 4, 3)]
     """
     height, width = frame.shape[:2]
-    on_cpu = boxes.cpu() if hasattr(boxes, 'cpu') else boxes
-    corners = np.asarray(on_cpu, dtype=np.float64).reshape(-1, 4)
+    corners = box_corners(boxes)
     crops = []
     for position, box in enumerate(corners):
         if np.isfinite(box).all():
@@ -218,12 +217,27 @@ def cut_boxes(frame: np.ndarray, boxes: Any, number: int = 0) -> list[np.ndarray
     return crops
 
 
+def box_corners(boxes: Any) -> np.ndarray:
+    """Boxes as numbers.
+
+    Args:
+        boxes: (N, 4) numbers, as a sequence, an array, or a tensor on any device.
+
+    Returns:
+        (N, 4) float64.
+    """
+    on_cpu = boxes.cpu() if hasattr(boxes, 'cpu') else boxes
+    return np.asarray(on_cpu, dtype=np.float64).reshape(-1, 4)
+
+
 def _is_frame(given: Any) -> bool:
     """Whether it is a frame with boxes, rather than two images."""
     if not isinstance(given, tuple) or len(given) != 2:
         return False
     boxes = given[1]
     if hasattr(boxes, 'shape'):
+        if tuple(boxes.shape) == (0,):  # what NumPy makes of no boxes
+            return True
         return len(boxes.shape) == 2 and boxes.shape[1] == 4 and boxes.dtype != np.uint8
     if not isinstance(boxes, (list, tuple)):
         return False

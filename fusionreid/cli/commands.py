@@ -49,6 +49,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('train', 'train', 'train a model'),
         Command('test', 'test', 'score a checkpoint, or saved features'),
         Command('render', 'render', 'render a synthetic data set'),
+        Command('render-video', 'render_video', 'render videos of a street, with ground truth'),
         Command('check-dataset', 'check_dataset', 'check every image and label of a data set'),
     ),
     'Find people': (
@@ -56,6 +57,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('index add', 'index_add', 'add images to an index'),
         Command('index remove', 'index_remove', 'remove images from an index'),
         Command('index merge', 'index_merge', 'add what other indexes hold to an index'),
+        Command('video', 'video', 'make a searchable index of who passes through videos'),
         Command('search', 'search', 'find people in an index'),
         Command('serve', 'serve', 'search an index on a page in the browser, and over HTTP'),
         Command('group', 'group', 'group photos into people'),

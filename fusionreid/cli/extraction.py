@@ -17,14 +17,16 @@ from .arguments import add_device_argument, add_model_arguments, add_runtime_opt
 def add_extraction_arguments(
     parser: argparse.ArgumentParser,
     images: str = 'folder of images; the folders below it count too',
+    name: str = 'images_dir',
 ) -> None:
     """Add the images, the model, and how the model is used.
 
     Args:
         parser: Parser to add them to.
         images: What the images may be.
+        name: Name of the argument that says where they are.
     """
-    parser.add_argument('images_dir', help=images)
+    parser.add_argument(name, help=images)
     parser.add_argument(
         'checkpoint',
         nargs='?',

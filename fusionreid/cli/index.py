@@ -38,8 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gallery:
-    """Load the index if it is there, else begin one."""
+def open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gallery:
+    """Load an index if it is there, else begin one.
+
+    Args:
+        args: Arguments of the command: its folder and engine.
+        extractor: The model.
+
+    Returns:
+        The gallery.
+
+    Raises:
+        GalleryError: It is of another model or engine.
+    """
     options = args.engine_options or {}
     if not (Path(args.out) / MANIFEST).exists():
         return Gallery(extractor, dict(type=args.engine or 'exact', **options))
@@ -54,7 +65,7 @@ def _open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gall
 def run(args: argparse.Namespace) -> None:
     """Add what is new and save."""
     (images,) = read_sources(args, [args.images_dir])
-    gallery = _open_gallery(args, build_extractor(args))
+    gallery = open_gallery(args, build_extractor(args))
     # Before hours of work, not after them.
     check_target(args.out)
     failed = add_to_index(gallery, images, args.images_dir, args.out)

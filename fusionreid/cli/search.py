@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.names import is_number
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say
+from fusionreid.video.passage_folder import Passage, find_passages
 from fusionreid.visualization.saving import save_picture
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
 from fusionreid.visualization.style import camera_name
@@ -134,12 +135,13 @@ def run(args: argparse.Namespace) -> None:
         ],
         **options,
     )
-    answers = _as_answers(queries, found, limit)
+    passages = find_passages(path for paths in found.paths for path in paths)
+    answers = _as_answers(queries, found, limit, passages)
     if limit is not None:
         say(describe_limit(limit, gallery, options))
     _print_answers(answers)
     if args.json:
-        _write_json(answers, args.json)
+        _write_json(answers, args.json, passages)
     if args.out:
         _draw(gallery, answers, args.out)
 
@@ -167,7 +169,10 @@ def _read_queries(args: argparse.Namespace, gallery: Gallery) -> LabelledImages:
 
 
 def _as_answers(
-    queries: LabelledImages, found: GallerySearchResult, limit: float | None
+    queries: LabelledImages,
+    found: GallerySearchResult,
+    limit: float | None,
+    passages: Mapping[str, Passage],
 ) -> list[QueryAnswers]:
     """Pair each query with what was found for it."""
     people = np.where(found.person_names == '', found.person_ids, found.person_names)
@@ -178,6 +183,7 @@ def _as_answers(
     ):
         columns = (found.paths, people, cameras, found.distances)
         images, identities, places, distances = (column[row, :count].tolist() for column in columns)
+        seen = [passages.get(image) for image in images] if passages else []
         answers.append(
             QueryAnswers(
                 path,
@@ -190,6 +196,8 @@ def _as_answers(
                 rates=found.rates_of(row),
                 nearest=float(found.nearest[row]),
                 limit=limit,
+                moments=[str(passage or '') for passage in seen],
+                strips=[passage.strip if passage else '' for passage in seen],
             )
         )
     return answers
@@ -232,10 +240,13 @@ def _print_answers(answers: Sequence[QueryAnswers]) -> None:
             rates = (RateEstimate(*rates) for rates in query.rates)
             cells = ['strangers as near', *map(format_estimate, rates)]
             rows = [(*row[:2], cell, *row[2:]) for row, cell in zip(rows, cells, strict=True)]
+        if any(query.moments):
+            moments = ['time', *query.moments]
+            rows = [(*row[:-2], cell, *row[-2:]) for row, cell in zip(rows, moments, strict=True)]
         print(format_table(rows))
 
 
-def _write_json(answers: Sequence[QueryAnswers], out: str) -> None:
+def _write_json(answers: Sequence[QueryAnswers], out: str, passages: Mapping[str, Passage]) -> None:
     """Write the answers; numbers of cameras count from 1, and null is unknown."""
 
     def describe(camera: Label, person: Label) -> dict[str, Label | None]:
@@ -252,6 +263,9 @@ def _write_json(answers: Sequence[QueryAnswers], out: str) -> None:
             dict(rank=rank, path=str(path), distance=distance, **describe(camera, person))
             for rank, (path, distance, camera, person) in enumerate(zip(*columns, strict=True), 1)
         ]
+        for answer in found:
+            if (passage := passages.get(answer['path'])) is not None:
+                answer.update(first_second=passage.first, last_second=passage.last)
         for answer, (rate, low, high) in zip(found, query.rates, strict=False):
             answer.update(false_match_rate=rate, false_match_rate_95=[low, high])
         content.append(

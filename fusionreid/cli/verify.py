@@ -18,6 +18,7 @@ from fusionreid.gallery import versioned_folder
 from fusionreid.runtimes import export_manifest
 from fusionreid.utils.manifest import FILES
 from fusionreid.utils.tables import format_table
+from fusionreid.video import passage_folder
 
 Facts = list[tuple[str, str]]
 
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
         'path',
-        help='folder of an index, saved features or an exported model, or file of a checkpoint',
+        help='folder of an index, saved features, an exported model or the tracklets of a '
+        'video, or file of a checkpoint',
     )
 
 
@@ -45,6 +47,9 @@ def run(args: argparse.Namespace) -> None:
         found.append(_describe_features(folder, manifest))
     if (folder / export_manifest.MANIFEST).exists():
         found.append(_describe_export(folder, export_manifest.verify_export(folder)))
+    if (about := passage_folder.verify_passages(folder)) is not None:
+        what = f'tracklets {folder}, of {about.get("video")}'
+        found.append([('what', what), *_describe_files(passage_folder.MANIFEST, about)])
     if not found:
         raise UserError(
             f'{folder} is neither an index (it has no {versioned_folder.MANIFEST}) nor a folder of '

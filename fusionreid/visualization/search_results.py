@@ -37,9 +37,13 @@ from .tiles import (
     draw_tile,
     draw_verdict,
     new_canvas,
+    try_picture,
 )
 
 BAR_HEIGHT = 5
+# Below the bar of an answer from a video.
+MOMENT_SIZE, MOMENT_HEIGHT, STRIP_HEIGHT = 13, 24, 72
+STRIP_ZONE = MOMENT_HEIGHT + STRIP_HEIGHT
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,9 @@ class QueryAnswers:
             where that is not known.
         nearest: Distance of the nearest image, an answer or not; infinite where there is none.
         limit: Distance from which on images are no answers, whatever the cameras; None for none.
+        moments: Of answers that are from videos: when they were seen, ``''`` for the others; empty
+            where none is.
+        strips: Of these: image files of some moments side by side.
     """
 
     path: str | Path
@@ -70,6 +77,8 @@ class QueryAnswers:
     rates: Sequence[tuple[float, float, float]] = ()
     nearest: float = math.inf
     limit: float | None = None
+    moments: Sequence[str] = ()
+    strips: Sequence[str] = ()
 
     @property
     def is_nobody(self) -> bool:
@@ -92,8 +101,8 @@ def draw_search_results(queries: Sequence[QueryAnswers], title: str, subtitle: s
     (its name, or its number from 1, as in file names), identity (the file's name where it is
     unknown) and distance, and a bar as long as the distance; the longest bar of the picture is the
     largest distance in it. Where it is known how often strangers are as near, that stands below the
-    distance. Where nobody is near enough, an empty frame says so. An image that cannot be read is
-    marked as such and logged.
+    distance. Of an answer from a video the time and some moments follow. Where nobody is near
+    enough, an empty frame says so. An image that cannot be read is marked as such and logged.
 
     Args:
         queries: The queries with their answers.
@@ -109,11 +118,12 @@ def draw_search_results(queries: Sequence[QueryAnswers], title: str, subtitle: s
     if not queries:
         raise ValueError('there is no query to draw')
     columns = max(1, *(len(query.paths) for query in queries))
-    height = HEADER_HEIGHT + len(queries) * ROW_HEIGHT + 12
+    row_height = ROW_HEIGHT + (STRIP_ZONE if any(query.moments for query in queries) else 0)
+    height = HEADER_HEIGHT + len(queries) * row_height + 12
     canvas = new_canvas(columns, title, subtitle, height=height)
     farthest = max((float(d) for query in queries for d in query.distances), default=0.0)
     for row, query in enumerate(queries):
-        _draw_row(canvas, query, HEADER_HEIGHT + row * ROW_HEIGHT, farthest)
+        _draw_row(canvas, query, HEADER_HEIGHT + row * row_height, farthest)
     return canvas
 
 
@@ -153,6 +163,19 @@ def _draw_row(canvas: Image.Image, query: QueryAnswers, top: int, farthest: floa
         if farthest > 0:
             length = max(1, round((TILE_WIDTH - 1) * float(distance) / farthest))
             draw.rectangle((*ends[:2], corner[0] + length, ends[3]), fill=color)
+        if query.moments and query.moments[rank]:
+            place = (corner[0], top + TILE_HEIGHT + CAPTION_HEIGHT)
+            _draw_moment(canvas, query.moments[rank], query.strips[rank], place)
+
+
+def _draw_moment(canvas: Image.Image, moment: str, strip: str, corner: tuple[int, int]) -> None:
+    """Write when somebody was seen, and draw some moments of it."""
+    left, top = corner
+    place = (left, top + 3)
+    ImageDraw.Draw(canvas).text(place, moment, font=text_font(MOMENT_SIZE), fill=TEXT_COLOR)
+    picture = try_picture(strip, STRIP_HEIGHT, TILE_WIDTH)
+    if picture is not None:
+        canvas.paste(picture, (left, top + MOMENT_HEIGHT))
 
 
 def _draw_nobody(canvas: Image.Image, query: QueryAnswers, corner: tuple[int, int]) -> None:

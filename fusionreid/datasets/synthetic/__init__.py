@@ -1,5 +1,6 @@
 """Renders people in small street scenes, laid out as a person re-identification data set."""
 
+from .clip import ClipConfig, render_clips
 from .identity import Identity, sample_identities
 from .layout import LAYOUTS, MAX_CAMERAS
 from .writer import SyntheticConfig, read_plan, render_data_set, render_silhouettes
@@ -7,9 +8,11 @@ from .writer import SyntheticConfig, read_plan, render_data_set, render_silhouet
 __all__ = [
     'LAYOUTS',
     'MAX_CAMERAS',
+    'ClipConfig',
     'Identity',
     'SyntheticConfig',
     'read_plan',
+    'render_clips',
     'render_data_set',
     'render_silhouettes',
     'sample_identities',

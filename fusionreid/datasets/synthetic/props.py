@@ -16,6 +16,7 @@ PROP_SIZES: dict[str, tuple[float, float]] = {
     'car': (4.3, 1.5),
     'tree': (3.6, 5.2),
     'fence': (3.0, 1.0),
+    'kiosk': (1.1, 2.8),
 }
 
 _CARS = (
@@ -186,6 +187,13 @@ def prop_sprite(kind: str, scale: float, rng: np.random.Generator) -> np.ndarray
         pen.line([(1.8, 2.2), (2.4, 3.2)], 0.09, (46, 62, 78))
         pen.line([(1.8, 2.2), (1.2, 3.3)], 0.09, (46, 62, 78))
         pen.foliage(1.8, 3.8, 1.5, 1.15, 800, rng)
+    elif kind == 'kiosk':
+        pen.box(0.06, 0, 1.04, 2.65, (70, 84, 66))
+        pen.box(0.06, 0, 0.2, 2.65, (92, 108, 88))
+        pen.box(0.16, 0.75, 0.94, 2.35, (178, 196, 206))
+        pen.disc(0.55, 1.7, 0.28, (52, 92, 190))
+        pen.box(0.26, 0.98, 0.84, 1.1, (96, 70, 50))
+        pen.box(0.0, 2.55, 1.1, 2.75, (48, 58, 46))
     elif kind == 'fence':
         gray = int(rng.integers(40, 110))
         for y in (0.12, 0.9):

@@ -38,7 +38,16 @@ class World:
 
 
 @lru_cache(maxsize=64)
-def _place(index: int, seed: int) -> tuple[Camera, np.ndarray]:
+def place_of(index: int, seed: int) -> tuple[Camera, np.ndarray]:
+    """Set up a camera and paint the scene that it looks at.
+
+    Args:
+        index: 0-based camera.
+        seed: Seed of the data set.
+
+    Returns:
+        The camera, and its scene: BGR, uint8, not to be changed.
+    """
     camera = make_camera(index, seed)
     return camera, paint_scene(camera, index, seed)
 
@@ -62,7 +71,7 @@ def prepare_places(num_cameras: int, seed: int) -> None:
         seed: Seed of the data set.
     """
     for index in range(num_cameras):
-        _place(index, seed)
+        place_of(index, seed)
 
 
 def _pose(rng: np.random.Generator) -> Pose:
@@ -76,8 +85,16 @@ def _pose(rng: np.random.Generator) -> Pose:
     )
 
 
-def _shade_ground(image: np.ndarray, x: float, y: float, scale: float, camera: Camera) -> None:
-    """Darken the ground below a person, in place: a contact spot and a slanted cast shadow."""
+def shade_ground(image: np.ndarray, x: float, y: float, scale: float, camera: Camera) -> None:
+    """Darken the ground below a person, in place: a contact spot and a slanted cast shadow.
+
+    Args:
+        image: BGR, uint8, (H, W, 3).
+        x: Column of the feet.
+        y: Row of the feet.
+        scale: Pixels per meter.
+        camera: Tells where the light comes from.
+    """
     height, width = image.shape[:2]
     shadow: np.ndarray = np.zeros((height, width), np.uint8)
     spot = (round(0.30 * scale), max(1, round(0.09 * scale)))
@@ -91,7 +108,7 @@ def _shade_ground(image: np.ndarray, x: float, y: float, scale: float, camera: C
     cv2.multiply(image, cv2.merge([keep] * 3), dst=image, scale=1 / 255)
 
 
-def _draw_person(
+def draw_person(
     image: np.ndarray,
     world: World,
     identity: Identity,
@@ -100,9 +117,20 @@ def _draw_person(
     pitch: float,
     scale: float,
     ground: tuple[float, float],
-    rng: np.random.Generator,
+    pose: Pose,
 ) -> np.ndarray:
     """Draw one person into an image, in place.
+
+    Args:
+        image: BGR, uint8, (H, W, 3).
+        world: Tells how fine the textures are.
+        identity: The person.
+        camera: Tells where the light comes from.
+        yaw: Heading in radians: 0 faces the camera.
+        pitch: How far the camera looks down, in radians.
+        scale: Pixels per meter.
+        ground: Where the feet are, (x, y) in pixels.
+        pose: The pose.
 
     Returns:
         How much of each pixel stays uncovered, (H, W), uint8: 255 where the person is not.
@@ -111,7 +139,7 @@ def _draw_person(
     atlas = _atlas(identity, world.height / 128)
     ss = _SUPERSAMPLING
     figure, mask = render_parts(
-        place_parts(identity, _pose(rng)),
+        place_parts(identity, pose),
         atlas,
         yaw,
         pitch,
@@ -228,7 +256,7 @@ def _compose(
     Returns:
         The camera, the picture, the silhouette of its person, and the state of the random numbers.
     """
-    camera, scene = _place(camera_index, world.seed)
+    camera, scene = place_of(camera_index, world.seed)
     who = 0 if person is None else person + 1
     shared = np.random.default_rng([world.seed, 6, who, camera_index, track])
     rng = np.random.default_rng([world.seed, 7, who, camera_index, image_index])
@@ -276,13 +304,21 @@ def _compose(
                 ground[0] + rng.choice([-1, 1]) * rng.uniform(0.3, 0.6) * scale,
                 ground[1] - 0.3 * scale,
             )
-            _shade_ground(image, *place, scale * 0.85, camera)
-            _draw_person(
-                image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 0.85, place, rng
+            shade_ground(image, *place, scale * 0.85, camera)
+            draw_person(
+                image,
+                world,
+                other,
+                camera,
+                rng.uniform(0, 6.28),
+                pitch,
+                scale * 0.85,
+                place,
+                _pose(rng),
             )
-        _shade_ground(image, *ground, scale, camera)
-        silhouette = 255 - _draw_person(
-            image, world, world.people[person], camera, yaw, pitch, scale, ground, rng
+        shade_ground(image, *ground, scale, camera)
+        silhouette = 255 - draw_person(
+            image, world, world.people[person], camera, yaw, pitch, scale, ground, _pose(rng)
         )
     chance = rng.random()
     uncovered: np.ndarray | None = None
@@ -294,8 +330,8 @@ def _compose(
             ground[0] + rng.choice([-1, 1]) * rng.uniform(0.32, 0.5) * scale,
             ground[1] + 0.25 * scale,
         )
-        uncovered = _draw_person(
-            image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 1.1, place, rng
+        uncovered = draw_person(
+            image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 1.1, place, _pose(rng)
         )
     if uncovered is not None:
         silhouette = cv2.multiply(silhouette, uncovered, scale=1 / 255)

@@ -1,0 +1,1 @@
+"""From videos to a gallery: who walks through, as a photo and a feature of each passage."""
