@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
         import_optional(module, distribution, 'fusionreid serve', UserError)
     from fusionreid.serving.app import build_app
     from fusionreid.serving.finder import Finder
-    from fusionreid.serving.server import open_socket, serve
+    from fusionreid.serving.server import BACKLOG, open_socket, serve
 
     with open_socket(args.host, args.port) as opened:
         gallery = Gallery.load(args.index, device=args.device)
@@ -134,6 +134,8 @@ def run(args: argparse.Namespace) -> None:
         )
         access = _find_access(args)
         app = build_app(Finder(gallery, Path(args.index).resolve().name, limits), access)
+        # Whoever opens the page as soon as its address is known waits, and is not refused.
+        opened.listen(BACKLOG)
         say(f'{args.index}: {len(gallery):,} images, {gallery.extractor.spec.label}')
         say(f'page: {_address(args.host, opened.getsockname()[1], access)}')
         say('Ctrl-C stops it')

@@ -116,7 +116,9 @@ def test_a_reader_that_has_gone_is_no_traceback(arguments, statuses):
 
 
 def test_every_tool_is_a_command():
-    paths = list((ROOT / 'tools').rglob('*.py'))
+    # The trackers' script runs in an environment of its own, with their packages.
+    other = ROOT / 'tools/trackers/score_trackers.py'
+    paths = [path for path in (ROOT / 'tools').rglob('*.py') if path != other]
     assert paths
     for path in paths:
         (name,) = re.findall(r"run_command\('([a-z -]+)'\)", path.read_text())
