@@ -15,8 +15,9 @@ from fusionreid.utils.optional import import_optional
 from .base import Runtime
 from .export_manifest import ExportManifest
 
-# Precision of the computation; otherwise a CPU that can computes fp32 models in bfloat16.
-PRECISION_HINTS = {'fp32': 'f32', 'fp16': 'f16', 'bf16': 'bf16', 'int8': 'f32'}
+# Precision of the computation; otherwise a CPU that can computes fp32 models in bfloat16. That is
+# left to it for what int8 leaves in floating point, as attention's products.
+PRECISION_HINTS = {'fp32': 'f32', 'fp16': 'f16', 'bf16': 'bf16'}
 PERFORMANCE_HINTS = {'latency': 'LATENCY', 'throughput': 'THROUGHPUT'}
 
 
@@ -58,10 +59,9 @@ class OpenVINORuntime(Runtime):
                 f'openvino has no device {device!r} here, it has '
                 f'{", ".join(each.lower() for each in core.available_devices)}'
             )
-        settings: dict[str, Any] = dict(
-            PERFORMANCE_HINT=PERFORMANCE_HINTS[hint],
-            INFERENCE_PRECISION_HINT=PRECISION_HINTS[manifest.precision],
-        )
+        settings: dict[str, Any] = dict(PERFORMANCE_HINT=PERFORMANCE_HINTS[hint])
+        if manifest.precision in PRECISION_HINTS:
+            settings['INFERENCE_PRECISION_HINT'] = PRECISION_HINTS[manifest.precision]
         if name == 'CPU':
             settings['INFERENCE_NUM_THREADS'] = self.threads
         self._model = core.compile_model(str(folder / manifest.model_file), name, settings)
