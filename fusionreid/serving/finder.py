@@ -21,6 +21,7 @@ from fusionreid.gallery.names import Label, number_labels
 from fusionreid.runtimes import ExportedModel
 from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.names import tidy_name
+from fusionreid.video.passage_folder import find_passages
 from fusionreid.visualization.color_scale import ColorScale
 
 from .images import encode_jpeg, make_thumbnail
@@ -80,6 +81,8 @@ class Finder:
             self._cameras += items.camera_ids
             self._people += items.person_ids
         self._numbers = {item_id: number for number, item_id in enumerate(self.ids)}
+        # When the items were seen, of an index of videos.
+        self._passages = find_passages(self._paths)
         self.stops = find_stops(gallery.calibration, len(gallery))
         self.thumbnail = lru_cache(KEPT_THUMBNAILS)(self._make_thumbnail)
 
@@ -102,6 +105,7 @@ class Finder:
             engine=self.gallery.engine.name,
             explains=not isinstance(self.extractor.model, ExportedModel),
             samples=self._samples(),
+            times=self._times(),
             calibrated_on=as_text(calibration.data) if calibration else None,
             camera_lines=any(stop.acceptance.by_cameras for stop in self.stops),
             stops=[
@@ -121,6 +125,13 @@ class Finder:
                 answers=min(limits.answers, len(self)),
             ),
         )
+
+    def _times(self) -> list[float] | None:
+        """First and last second at which somebody was seen; None without times."""
+        seen = self._passages.values()
+        if not seen:
+            return None
+        return [min(passage.first for passage in seen), max(passage.last for passage in seen)]
 
     def _samples(self) -> list[dict[str, Any]]:
         """Some items with photos: of different people where they are known."""
@@ -148,12 +159,14 @@ class Finder:
         person = self._people[number]
         name = Path(self._paths[number]).name or self.ids[number]
         identity: Label = self.gallery.person_names.get(person, person)
+        passage = self._passages.get(self._paths[number])
         return dict(
             item=number,
             image=f'/api/items/{number}/image' if self._paths[number] else None,
             name=as_text(name),
             camera=write_camera(self._camera_label(self._cameras[number])),
             identity=None if person < 0 else as_text(str(identity)),
+            seconds=None if passage is None else [passage.first, passage.last],
         )
 
     def as_query(self, number: int) -> Query:
@@ -185,6 +198,7 @@ class Finder:
         cameras: Iterable[Label] = (),
         *,
         other_cameras: bool = False,
+        seconds: tuple[float | None, float | None] = (None, None),
         max_distance: float | None = None,
         max_fpr: float | None = None,
         max_search_fpr: float | None = None,
@@ -196,6 +210,8 @@ class Finder:
             k: Answers for each; no more than the gallery has.
             cameras: Cameras to search; all if there is none.
             other_cameras: Leave out the camera of each query.
+            seconds: From when to when items must have been seen, in seconds of their videos; None
+                for any time. Items without a time are left out where one is given.
             max_distance: Items must be nearer than it.
             max_fpr: False match rate that answers keep to.
             max_search_fpr: Share of the searches for strangers that may find somebody.
@@ -220,6 +236,7 @@ class Finder:
                 min(k, len(self)),
                 query_camera_ids=own,
                 cameras=chosen or None,
+                ids=self._seen(*seconds),
                 filters=[
                     GalleryFilter(
                         exclude_cameras=[number] if other_cameras else None,
@@ -244,6 +261,19 @@ class Finder:
                 answers=self._answers(found, stops, row),
             )
             for row, query in enumerate(queries)
+        ]
+
+    def _seen(self, first: float | None, last: float | None) -> list[str] | None:
+        """Items that were seen between two seconds; None for all items."""
+        if first is None and last is None:
+            return None
+        low, high = -math.inf if first is None else first, math.inf if last is None else last
+        return [
+            item_id
+            for item_id, path in zip(self.ids, self._paths, strict=True)
+            if (passage := self._passages.get(path))
+            and passage.last >= low
+            and passage.first <= high
         ]
 
     def _answers(

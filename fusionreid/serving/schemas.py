@@ -41,13 +41,17 @@ class LimitInfo(BaseModel):
 
 
 class Item(BaseModel):
-    """A photo of the gallery; ``identity`` is null where it is unknown."""
+    """A photo of the gallery; ``identity`` is null where it is unknown.
+
+    ``seconds`` are the first and the last one of its video at which it was seen; null without.
+    """
 
     item: int
     image: str | None
     name: str
     camera: str
     identity: str | None
+    seconds: tuple[float, float] | None
 
 
 class GalleryInfo(BaseModel):
@@ -61,6 +65,7 @@ class GalleryInfo(BaseModel):
     engine: str
     explains: bool
     samples: list[Item]
+    times: tuple[float, float] | None
     calibrated_on: str | None
     camera_lines: bool
     stops: list[StopInfo]
@@ -143,6 +148,10 @@ def describe_form(search: bool) -> dict[str, Any]:
             k=dict(type='integer', description='answers for each image'),
             camera=_several(dict(type='string'), f'cameras to search: {camera}'),
             other_cameras=dict(type='boolean', description='leave out the camera of the image'),
+            from_second=dict(
+                type='number', description='items must be seen from this second of their video on'
+            ),
+            to_second=dict(type='number', description='items must be seen up to this second'),
             max_distance=dict(type='number', description='items must be nearer'),
             max_fpr=dict(
                 type='number', description='share of the pairs of strangers that may be as near'

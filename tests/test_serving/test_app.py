@@ -20,6 +20,7 @@ from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
 from fusionreid.serving.finder import Finder
 from fusionreid.serving.limits import Limits
+from fusionreid.video.passage_folder import Passage
 
 SECONDS = 60
 
@@ -80,6 +81,29 @@ def test_filter_by_camera(client, photos, finder):
     nothing = send(client, photos[-1], camera='99').json()['queries'][0]
     assert nothing['answers'] == []
     assert nothing['nobody'] is False
+
+
+def test_filter_by_time(client, photos, finder, monkeypatch):
+    assert client.get('/api/gallery').json()['times'] is None
+    first, second, third = (real(photos)[row] for row in (0, 1, 2))
+    seen = {
+        first: Passage('', 1.5, 4.0),
+        second: Passage('', 10.0, 12.0),
+        third: Passage('', 4.0, 9),
+    }
+    monkeypatch.setattr(finder, '_passages', seen)
+
+    def names(**fields: float) -> dict[str, list[float]]:
+        (query,) = send(client, photos[-1], k=100, **fields).json()['queries']
+        return {one['name']: one['seconds'] for one in query['answers']}
+
+    a, b, c = (Path(path).name for path in (first, second, third))
+    assert names(from_second=4, to_second=9.5) == {a: [1.5, 4.0], c: [4.0, 9.0]}
+    assert set(names(from_second=9.5)) == {b}
+    assert set(names(to_second=3)) == {a}
+    assert names(from_second=100) == {}
+    assert len(names()) == len(finder)
+    assert send(client, photos[-1], from_second='noon').status_code == 422
 
 
 def test_nobody(client, photos, finder):

@@ -52,6 +52,20 @@ function percent(rate) {
 
 const oneIn = (rate) => `1 in ${whole(Math.round(1 / rate))}`;
 
+// Seconds of a video as hh:mm:ss.
+function clock(seconds) {
+  const whole = Math.floor(seconds);
+  return [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
+    .map((part) => `${part}`.padStart(2, '0')).join(':');
+}
+
+// hh:mm:ss, mm:ss or seconds; null where there is none, NaN where it is none.
+function secondsOf(text) {
+  if (!text.trim()) return null;
+  return /^[0-9]+(:[0-9]{1,2}){0,2}([.][0-9]+)?$/.test(text.trim())
+    ? text.trim().split(':').reduce((total, part) => 60 * total + Number(part), 0) : NaN;
+}
+
 function cameraName(camera) {
   if (camera === '0') return 'unknown camera';
   return /^[0-9]+$/.test(camera) ? `camera ${camera}` : camera;
@@ -174,6 +188,11 @@ async function search() {
     form.append('k', Math.min(30, gallery.limits.answers));
     for (const camera of state.cameras) form.append('camera', camera);
     if (byId('other-cameras').checked) form.append('other_cameras', 'true');
+    for (const side of ['from', 'to']) {
+      const seconds = secondsOf(byId(`${side}-time`).value);
+      byId(`${side}-time`).setAttribute('aria-invalid', `${Number.isNaN(seconds)}`);
+      if (seconds !== null && !Number.isNaN(seconds)) form.append(`${side}_second`, seconds);
+    }
     try {
       const answer = await ask('/api/search', { method: 'POST', body: form, signal: asking.signal });
       [query.result] = answer.queries;
@@ -296,6 +315,7 @@ function card(query, answer, accepted) {
       make('strong', { class: 'distance' }, near(answer.distance)),
       make('span', { class: 'who' }, answer.identity === null ? '' : `id ${answer.identity}`)),
     make('div', { class: 'small' }, cameraName(answer.camera)),
+    answer.seconds && make('div', { class: 'small' }, answer.seconds.map(clock).join(' to ')),
     rate === null ? null : make('div', {
       class: 'small',
       title: `Share of the pairs of strangers that are as near; 95%: ${percent(low)} to ${percent(high)}`,
@@ -376,7 +396,7 @@ function render() {
   const parts = [];
   byId('headline').replaceChildren();
   if (!answers.length) {
-    parts.push(notice('empty', 'No photo passes the filter', 'Choose more cameras.'));
+    parts.push(notice('empty', 'No photo passes the filter', 'Choose more cameras, or a longer time.'));
   } else if (found.length) {
     byId('headline').replaceChildren(
       make('h2', {}, distance === null
@@ -564,6 +584,11 @@ async function open() {
   byId('summary').title = byId('summary').textContent;
   document.title = `${gallery.name} · FusionReID`;
   setUpCameras();
+  if (gallery.times) {
+    byId('times').hidden = false;
+    byId('from-time').placeholder = clock(gallery.times[0]);
+    byId('to-time').placeholder = clock(gallery.times[1] + 1);
+  }
   setUpLine();
   show('search');
   search();
@@ -602,6 +627,7 @@ function listen() {
   byId('line').addEventListener('input', render);
   byId('query-camera').addEventListener('change', search);
   byId('other-cameras').addEventListener('change', search);
+  for (const name of ['from-time', 'to-time']) byId(name).addEventListener('change', search);
   for (const name of ['search', 'people', 'api']) byId(`tab-${name}`).addEventListener('click', () => show(name));
   byId('more-people').addEventListener('click', loadPeople);
   byId('why-close').addEventListener('click', () => byId('why').close());
