@@ -138,7 +138,7 @@ def test_an_index_finds_its_exported_model_again(onnx, images, tmp_path):
     assert found.paths.tolist() == [[images[3]]]
 
 
-def test_an_index_does_not_choose_a_program(script, images, tmp_path):
+def test_an_index_takes_a_program_that_a_person_names(script, images, tmp_path):
     gallery = Gallery(ReIDInferencer(script))
     gallery.add(images)
     gallery.save(tmp_path / 'index')

@@ -72,7 +72,7 @@ def test_the_runner_gets_the_file_that_was_checked(server, tmp_path):
     args = Namespace(
         config='color_histogram_synthetic', checkpoint=url, saved=None, cfg_options=None,
         work_dir=str(tmp_path), data_root=None, launcher='none', local_rank=0, flip=False,
-        features=None, rerank=None, ties=None, out=None, datasets=None,
+        features=None, rerank=None, ties=None, out=None, datasets=None, runtime=None,
     )  # fmt: skip
     cfg = build_config(args)
     assert cfg.load_from == str(locate_weight_file(url))

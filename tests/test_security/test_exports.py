@@ -4,9 +4,12 @@ import copy
 from pathlib import Path
 
 import pytest
+import torch
 from manifests import change_manifest
 
+from fusionreid.apis import FeatureSpec
 from fusionreid.errors import ExportError
+from fusionreid.gallery import Gallery
 from fusionreid.runtimes import ExportManifest, TorchRuntime, read_export
 from fusionreid.runtimes.export_manifest import MANIFEST
 
@@ -90,7 +93,7 @@ def test_programs_are_not_loaded_before_the_check(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
-    monkeypatch.setattr('torch.jit.load', lambda path: loaded.append(path))
+    monkeypatch.setattr('torch.jit.load', lambda path, **_: loaded.append(path))
     manifest = copy.copy(SAID)
     (folder / 'model.ts').write_bytes(b'a program')
     with pytest.raises(ExportError, match=r'model\.ts is damaged'):
@@ -99,3 +102,17 @@ def test_programs_are_not_loaded_before_the_check(
     manifest.write(folder)
     TorchRuntime(folder, read_export(folder))
     assert loaded == [str(folder / 'model.ts')]
+
+
+def test_an_index_does_not_choose_a_program(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr('torch.jit.load', lambda path, **_: loaded.append(path))
+    gallery = Gallery()
+    gallery.add(features=torch.eye(512)[:2], ids=['a', 'b'])
+    gallery.spec = FeatureSpec(512, 'cnn', 'features', str(folder), '0' * 64, 'model = dict()\n')
+    gallery.save(tmp_path / 'index')
+    with pytest.raises(ExportError, match=r'is a program .* name it yourself'):
+        Gallery.load(tmp_path / 'index').use_model()
+    assert loaded == []

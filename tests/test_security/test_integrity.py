@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_trees import write_image
 from manifests import change_manifest, record_again
 from safetensors.torch import load_file, save_file
 from tiny_runs import refused, render_tiny, write_tiny_config
@@ -591,6 +592,7 @@ def test_search_verifies_unless_told_not_to(tmp_path):
     fill('exact').save(index)
     edit_items(lambda text: text.replace('people/', 'moved/'))(index)
     reasons = []
+    write_image(tmp_path / 'query.jpg', 0)
     for options in ([], ['--no-verify']):
         with pytest.raises(SystemExit) as stop:
             run_command('search', [str(index), str(tmp_path / 'query.jpg'), *options])
