@@ -43,7 +43,7 @@ from fusionreid.utils.integers import (
     as_integers,
     clamp_unknown,
 )
-from fusionreid.utils.names import is_number, tidy_name
+from fusionreid.utils.names import camera_names, is_number, tidy_name
 
 from .exported_features import check_exported_use, describe_exported
 from .feature_spec import FeatureSpec
@@ -183,7 +183,10 @@ class FeatureExtractor:
         pipeline = _find_pipeline(settings)
         loader = dict(dataset=dict(pipeline=pipeline))
         load_weights(self.model, content, checkpoint)
-        self.camera_names = _find_camera_names(content)
+        meta = content.get('meta') if isinstance(content, dict) else None
+        self.camera_names = camera_names(
+            meta.get('dataset_meta') if isinstance(meta, dict) else None
+        )
         self.model.to(self.device).eval()
         widths = self.model.feature_widths
         if feature not in (ALL, *widths):
@@ -497,16 +500,6 @@ def _find_config(
 
 def _is_name(camera: Any) -> bool:
     return isinstance(camera, str) and not is_number(camera)
-
-
-def _find_camera_names(content: Any) -> dict[int, str]:
-    """Names that the training set of a checkpoint gave to cameras, by 0-based number."""
-    names = content
-    for key in ('meta', 'dataset_meta', 'camera_names'):
-        names = names.get(key) if isinstance(names, dict) else None
-    if not isinstance(names, dict):
-        return {}
-    return {n: name for n, name in names.items() if type(n) is int and isinstance(name, str)}
 
 
 def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:

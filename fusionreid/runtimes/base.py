@@ -26,10 +26,9 @@ class Runtime(ABC):
         manifest: What :func:`~fusionreid.runtimes.read_export` says of it; it has compared the
             files with their checksums.
         threads: Threads of the computation; None takes as many as the container may use.
-        device: ``'cpu'``, or another one that the runtime has.
 
     Raises:
-        ExportError: If the runtime is not installed, cannot load the model, or has no such device.
+        ExportError: If the runtime is not installed, or cannot load the model.
     """
 
     # Formats that it runs.
@@ -43,14 +42,12 @@ class Runtime(ABC):
         manifest: ExportManifest,
         *,
         threads: int | None = None,
-        device: str = 'cpu',
     ) -> None:
         if threads is not None and as_integer(threads, 'threads', ExportError) < 1:
             raise ExportError(f'threads must be at least 1, got {threads}')
         self.folder = folder
         self.manifest = manifest
         self.threads: int = threads or cpu_count()
-        self.device = device
 
     def __call__(self, images: Tensor, cameras: Tensor | None = None) -> dict[str, Tensor]:
         """Compute the outputs.

@@ -72,6 +72,3 @@ class ExportedModel(nn.Module):
             sample.features = {name: feature[row] for name, feature in features.items()}
             sample.set_metainfo(dict(feature_protocol=self.protocol))
         return samples
-
-    # Testing does not know that this is no model to train.
-    val_step = test_step

@@ -41,7 +41,7 @@ class ONNXRuntime(Runtime):
         threads: int | None = None,
         device: str = 'cpu',
     ) -> None:
-        super().__init__(folder, manifest, threads=threads, device=device)
+        super().__init__(folder, manifest, threads=threads)
         library = import_optional(
             'onnxruntime', 'onnxruntime', 'the runtime onnxruntime', ExportError
         )

@@ -48,7 +48,7 @@ class OpenVINORuntime(Runtime):
         device: str = 'cpu',
         hint: str = 'latency',
     ) -> None:
-        super().__init__(folder, manifest, threads=threads, device=device)
+        super().__init__(folder, manifest, threads=threads)
         if hint not in PERFORMANCE_HINTS:
             raise ExportError(f'hint must be one of {list(PERFORMANCE_HINTS)}, got {hint!r}')
         library = import_optional('openvino', 'openvino', 'the runtime openvino', ExportError)

@@ -43,7 +43,7 @@ class TorchRuntime(Runtime):
         threads: int | None = None,
         device: str = 'cpu',
     ) -> None:
-        super().__init__(folder, manifest, threads=threads, device=device)
+        super().__init__(folder, manifest, threads=threads)
         if threads is not None:
             torch.set_num_threads(threads)
         path = str(folder / manifest.model_file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)')
 
@@ -32,3 +33,22 @@ def is_number(text: str) -> bool:
         (True, True, False)
     """
     return _NUMBER.fullmatch(text) is not None
+
+
+def camera_names(metainfo: Any) -> dict[int, str]:
+    """Read which names a data set gives its cameras.
+
+    Args:
+        metainfo: Of the data set, or what a file says of it; anything.
+
+    Returns:
+        Names by 0-based number; none where cameras have numbers alone.
+
+    Example:
+        >>> camera_names(dict(camera_names={0: 'yard'})), camera_names(None)
+        ({0: 'yard'}, {})
+    """
+    names = metainfo.get('camera_names') if isinstance(metainfo, dict) else None
+    if not isinstance(names, dict):
+        return {}
+    return {n: name for n, name in names.items() if type(n) is int and isinstance(name, str)}

@@ -86,7 +86,7 @@ def test_any_runtime_gives_what_the_checkpoint_gives(runtime, onnx, extractor, i
     for image, camera, result in zip(
         images, CAMERAS, inferencer(images, camera_ids=CAMERAS, batch_size=3), strict=True
     ):
-        (expected,) = ReIDInferencer.__call__(_inferencer(extractor), image, camera_ids=[camera])
+        (expected,) = _inferencer(extractor)(image, camera_ids=[camera])
         for name, feature in expected.features.items():
             cosine = torch.cosine_similarity(
                 torch.from_numpy(feature), torch.from_numpy(result.features[name]), dim=0

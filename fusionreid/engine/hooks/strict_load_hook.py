@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from fusionreid.checkpoints.mismatch import describe_mismatch
 from fusionreid.errors import ConfigError, WeightsError
 from fusionreid.registry import HOOKS
+from fusionreid.utils.names import camera_names
 
 
 @HOOKS.register_module()
@@ -54,21 +55,16 @@ def _check_camera_names(runner: Runner, model: Any, checkpoint: dict[str, Any]) 
     """
     if not (getattr(model, 'use_cameras', False) and getattr(model, 'num_cameras', 0)):
         return
-    trained = _camera_names(checkpoint.get('meta', {}).get('dataset_meta'))
+    trained = camera_names(checkpoint.get('meta', {}).get('dataset_meta'))
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
         dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
-        found = _camera_names(getattr(dataset, 'metainfo', None))
+        found = camera_names(getattr(dataset, 'metainfo', None))
         if dataset is not None and found != trained:
             raise ConfigError(
                 f'the model knows {_list_cameras(trained)}, the data set has '
                 f'{_list_cameras(found)}: name them as in the training, in a table that has all of '
                 f'them, or take the mean of the cameras (--cfg-options model.use_cameras=False)'
             )
-
-
-def _camera_names(metainfo: Any) -> dict[int, str]:
-    names = metainfo.get('camera_names') if isinstance(metainfo, dict) else None
-    return names if isinstance(names, dict) else {}
 
 
 def _list_cameras(names: dict[int, str]) -> str:
