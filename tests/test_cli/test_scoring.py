@@ -100,9 +100,7 @@ def test_mirrored_images_are_averaged(scored, model, tmp_path):
 def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
     other = render_tiny(tmp_path / 'synthetic')
     sets = [f'MarketStyleDataset={data}', f'streets:MarketStyleDataset={other}']
-    # Runs of one second and one name share a logger, which writes where the first one's output was.
-    name = ['--cfg-options', 'experiment_name=several']
-    metrics = run(model, tmp_path / 'out', '--datasets', *sets, *name)
+    metrics = run(model, tmp_path / 'out', '--datasets', *sets)
     output = ''.join(capfd.readouterr())
     home = {name: value for name, value in scored[1].items() if 'rerank' not in name}
     assert {
