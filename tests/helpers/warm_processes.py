@@ -177,6 +177,13 @@ def run(
         return process.wait(timeout)
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
 def start_ranks(
     arguments: Sequence[object],
     outputs: Sequence[Path],
@@ -191,10 +198,7 @@ def start_ranks(
         cwd: Their working directory.
         variables: Variables of their environment.
     """
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    world = dict(WORLD_SIZE=len(outputs), MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    world = dict(WORLD_SIZE=len(outputs), MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
     world |= dict(LOCAL_WORLD_SIZE=len(outputs))
     return [
         WarmProcess(

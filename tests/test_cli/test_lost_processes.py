@@ -16,6 +16,7 @@ from fusionreid.cli.processes import timeouts_of
 
 TIMEOUT = 8  # seconds
 PAUSE = 11  # seconds, longer
+EPOCH = r'Epoch\(train\)'
 
 
 @pytest.fixture(scope='module')
@@ -53,10 +54,10 @@ def last_error(text: str) -> str:
 def test_a_process_that_is_stopped_or_killed_ends_the_other(sent, lost, config, tmp_path):
     other = 1 - lost
     with pair(tmp_path, arguments(config, tmp_path), DEED='') as both:
-        both.wait_for('Epoch(train)')
-        both.send(sent, lost)
-        assert both.wait(other, 60) == 1
-        line = last_error(both.text(other))
+        both[0].wait_for(EPOCH)
+        both[lost].send_signal(sent)
+        assert both[other].wait(60) == 1
+        line = last_error(both[other].text())
     assert f'process {lost} of 2 has not answered' in line
     assert '--resume' in line
 
@@ -72,8 +73,8 @@ def test_a_process_that_is_stopped_or_killed_ends_the_other(sent, lost, config, 
 )
 def test_a_process_that_hangs_is_named_by_all(deed, limit, place, config, tmp_path):
     with pair(tmp_path, arguments(config, tmp_path, long_timeout=PAUSE), DEED=deed) as both:
-        assert [both.wait(rank) for rank in range(2)] == [1, 1], both.text(0)[-3000:]
-        first, hanging = (last_error(both.text(rank)) for rank in range(2))
+        assert [each.wait() for each in both] == [1, 1], both[0].text()[-3000:]
+        first, hanging = (last_error(each.text()) for each in both)
     lost = f'error: process 1 of 2 has not answered for {limit}'
     assert first == f'{lost}. Start all processes again with --resume'
     assert hanging.startswith(f'{lost}, this one being at ')
@@ -83,18 +84,18 @@ def test_a_process_that_hangs_is_named_by_all(deed, limit, place, config, tmp_pa
 @pytest.mark.slow
 def test_a_process_that_waits_for_its_data_ends_all(config, tmp_path):
     with pair(tmp_path, arguments(config, tmp_path), DEED='hangs in its data loader') as both:
-        assert [both.wait(rank) for rank in range(2)] == [1, 1], both.text(0)[-3000:]
-        line = last_error(both.text(1))
+        assert [each.wait() for each in both] == [1, 1], both[0].text()[-3000:]
+        line = last_error(both[1].text())
         assert f'process 1 of 2 waits for its data loader for {TIMEOUT} s' in line
-        assert 'process 1 of 2 has not answered' in last_error(both.text(0))
+        assert 'process 1 of 2 has not answered' in last_error(both[0].text())
 
 
 @pytest.mark.slow
 def test_a_process_that_never_joins_is_named(config, tmp_path):
     with pair(tmp_path, arguments(config, tmp_path), DEED='dies at once') as both:
-        assert both.wait(1) == 3
-        assert both.wait(0, 60) == 1
-        assert 'process 1 of 2 has not answered' in last_error(both.text(0))
+        assert both[1].wait() == 3
+        assert both[0].wait(60) == 1
+        assert 'process 1 of 2 has not answered' in last_error(both[0].text())
 
 
 @pytest.mark.slow
@@ -102,14 +103,16 @@ def test_slow_work_that_is_declared_and_a_suspended_job_go_on(config, tmp_path):
     deed = 'is slow where that is declared'
     command = [*arguments(config, tmp_path, epochs=1), '--check']
     with pair(tmp_path, command, DEED=deed, PAUSE=str(PAUSE)) as both:
-        both.wait_for('Epoch(train)')
-        both.send(signal.SIGSTOP, 0, 1)
+        both[0].wait_for(EPOCH)
+        for each in both:
+            each.send_signal(signal.SIGSTOP)
         time.sleep(PAUSE)
-        both.send(signal.SIGCONT, 0, 1)
-        assert [both.wait(rank) for rank in range(2)] == [0, 0], both.text(0)[-3000:]
+        for each in both:
+            each.send_signal(signal.SIGCONT)
+        assert [each.wait() for each in both] == [0, 0], both[0].text()[-3000:]
         # The first process has checked the data, for all.
-        assert 'images: 0 errors' in both.text(0)
-        assert 'images: 0 errors' not in both.text(1)
+        assert 'images: 0 errors' in both[0].text()
+        assert 'images: 0 errors' not in both[1].text()
     assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
 
 
@@ -119,9 +122,9 @@ def test_data_with_errors_end_all_processes(data, config, tmp_path):
     next(broken.glob('bounding_box_train/*.jpg')).write_bytes(b'no image')
     command = [*arguments(config, tmp_path), '--check', '--data-root', str(broken)]
     with pair(tmp_path, command, DEED='') as both:
-        assert [both.wait(rank) for rank in range(2)] == [1, 1], both.text(0)[-3000:]
-        assert 'the check has found 1 errors' in both.text(0)
-        assert 'Traceback' not in both.text(1)
+        assert [each.wait() for each in both] == [1, 1], both[0].text()[-3000:]
+        assert 'the check has found 1 errors' in both[0].text()
+        assert 'Traceback' not in both[1].text()
 
 
 @pytest.mark.slow
