@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fusionreid.errors import ExplainError
-from fusionreid.evaluation.feature_set import ALL
 from fusionreid.models import BNNeckHead, FusionReID
 
 from .activations import RecordedFeatures, record_features
@@ -60,10 +59,9 @@ def class_relevance(
     names = _feature_names(model, features, method)
     if not all(isinstance(head, BNNeckHead) for head in model.heads.values()) or not model.heads:
         raise ExplainError('the model has no BNNeckHead, so there is no score of a class')
-    if ALL in names:
-        raise ExplainError(
-            f'no classifier scores {ALL!r}: give one of {list(model.feature_widths)}'
-        )
+    scored = [name for name, head in model.heads.items() if head.classifier is not None]
+    if left := [name for name in names if name not in scored]:
+        raise ExplainError(f'no classifier scores {left[0]!r}: give some of {scored}')
     if classes is not None:
         _check_classes(model, images, classes)
         chosen = dict.fromkeys(names, classes)

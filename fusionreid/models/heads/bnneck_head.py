@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,18 +56,21 @@ class BNNeck(nn.BatchNorm1d):
 class BNNeckHead(BaseModule):
     """Supervises one feature: triplet loss before a BNNeck, ID loss on a classifier after it.
 
-    The classifier has no bias.
-
     Args:
         in_channels: Width D of the feature.
         num_classes: Identities in the training set.
         loss_id: Config of the ID loss; called with scores ``(B, num_classes)`` and identities
-            ``(B,)``.
+            ``(B,)``. None for cross-entropy with label smoothing; False for no ID loss and no
+            classifier.
         loss_triplet: Config of the triplet loss; called with features ``(B, D)`` and identities
-            ``(B,)``.
+            ``(B,)``. None for the batch-hard one; False for none.
+        metric_losses: Configs of further losses by name, called like the triplet loss. A loss that
+            takes ``num_classes`` or ``in_channels`` is given those of the head.
+        classifier: Config of the classifier. None for a linear one without a bias.
+        loss_weight: Factor of all losses of the feature. Defaults to 1.
 
     Raises:
-        ConfigError: If ``num_classes`` is not set or not positive.
+        ConfigError: If ``num_classes`` is not set or not positive, or there is no loss.
 
     Example:
         >>> head = BNNeckHead(in_channels=8, num_classes=3)
@@ -75,14 +79,21 @@ class BNNeckHead(BaseModule):
         torch.Size([4, 8])
         >>> sorted(head.loss(features, ids))
         ['loss_id', 'loss_triplet']
+        >>> margin = dict(type='fusionreid.CosFaceClassifier', margin=0.2)
+        >>> further = dict(loss_center=dict(type='fusionreid.CenterLoss'))
+        >>> BNNeckHead(8, 3, classifier=margin, metric_losses=further).loss_names
+        ('loss_id', 'loss_triplet', 'loss_center')
     """
 
     def __init__(
         self,
         in_channels: int,
         num_classes: int | None,
-        loss_id: dict[str, Any] | None = None,
-        loss_triplet: dict[str, Any] | None = None,
+        loss_id: dict[str, Any] | bool | None = None,
+        loss_triplet: dict[str, Any] | bool | None = None,
+        metric_losses: dict[str, dict[str, Any] | None] | None = None,
+        classifier: dict[str, Any] | None = None,
+        loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if num_classes is None or num_classes < 1:
@@ -92,13 +103,46 @@ class BNNeckHead(BaseModule):
             )
         self.in_channels = in_channels
         self.num_classes = num_classes
+        self.loss_weight = loss_weight
         self.bnneck = BNNeck(in_channels)
-        self.classifier = nn.Linear(in_channels, num_classes, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        self.loss_id = MODELS.build(loss_id or dict(type='fusionreid.IDLoss'))
-        self.loss_triplet = MODELS.build(
-            loss_triplet or dict(type='fusionreid.BatchHardTripletLoss')
+        self.classifier: nn.Module | None = None
+        self.loss_id: nn.Module | None = None
+        if loss_id is not False:
+            self.classifier = self._build(classifier, 'fusionreid.LinearClassifier')
+            self.loss_id = self._build(loss_id, 'fusionreid.IDLoss')
+        else:
+            self.bnneck.weight.requires_grad_(False)  # nothing would train it
+        self.loss_triplet: nn.Module | None = None
+        if loss_triplet is not False:
+            self.loss_triplet = self._build(loss_triplet, 'fusionreid.BatchHardTripletLoss')
+        self.metric_losses = ModuleDict(
+            {
+                name: self._build(loss)
+                for name, loss in (metric_losses or {}).items()
+                if loss is not None
+            }
         )
+        if not self.loss_names:
+            raise ConfigError(
+                'a BNNeckHead without loss_id, loss_triplet and metric_losses supervises nothing: '
+                'give it a loss, or give the feature no head'
+            )
+
+    def _build(self, config: dict[str, Any] | bool | None, default: str = '') -> Any:
+        """Build a part, with the width and the number of identities where it takes them."""
+        if not isinstance(config, dict):
+            config = dict(type=default)
+        kind = config.get('type')
+        part = MODELS.get(kind) if isinstance(kind, str) else kind
+        known = dict(in_channels=self.in_channels, num_classes=self.num_classes)
+        taken = inspect.signature(part).parameters if part is not None else {}
+        return MODELS.build({**{k: v for k, v in known.items() if k in taken}, **config})
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of the losses, in the order of the log."""
+        slots = (name for name in ('loss_id', 'loss_triplet') if getattr(self, name) is not None)
+        return (*slots, *self.metric_losses)
 
     def forward(self, features: Tensor) -> Tensor:
         """Pass features through the BNNeck.
@@ -112,21 +156,30 @@ class BNNeckHead(BaseModule):
         return self.bnneck(features)
 
     def loss(self, features: Tensor, ids: Tensor) -> dict[str, Tensor]:
-        """Compute both losses, in float32 where the features are in half precision.
+        """Compute the losses, in float32 where the features are in half precision.
 
         Args:
             features: Features before the BNNeck, of shape ``(B, D)``.
             ids: Training identities of shape ``(B,)``, in ``[0, num_classes)``.
 
         Returns:
-            ``loss_id`` and ``loss_triplet``, scalars.
+            Scalars by name: ``loss_id``, ``loss_triplet``, and those of ``metric_losses``.
         """
-        scores = self.classifier(self.bnneck(features))
+        normalized = self.bnneck(features)  # always, since its statistics are learned here
+        scores = None if self.classifier is None else self.classifier(normalized, ids)
         with torch.autocast(features.device.type, enabled=False):
-            scores, features = (
-                value.to(torch.promote_types(value.dtype, torch.float32))
-                for value in (scores, features)
-            )
-            return dict(
-                loss_id=self.loss_id(scores, ids), loss_triplet=self.loss_triplet(features, ids)
-            )
+            features = _at_least_float32(features)
+            losses: dict[str, Tensor] = {}
+            if self.loss_id is not None and scores is not None:
+                losses['loss_id'] = self.loss_id(_at_least_float32(scores), ids)
+            if self.loss_triplet is not None:
+                losses['loss_triplet'] = self.loss_triplet(features, ids)
+            for name, loss in self.metric_losses.items():
+                losses[name] = loss(features, ids)
+            if self.loss_weight == 1:
+                return losses
+            return {name: self.loss_weight * loss for name, loss in losses.items()}
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -14,6 +14,23 @@ from .gathered_batch import gather_batches
 MINING = ('local', 'global')
 
 
+def check_mining(mining: str) -> str:
+    """Refuse a place of mining that there is not.
+
+    Args:
+        mining: ``'local'`` for the batch of each process, ``'global'`` for the batches of all.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if mining not in MINING:
+        raise ValueError(f'the mining must be one of {MINING}, got {mining!r}')
+    return mining
+
+
 def pairwise_euclidean(features: Tensor) -> Tensor:
     """Return the Euclidean distances between all rows.
 
@@ -107,11 +124,9 @@ class BatchHardTripletLoss(nn.Module):
         super().__init__()
         if margin is not None and margin < 0:
             raise ValueError(f'the triplet margin must be None or at least 0, got {margin}')
-        if mining not in MINING:
-            raise ValueError(f'the mining must be one of {MINING}, got {mining!r}')
         self.margin = margin
         self.loss_weight = loss_weight
-        self.mining = mining
+        self.mining = check_mining(mining)
 
     def forward(self, features: Tensor, ids: Tensor) -> Tensor:
         """Compute the loss.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel, ModuleDict
 from torch import Tensor, nn
 
+from fusionreid.errors import ConfigError
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
 from ..layers.side_information import UNKNOWN_CAMERA
 from .branch import Branch
+from .uncertainty_weighting import UncertaintyWeighting
 
 FeatureDict = dict[str, Tensor]
 
@@ -34,6 +38,11 @@ class FusionReID(BaseModel):
         head: Config of the head that supervises each feature; one is built per feature, with its
             width. None makes a model that only extracts features.
         neck: Config of the fusion neck, built with the branches' widths. None for none.
+        supervision: By the name of a feature, what is different in its head, merged into ``head``
+            as configs are merged; None for a feature without a head and so without losses of its
+            own. None (default) for the same head everywhere.
+        uncertainty_weighting: Whether the weights of all losses are learned (arXiv 1705.07115).
+            Defaults to False: they are summed.
         bnneck: Whether ``predict`` returns features ``'before'`` or ``'after'`` the BNNeck.
             Defaults to ``'before'``.
         use_cameras: Whether the side information embedding is told the cameras. False takes the
@@ -53,7 +62,9 @@ class FusionReID(BaseModel):
 
     Raises:
         ValueError: If there is no branch, ``bnneck`` is unknown, or features after a BNNeck are
-            asked for without a head.
+            asked for where one has no head.
+        ConfigError: If ``supervision`` names a feature that there is not, or nothing is left to
+            supervise.
 
     Example:
         >>> cnn = dict(
@@ -74,6 +85,8 @@ class FusionReID(BaseModel):
         branches: dict[str, dict[str, Any] | None],
         head: dict[str, Any] | None = None,
         neck: dict[str, Any] | None = None,
+        supervision: dict[str, dict[str, Any] | None] | None = None,
+        uncertainty_weighting: bool = False,
         bnneck: str = 'before',
         use_cameras: bool = True,
         flip_test: bool = False,
@@ -88,8 +101,6 @@ class FusionReID(BaseModel):
             raise ValueError('a model needs at least one branch')
         if bnneck not in ('before', 'after'):
             raise ValueError(f"bnneck must be 'before' or 'after', got {bnneck!r}")
-        if bnneck == 'after' and head is None:
-            raise ValueError("bnneck='after' needs a head")
         self.bnneck = bnneck
         self.use_cameras = use_cameras
         self.flip_test = flip_test
@@ -100,14 +111,18 @@ class FusionReID(BaseModel):
         self.feature_widths: dict[str, int] = dict(widths)
         if self.neck is not None:
             self.feature_widths.update(self.neck.out_channels)
+        heads = head_configs(head, supervision or {}, list(self.feature_widths))
         self.heads = nn.ModuleDict(
             {
-                name: MODELS.build({'in_channels': width, **head})
-                for name, width in self.feature_widths.items()
+                name: MODELS.build({'in_channels': self.feature_widths[name], **cfg})
+                for name, cfg in heads.items()
             }
-            if head
-            else {}
         )
+        if bnneck == 'after' and (left := self.feature_widths.keys() - heads.keys()):
+            raise ValueError(f"bnneck='after' needs a head of every feature: {min(left)} has none")
+        self.loss_weighting: UncertaintyWeighting | None = None
+        if uncertainty_weighting:
+            self.loss_weighting = UncertaintyWeighting(loss_names(self.heads))
         self.channels_last = channels_last
         self.compiled = compile is not False
         if self.compiled:
@@ -196,14 +211,14 @@ class FusionReID(BaseModel):
         return {name: feature.clone() for name, feature in features.items()}
 
     def loss(self, inputs: Tensor, data_samples: list[ReIDDataSample] | None) -> FeatureDict:
-        """Compute the two losses of every feature; the total is their unweighted sum.
+        """Compute the losses of every feature that has a head; the total is their sum.
 
         Args:
             inputs: Normalized images of shape ``(B, 3, H, W)``.
             data_samples: The images' data samples, with ``person_id`` and ``camera_id``.
 
         Returns:
-            ``<feature>.loss_id`` and ``<feature>.loss_triplet`` of every feature, scalars.
+            Scalars by name, by default ``<feature>.loss_id`` and ``<feature>.loss_triplet``.
 
         Raises:
             ValueError: If the model has no head, there are no data samples, or an identity or
@@ -331,10 +346,79 @@ def compute_losses(
         Losses by name, scalars.
     """
     losses: FeatureDict = {}
-    for name, feature in compute_features(model, images, camera_ids).items():
-        head: Any = model.heads[name]
-        losses.update({f'{name}.{key}': value for key, value in head.loss(feature, ids).items()})
-    return losses
+    features = compute_features(model, images, camera_ids)
+    head: Any
+    for name, head in model.heads.items():
+        own = head.loss(features[name], ids)
+        losses.update({f'{name}.{key}': value for key, value in own.items()})
+    return losses if model.loss_weighting is None else model.loss_weighting(losses)
+
+
+def head_configs(
+    head: dict[str, Any] | None, supervision: dict[str, dict[str, Any] | None], features: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Work out the heads of all features.
+
+    Args:
+        head: Config of the head that they share; None for no heads.
+        supervision: What is different, by feature; see :class:`FusionReID`.
+        features: Names of the features.
+
+    Returns:
+        Configs by the names of the features that have a head.
+
+    Raises:
+        ConfigError: If ``supervision`` names a feature that there is not, or leaves no head.
+
+    Example:
+        >>> head = dict(type='BNNeckHead', loss_id=dict(type='IDLoss', label_smoothing=0.1))
+        >>> change = dict(cnn=dict(loss_id=dict(label_smoothing=0.0)), transformer=None)
+        >>> head_configs(head, change, ['cnn', 'transformer'])
+        {'cnn': {'type': 'BNNeckHead', 'loss_id': {'type': 'IDLoss', 'label_smoothing': 0.0}}}
+    """
+    if unknown := supervision.keys() - set(features):
+        raise ConfigError(
+            f'model.supervision has {min(unknown)!r}, which is no feature of this model: '
+            f'give some of {features}'
+        )
+    if head is None:
+        if supervision:
+            raise ConfigError('model.supervision changes model.head, which is None: give one')
+        return {}
+    configs = {}
+    for name in features:
+        change = supervision.get(name, {})
+        if change is not None:
+            merged = Config(dict(head=copy.deepcopy(head)))
+            merged.merge_from_dict(dict(head=change))
+            configs[name] = merged.to_dict()['head']
+    if not configs:
+        raise ConfigError('model.supervision leaves no feature a head: nothing could be trained')
+    return configs
+
+
+def loss_names(heads: nn.ModuleDict) -> list[str]:
+    """List the losses of all heads, by the names in the log.
+
+    Args:
+        heads: Heads by the names of their features.
+
+    Returns:
+        Names such as ``'cnn.loss_id'``.
+
+    Raises:
+        ConfigError: If there is no head, or one does not tell its losses.
+    """
+    if not heads:
+        raise ConfigError('uncertainty_weighting needs a head: there is no loss to weigh')
+    each: dict[str, Any] = dict(heads.items())
+    for name, head in each.items():
+        if not hasattr(head, 'loss_names'):
+            raise ConfigError(
+                f'uncertainty_weighting needs heads with loss_names, as BNNeckHead has them: '
+                f'the head of {name} is a {type(head).__name__}'
+            )
+    return [f'{name}.{loss}' for name, head in each.items() for loss in head.loss_names]
 
 
 def to_device(values: list[int], device: torch.device) -> Tensor:
