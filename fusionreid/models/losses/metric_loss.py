@@ -102,6 +102,14 @@ _BASES = dict(
     reducers='BaseReducer',
 )
 
+# Bases, and what does not compare images of the same label with others.
+_OTHER_USE = {
+    'EmbeddingsAlreadyPackagedAsTriplets',
+    'GenericPairLoss',
+    'ManifoldLoss',
+    'VICRegLoss',
+}
+
 
 def _build(kind: str, name: str, args: Mapping[str, Any] | None, **known: Any) -> nn.Module:
     """Build a part of the library, with those of the known arguments that it takes."""
@@ -147,6 +155,5 @@ def _parameters(part: type) -> set[str]:
 
 def _plain(part: type) -> bool:
     """Whether a part is made of plain values and compares the rows of a batch by their labels."""
-    made_of = {'loss', 'losses', 'mat_based_loss', 'miner', 'miners', 'reducers'}
-    other_use = {'EmbeddingsAlreadyPackagedAsTriplets', 'ManifoldLoss', 'VICRegLoss'}
-    return not _parameters(part) & made_of and part.__name__ not in other_use
+    made_of = {'loss', 'losses', 'miner', 'miners', 'reducers'}
+    return not _parameters(part) & made_of and part.__name__ not in _OTHER_USE

@@ -13,12 +13,24 @@ from mmengine.optim import OptimWrapper
 from torch import distributed, nn
 from warm_processes import run_ranks
 
-from fusionreid.models.losses import BatchHardTripletLoss, gather_batches
+from fusionreid.models.losses import (
+    BatchHardTripletLoss,
+    CenterLoss,
+    MetricLoss,
+    SupConLoss,
+    WeightedTripletLoss,
+    gather_batches,
+)
 
 pytestmark = pytest.mark.slow  # several processes
 
 SIZES = (5, 7)
 STEPS = 2
+GLOBAL = dict(
+    weighted=WeightedTripletLoss(mining='global'),
+    contrast=SupConLoss(mining='global'),
+    library=MetricLoss('MultiSimilarityLoss', miner='MultiSimilarityMiner', mining='global'),
+)
 
 
 def small_model() -> nn.Module:
@@ -53,6 +65,15 @@ def work(rank: int, folder: str) -> None:
         loss = BatchHardTripletLoss(mining=mining)(model(images[own]), ids[own])
         loss.backward()
         found[mining] = loss.item(), gradients(model)
+
+    for name, other in GLOBAL.items():
+        model = MMDistributedDataParallel(small_model(), device_ids=None)
+        loss = other(model(images[own]), ids[own])
+        loss.backward()
+        found[name] = loss.item(), gradients(model)
+    center = CenterLoss(num_classes=3, in_channels=4).double()
+    center(model(images[own]), ids[own])
+    found['centers'] = center.centers
 
     # Two batches for one update: only the second one's gradients are exchanged.
     model = MMDistributedDataParallel(small_model(), device_ids=None)
@@ -94,6 +115,26 @@ def test_loss_and_gradient_of_the_joined_batch(found):
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
     # The batches are such that mining makes a difference.
     assert abs(sum(process['local'][0] for process in found) / 2 - loss.item()) > 1e-3
+
+
+@pytest.mark.parametrize('name', GLOBAL)
+def test_other_losses_of_the_joined_batch(name, found):
+    model = small_model()
+    images, ids = batches()[0]
+    loss = GLOBAL[name](model(images), ids)
+    loss.backward()
+    for process in found:
+        assert process[name][0] == pytest.approx(loss.item(), rel=1e-10)
+        for one, other in zip(process[name][1], gradients(model), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_centers_move_with_the_images_of_all(found):
+    center = CenterLoss(num_classes=3, in_channels=4).double()
+    images, ids = batches()[0]
+    center(small_model()(images), ids)
+    for process in found:
+        torch.testing.assert_close(process['centers'], center.centers)
 
 
 def test_accumulated_batches_give_the_mean_of_their_gradients(found):
