@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from fusionreid.registry import MODELS
 
 from ..layers.activation_checkpointing import run_checkpointed
+from ..layers.instance_batch_norm import InstanceBatchNorm
+from ..layers.mix_style import MixStyle
 
 
 @MODELS.register_module()
@@ -23,12 +25,16 @@ class ReIDResNet(ResNet):
             padding, as in the authors' released code, with which the published numbers were
             measured and which its checkpoints need.
         strides: Strides of the four stages. Defaults to ``(1, 2, 2, 1)``.
+        ibn: Whether the first norm of each block of the first three stages is half an instance
+            norm, as in the ResNets called IBN-a. Defaults to False.
+        mix_style: After which stages the styles of images are mixed in training, from 1, as
+            ``(1, 2)``. Defaults to none.
         with_cp: Whether training recomputes the residual blocks' activations instead of keeping
             them. Defaults to False.
         **kwargs: Everything else that mmpretrain's ResNet takes.
 
     Raises:
-        ValueError: If the stem is unknown.
+        ValueError: If the stem or a stage is unknown.
 
     Example:
         >>> import torch
@@ -44,6 +50,8 @@ class ReIDResNet(ResNet):
         depth: int,
         stem: str = 'standard',
         strides: tuple[int, ...] = (1, 2, 2, 1),
+        ibn: bool = False,
+        mix_style: tuple[int, ...] = (),
         with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -53,6 +61,16 @@ class ReIDResNet(ResNet):
         if stem == 'release':
             self.relu = nn.Identity()
             self.maxpool = nn.MaxPool2d(kernel_size=2, stride=2)
+        if ibn:
+            for name in self.res_layers[:3]:
+                for block in getattr(self, name):
+                    norm = InstanceBatchNorm(block.norm1.num_features)
+                    setattr(block, block.norm1_name, norm)
+        if unknown := set(mix_style) - set(range(1, len(self.res_layers) + 1)):
+            raise ValueError(
+                f'mix_style must be some of the stages 1 to {len(self.res_layers)}, got {unknown}'
+            )
+        self.mix_style = nn.ModuleDict({self.res_layers[i - 1]: MixStyle() for i in mix_style})
         self.out_channels = self.feat_dim
         # mmpretrain is not told: its recomputation updates the running statistics twice.
         self.with_cp = with_cp
@@ -85,4 +103,6 @@ class ReIDResNet(ResNet):
                     feature_map = run_checkpointed(block, feature_map)
             else:
                 feature_map = stage(feature_map)
+            if name in self.mix_style:
+                feature_map = self.mix_style[name](feature_map)
         return None, feature_map
