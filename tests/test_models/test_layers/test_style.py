@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_models import assert_same, build_random
 from torch.nn import functional as F
 
+from fusionreid.errors import WeightsError
 from fusionreid.models.backbones import ReIDResNet
 from fusionreid.models.layers.instance_batch_norm import InstanceBatchNorm
 from fusionreid.models.layers.mix_style import MixStyle, mix_style
+from fusionreid.registry import MODELS
 
 
 def test_halves_are_normalized_each_in_its_way():
@@ -73,3 +76,15 @@ def test_wrong_settings_are_named():
         MixStyle(probability=1.5)
     with pytest.raises(ValueError, match='got 0'):
         MixStyle(alpha=0.0)
+
+
+def test_released_names_are_read(tmp_path):
+    config = dict(type='ReIDResNet', depth=18, base_channels=8, stem_channels=8)
+    state = build_random(config | dict(ibn=True)).state_dict()
+    torch.save(state | {'fc.weight': torch.zeros(10, 64)}, tmp_path / 'ibn.pth')
+    initial = dict(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'ibn.pth')))
+    backbone = MODELS.build(config | dict(ibn=True) | initial)
+    backbone.init_weights()
+    assert_same(backbone.state_dict(), state)
+    with pytest.raises(WeightsError, match='IN.weight has no place'):
+        MODELS.build(config | initial).init_weights()
