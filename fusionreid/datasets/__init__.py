@@ -3,6 +3,7 @@ from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
 from .csv_dataset import CsvDataset
 from .dukemtmc_reid import DukeMTMCReID
+from .joint_dataset import JointDataset
 from .market1501 import Market1501
 from .market_style_dataset import MarketStyleDataset
 from .msmt17 import MSMT17
@@ -12,6 +13,7 @@ __all__ = [
     'MSMT17',
     'CsvDataset',
     'DukeMTMCReID',
+    'JointDataset',
     'Market1501',
     'MarketStyleDataset',
     'ReIDAnnotation',

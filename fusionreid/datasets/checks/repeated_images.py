@@ -75,6 +75,8 @@ def _judge(place: Place, other_place: Place) -> str | None:
         return None  # one data set that two parts of a config read
     if 'train' in roles and roles & {'query', 'gallery'}:
         return 'image in train and test'
+    if roles == {'train'} and not same_source:
+        return 'image of two people'  # sets that are joined have people of their own
     known = None not in (image.person_id, other.person_id)
     if known and same_source and image.person_id != other.person_id:
         return 'image of two people'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -14,50 +15,7 @@ from fusionreid.errors import ConfigError
 from fusionreid.registry import DATA_SAMPLERS
 
 from .sample_index import SampleIndex
-
-
-def plan_pk_batches(
-    images_of: Mapping[int, Sequence[int]],
-    ids_per_batch: int,
-    instances_per_id: int,
-    generator: np.random.Generator,
-) -> np.ndarray:
-    """Plan one epoch of batches of P identities with K images each.
-
-    Every identity's images are shuffled and cut into groups of K; an identity with fewer than K is
-    drawn with replacement, a remainder is dropped. Batches take P identities at random for as long
-    as at least P have groups left.
-
-    Args:
-        images_of: Image indices by identity.
-        ids_per_batch: P.
-        instances_per_id: K.
-        generator: Source of randomness.
-
-    Returns:
-        Image indices of shape ``(batches, P, K)``.
-
-    Example:
-        >>> images_of = {7: [0, 1], 8: [2, 3], 9: [4]}
-        >>> batches = plan_pk_batches(images_of, 3, 2, np.random.default_rng(0))
-        >>> batches.shape, sorted(batches.flatten().tolist())  # the single image comes twice
-        ((1, 3, 2), [0, 1, 2, 3, 4, 4])
-    """
-    groups: dict[int, list[np.ndarray]] = {}
-    for person, images in images_of.items():
-        if len(images) < instances_per_id:
-            drawn = generator.choice(images, instances_per_id, replace=True)
-        else:
-            drawn = generator.permutation(images)
-        count = len(drawn) // instances_per_id
-        groups[person] = list(drawn[: count * instances_per_id].reshape(count, -1))
-    left = np.array(sorted(groups))
-    batches = []
-    while len(left) >= ids_per_batch:
-        chosen = generator.choice(left, ids_per_batch, replace=False)
-        batches.append([groups[person].pop() for person in chosen])
-        left = left[[bool(groups[person]) for person in left]]
-    return np.array(batches, dtype=np.int64).reshape(-1, ids_per_batch, instances_per_id)
+from .shared_batches import plan_shared_batches, share_identities
 
 
 @DATA_SAMPLERS.register_module()
@@ -75,10 +33,15 @@ class PKSampler(Sampler[SampleIndex]):
         seed: Seed of the sampling; None draws one that all processes share.
         id_key: Key of the identity in the data set's items. Defaults to ``'person_id'``;
             mmpretrain's data sets use ``'gt_label'``.
+        by: How a batch is shared among the sets of a
+            :class:`~fusionreid.datasets.joint_dataset.JointDataset`: ``'images'`` (default), as
+            they come, so that large sets give more; ``'sets'``, each set as many identities; or a
+            weight for each set. But for the first, an epoch ends with the set that lasts longest,
+            and the others start over.
 
     Raises:
-        ConfigError: If P or K is below 2, or all processes together want more identities than
-            there are.
+        ConfigError: If P or K is below 2, all processes together want more identities than there
+            are, or a batch cannot be shared as wanted.
 
     Example:
         >>> class Items(list):
@@ -97,6 +60,7 @@ class PKSampler(Sampler[SampleIndex]):
         instances_per_id: int,
         seed: int | None = None,
         id_key: str = 'person_id',
+        by: str | Sequence[float] = 'images',
     ) -> None:
         if ids_per_batch < 2 or instances_per_id < 2:
             raise ConfigError(
@@ -118,7 +82,30 @@ class PKSampler(Sampler[SampleIndex]):
                 'ids_per_batch (and batch_size = ids_per_batch x instances_per_id) or use fewer '
                 'processes'
             )
+        self._sets, self._ids_of_sets = [self.images_of], [ids_per_batch]
+        if by != 'images':
+            self._share(dataset, by)
         self.set_epoch(0)
+
+    def _share(self, dataset: Any, by: str | Sequence[float]) -> None:
+        """Share the identities of a batch among the sets that a data set joins."""
+        joined = getattr(dataset, 'metainfo', {}).get('joined')
+        if joined is None:
+            raise ConfigError(
+                f'by={by!r} shares a batch among the sets of a JointDataset, but the training set '
+                f"is a {type(dataset).__name__}: leave it at 'images'"
+            )
+        weights = [1.0] * len(joined) if by == 'sets' else by
+        if isinstance(weights, str) or len(weights) != len(joined):
+            raise ConfigError(
+                f"by must be 'images', 'sets' or a weight for each of the {len(joined)} data sets "
+                f'{", ".join(each.name for each in joined)}, got {by!r}'
+            )
+        self._ids_of_sets = share_identities(self.ids_per_batch, weights)
+        self._sets = [
+            {person: self.images_of[person] for person in each.ids if person in self.images_of}
+            for each in joined
+        ]
 
     @property
     def batch_size(self) -> int:
@@ -132,14 +119,14 @@ class PKSampler(Sampler[SampleIndex]):
             epoch: Epoch, from 0.
         """
         self.epoch = epoch
-        batches = plan_pk_batches(
-            self.images_of,
-            self.ids_per_batch * self.world_size,
+        batches = plan_shared_batches(
+            self._sets,
+            self._ids_of_sets,
+            self.world_size,
             self.instances_per_id,
             np.random.default_rng((self.seed, epoch)),
         )
-        first = self.rank * self.ids_per_batch
-        self._indices = batches[:, first : first + self.ids_per_batch].reshape(-1).tolist()
+        self._indices = batches[:, self.rank].reshape(-1).tolist()
         self._skipped = 0
 
     def skip(self, count: int) -> None:
