@@ -15,11 +15,15 @@ class ReIDRecord(NamedTuple):
         img_path: The image file.
         person_id: The identity as the data set numbers it.
         camera_id: 0-based camera; -1 when it is unknown.
+        clothes_id: What the person wears, the same number in all roles; -1 where it is unknown.
+        tracklet_id: The tracklet that the image is of; -1 in data sets of images.
     """
 
     img_path: str
     person_id: int
     camera_id: int
+    clothes_id: int = -1
+    tracklet_id: int = -1
 
 
 @dataclass(frozen=True)
