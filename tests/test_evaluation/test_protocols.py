@@ -17,7 +17,7 @@ from fusionreid.evaluation.functional import (
     evaluate_ranking,
     mean_of_tracklets,
 )
-from fusionreid.evaluation.metrics import ReIDMetric
+from fusionreid.evaluation.metrics import ReIDMetric, reid_metric
 
 
 def wardrobe(count: int = 150, seed: int = 0) -> FeatureSet:
@@ -123,7 +123,7 @@ def test_clothes_come_with_the_samples() -> None:
     assert metric.evaluate(len(data))['reid/mAP'] == pytest.approx(100 * slow_scores(data, True)[0])
 
 
-def test_mean_and_deviation_over_splits_against_a_loop(capsys) -> None:
+def test_mean_and_deviation_over_splits_against_a_loop(monkeypatch) -> None:
     data = wardrobe()
     random = np.random.default_rng(3)
     splits = [np.split(random.permutation(150)[:90], [20]) for _ in range(4)]
@@ -131,7 +131,8 @@ def test_mean_and_deviation_over_splits_against_a_loop(capsys) -> None:
     metric.dataset_meta = dict(
         test_splits=dict(description='4 random splits', size=150, splits=splits)
     )
-    seen = []
+    seen, logged = [], []
+    monkeypatch.setattr(reid_metric, 'print_log', lambda text, **_: logged.append(text))
     metric.observers.append(lambda part, rankings: seen.append((part.img_paths, [*rankings])))
     metric.process({}, samples_of(data))
     scores = metric.evaluate(150)
@@ -148,7 +149,7 @@ def test_mean_and_deviation_over_splits_against_a_loop(capsys) -> None:
     # What draws pictures sees the first split.
     (seen,) = seen
     assert seen == ([f'{row}.jpg' for row in np.concatenate(splits[0])], ['cnn'])
-    text = capsys.readouterr().out
+    text = ' '.join(logged)
     assert 'mean ± standard deviation over 4 random splits' in text
     assert f'{statistics.fmean(slow):.2f} ± {statistics.stdev(slow):.2f}' in text
 
