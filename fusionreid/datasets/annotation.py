@@ -34,7 +34,7 @@ class ReIDAnnotation:
         root: The folder that was read.
         records: The images of every role that is there, in a fixed
             order. A role that is not there has no entry.
-        sources: Where each of the three roles is read from, for messages.
+        sources: Where each of the roles that the data set has is read from, for messages.
         metainfo: What the data set's metainfo gains by reading, such as ``release``.
         notes: Sentences for the split table, such as what was dropped.
         listed: For data sets that have lists, the images that each list file names; whether they

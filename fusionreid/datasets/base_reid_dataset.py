@@ -158,9 +158,11 @@ class ReIDDataset(BaseDataset, ABC):
         roles = SPLITS[self.split]
         for role in roles:
             if role not in annotation.records:
+                needed = f'{annotation.sources.get(role)}, but that is missing'
+                if role not in annotation.sources:
+                    needed = f'{role} images, which this data set does not have'
                 raise DatasetNotFoundError(
-                    f"{self._metainfo['dataset_name']}: the split '{self.split}' needs "
-                    f'{annotation.sources[role]}, but that is missing.'
+                    f"{self._metainfo['dataset_name']}: the split '{self.split}' needs {needed}."
                 )
         for role, records in annotation.records.items():
             if not records:
