@@ -106,6 +106,8 @@ def _describe_cameras(cameras: Tensor, remove_same_camera: bool) -> str:
     if not remove_same_camera:
         return 'same-camera matches kept'
     unknown = int((cameras < 0).sum())
+    if unknown == len(cameras):
+        return 'no camera known, so that none is removed'
     text = 'same-camera matches removed'
     return f'{text} ({unknown} images of unknown camera kept)' if unknown else text
 
