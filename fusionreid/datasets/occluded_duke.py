@@ -25,6 +25,7 @@ class OccludedDuke(DukeMTMCReID):
     METAINFO = {
         'dataset_name': 'Occluded-Duke',
         'num_cameras': 8,
+        'protocol': 'every query occluded; same person and camera removed',
         'official_counts': {
             'train': {'identities': 702, 'images': 15618, 'cameras': 8},
             'query': {'identities': 519, 'images': 2210, 'cameras': 8},

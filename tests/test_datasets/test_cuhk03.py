@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import dataset_trees as trees
@@ -13,7 +14,7 @@ from PIL import Image
 
 from fusionreid.cli.main import run_command
 from fusionreid.datasets import CUHK03
-from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
+from fusionreid.errors import DatasetError, DatasetFormatError, DatasetNotFoundError
 
 
 def names_of(dataset: CUHK03) -> list[str]:
@@ -115,6 +116,17 @@ def test_images_are_unpacked_and_the_classic_protocol_scored(tmp_path: Path, cap
     assert CUHK03(str(root), protocol='classic', test_set=1).num_ids == 4
     with pytest.raises(DatasetFormatError, match='has 2 test sets, none of number 5'):
         CUHK03(str(root), protocol='classic', test_set=5)
+
+
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch) -> None:
+    root = trees.write_cuhk03(tmp_path / 'cuhk03')
+    (root / 'cuhk-03.mat').write_bytes(b'x')
+    monkeypatch.setitem(sys.modules, 'h5py', None)
+    with pytest.raises(DatasetError, match='needs h5py, .* pip install h5py'):
+        CUHK03(str(root), protocol='classic')
+    monkeypatch.setitem(sys.modules, 'scipy.io', None)
+    with pytest.raises(DatasetError, match='needs scipy.io, .* pip install scipy'):
+        CUHK03(str(root))
 
 
 def test_archives_that_are_damaged_or_lead_elsewhere(tmp_path: Path) -> None:
