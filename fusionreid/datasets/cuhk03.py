@@ -19,7 +19,7 @@ from .image_listing import list_images
 from .market_style_dataset import FOLDERS, parse_market_name
 from .mat_file import read_mat, read_mat_integers
 from .named_images import parse_path, read_named_images
-from .test_splits import NUM_SPLITS, draw_one_each, join_splits
+from .repeated_splits import NUM_SPLITS, draw_one_each, join_splits
 
 PROTOCOLS = ('new', 'classic')
 # Identities count anew in each of the five pairs of cameras, up to 843.

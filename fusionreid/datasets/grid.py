@@ -17,7 +17,7 @@ from .image_listing import list_images
 from .mat_file import read_mat
 from .named_images import parse_path, read_named_images
 from .random_split_dataset import RandomSplitDataset
-from .test_splits import NUM_SPLITS
+from .repeated_splits import NUM_SPLITS
 
 PARTITIONS = 'features_and_partitions.mat'
 # The third field of a partition: the people who train.

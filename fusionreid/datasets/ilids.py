@@ -17,7 +17,7 @@ from .data_root import locate_root
 from .image_listing import list_images
 from .named_images import parse_path, read_named_images
 from .random_split_dataset import RandomSplitDataset
-from .test_splits import draw_one_each, draw_people
+from .repeated_splits import draw_one_each, draw_people
 
 FOLDER = 'Persons'
 _NAME = re.compile(r'(\d{4})(\d{3})\.\w+')

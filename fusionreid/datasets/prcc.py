@@ -15,7 +15,7 @@ from .base_reid_dataset import ReIDDataset
 from .data_root import locate_root
 from .image_listing import list_images
 from .named_images import parse_path, read_named_images
-from .test_splits import NUM_SPLITS, draw_one_each, join_splits
+from .repeated_splits import NUM_SPLITS, draw_one_each, join_splits
 
 CAMERAS = ('A', 'B', 'C')
 # Camera of the queries: A, the gallery, and B show the same clothes, C shows others.

@@ -13,7 +13,7 @@ from fusionreid.registry import DATASETS
 from .annotation import ReIDRecord
 from .camera_folders import read_camera_folders
 from .random_split_dataset import RandomSplitDataset
-from .test_splits import draw_people
+from .repeated_splits import draw_people
 
 SHARED_PEOPLE = 200  # identities from 1 on that both cameras saw; the others of each are strangers
 _NAME = re.compile(r'person_(\d+)\.\w+')

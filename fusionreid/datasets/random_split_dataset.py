@@ -10,7 +10,7 @@ import numpy as np
 
 from .annotation import ROLES, ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
-from .test_splits import NUM_SPLITS, join_splits
+from .repeated_splits import NUM_SPLITS, join_splits
 
 
 class RandomSplitDataset(ReIDDataset):

@@ -14,7 +14,7 @@ from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
 from .data_root import locate_root
 from .files import read_text
-from .test_splits import NUM_SPLITS, draw_one_each, join_splits
+from .repeated_splits import NUM_SPLITS, draw_one_each, join_splits
 
 LISTS = 'train_test_split'
 # Images of the test set of each number of vehicles.

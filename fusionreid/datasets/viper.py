@@ -12,7 +12,7 @@ from fusionreid.registry import DATASETS
 from .annotation import ReIDRecord
 from .camera_folders import read_camera_folders
 from .random_split_dataset import RandomSplitDataset
-from .test_splits import draw_people
+from .repeated_splits import draw_people
 
 _NAME = re.compile(r'(\d+)_\d+\.\w+')
 
