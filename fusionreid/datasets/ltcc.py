@@ -61,4 +61,6 @@ class LTCC(MarketStyleDataset):
     FOLDER_NAMES = ('ltcc', 'LTCC_ReID', 'LTCC')
     FOLDERS = {'train': 'train', 'query': 'query', 'gallery': 'test'}
     DISTRACTOR_ID = None
+    # Whether training and test people are numbered together is not documented.
+    SHARED_ID_SPACE = False
     parse_name = staticmethod(parse_ltcc_name)

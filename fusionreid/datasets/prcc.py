@@ -73,8 +73,8 @@ class PRCC(ReIDDataset):
 
     METAINFO = {'dataset_name': 'PRCC', 'num_cameras': 3, 'official_counts': None}
     FOLDER_NAMES = ('prcc', 'PRCC', 'PRCC-ReID')
-    # Of training and test people together there are 221, numbered once.
-    SHARED_ID_SPACE = True
+    # Whether training and test people are numbered together is not documented.
+    SHARED_ID_SPACE = False
 
     def __init__(
         self,
