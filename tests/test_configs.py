@@ -24,6 +24,17 @@ METAFILES = sorted(FOLDER.rglob('metafile.yml'))
 SMALL = ('_synthetic', '_vittiny_')
 FULL_SIZE = [path for path in CONFIGS if not any(word in path.stem for word in SMALL)]
 PUBLISHED = {'msmt17': (1041, 15), 'market1501': (751, 6), 'dukemtmc': (702, 8)}
+# Data sets that the paper does not have.
+OTHERS = {
+    'occludedduke': (702, 8),
+    'cuhk03labeled': (767, 2),
+    'cuhk03detected': (767, 2),
+    'ltcc': (77, 12),
+    'prcc': (150, 3),
+    'veri776': (576, 20),
+    'vehicleid': (13164, 0),
+    'mars': (625, 6),
+}
 # By their part of a config's name: architecture, class or network; width; patches that may
 # overlap; side information embedding.
 TRANSFORMERS = {
@@ -124,11 +135,12 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
         assert not model.neck
     assert built.feature_widths == widths
 
-    for name, (ids, cameras) in PUBLISHED.items():
+    for name, (ids, cameras) in (PUBLISHED | OTHERS).items():
         if name in words:
             assert built.num_classes == ids
             assert built.num_cameras == (cameras if transformer and sie else 0)
-    size = (384, 128) if '384x128' in words else (256, 128)
+    sizes = [tuple(map(int, word.split('x'))) for word in words if re.fullmatch(r'\d+x\d+', word)]
+    size = sizes[0] if sizes else (256, 128)
     for pipeline in (cfg.train_dataloader.dataset.pipeline, cfg.test_dataloader.dataset.pipeline):
         assert find_resize(pipeline).scale == size[::-1]
 
@@ -162,6 +174,8 @@ def test_what_the_folders_hold():
     rendered = {path.stem for path in CONFIGS if load(path).get('data_root') == 'data/synthetic'}
     assert names_in('synthetic') == rendered
     assert all('_custom_' in name for name in names_in('custom'))
+    others = {name.removeprefix('fusionreid_vitb_r50_') for name in names_in('other_datasets')}
+    assert {name.split('_')[0] for name in others} == OTHERS.keys()
     for cnn in ('r50', 'r101', 'r152'):
         assert f'fusionreid_t2t24_{cnn}_msmt17' in names_in('other_backbones')
 
@@ -198,6 +212,13 @@ def test_the_metadata_are_those_of_the_config(path: Path):
         'DukeMTMCReID': 'DukeMTMC-reID',
         'MarketStyleDataset': 'custom data' if 'custom' in path.stem else 'rendered people',
         'CsvDataset': 'custom data',
+        'OccludedDuke': 'Occluded-Duke',
+        'CUHK03': 'CUHK03',
+        'LTCC': 'LTCC',
+        'PRCC': 'PRCC',
+        'VeRi776': 'VeRi-776',
+        'VehicleID': 'VehicleID',
+        'MARS': 'MARS',
     }[cfg.dataset_type]
     assert metadata.get('Training Data') == (data if cfg.train_dataloader else None)
     # All numbers are the authors', and there are no weights of ours that have them.

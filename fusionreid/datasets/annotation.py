@@ -15,11 +15,15 @@ class ReIDRecord(NamedTuple):
         img_path: The image file.
         person_id: The identity as the data set numbers it.
         camera_id: 0-based camera; -1 when it is unknown.
+        clothes_id: What the person wears, the same number in all roles; -1 where it is unknown.
+        tracklet_id: The tracklet that the image is of; -1 in data sets of images.
     """
 
     img_path: str
     person_id: int
     camera_id: int
+    clothes_id: int = -1
+    tracklet_id: int = -1
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class ReIDAnnotation:
         root: The folder that was read.
         records: The images of every role that is there, in a fixed
             order. A role that is not there has no entry.
-        sources: Where each of the three roles is read from, for messages.
+        sources: Where each of the roles that the data set has is read from, for messages.
         metainfo: What the data set's metainfo gains by reading, such as ``release``.
         notes: Sentences for the split table, such as what was dropped.
         listed: For data sets that have lists, the images that each list file names; whether they

@@ -36,7 +36,8 @@ _shown_tables: set[str] = set()
 class ReIDDataset(BaseDataset, ABC):
     """A person re-identification data set: subclasses say how to read it, this class the rest.
 
-    An item before the pipeline is ``dict(img_path, person_id, camera_id, role, sample_idx)``.
+    An item before the pipeline is ``dict(img_path, person_id, camera_id, role, sample_idx)``, with
+    ``clothes_id`` and ``tracklet_id`` where the data set tells them.
     In the split ``train`` identities are relabelled 0 to ``num_ids - 1`` in the order of their
     original ids; elsewhere they keep their original ids. Cameras are 0-based everywhere.
 
@@ -157,9 +158,11 @@ class ReIDDataset(BaseDataset, ABC):
         roles = SPLITS[self.split]
         for role in roles:
             if role not in annotation.records:
+                needed = f'{annotation.sources.get(role)}, but that is missing'
+                if role not in annotation.sources:
+                    needed = f'{role} images, which this data set does not have'
                 raise DatasetNotFoundError(
-                    f"{self._metainfo['dataset_name']}: the split '{self.split}' needs "
-                    f'{annotation.sources[role]}, but that is missing.'
+                    f"{self._metainfo['dataset_name']}: the split '{self.split}' needs {needed}."
                 )
         for role, records in annotation.records.items():
             if not records:
@@ -189,6 +192,8 @@ class ReIDDataset(BaseDataset, ABC):
                 'person_id': labels[record.person_id],
                 'camera_id': record.camera_id,
                 'role': role,
+                **({'clothes_id': record.clothes_id} if record.clothes_id >= 0 else {}),
+                **({'tracklet_id': record.tracklet_id} if record.tracklet_id >= 0 else {}),
             }
             for role in roles
             for record in annotation.records[role]

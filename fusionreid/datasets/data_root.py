@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from fusionreid.errors import DatasetNotFoundError
+from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 
 
 def candidate_roots(data_root: str, folder_names: Sequence[str]) -> list[str]:
@@ -35,6 +35,46 @@ def candidate_roots(data_root: str, folder_names: Sequence[str]) -> list[str]:
         if os.path.isdir(path) and not any(os.path.samefile(path, root) for root in roots):
             roots.append(path)
     return roots
+
+
+def locate_root(
+    dataset_name: str,
+    data_root: str,
+    folder_names: Sequence[str],
+    entries: Sequence[str],
+    layout: str = '',
+) -> str:
+    """Find the one folder that ``data_root`` means.
+
+    Args:
+        dataset_name: Such as ``'Market-1501'``.
+        data_root: See :func:`candidate_roots`.
+        folder_names: See :func:`candidate_roots`.
+        entries: Files and folders, one of which the folder must contain.
+        layout: What is said to be expected; ``entries`` by default.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DatasetNotFoundError: If there is none.
+        DatasetFormatError: If several would do.
+    """
+    roots = [
+        root
+        for root in candidate_roots(data_root, folder_names)
+        if any(os.path.exists(os.path.join(root, entry)) for entry in entries)
+    ]
+    if not roots:
+        layout = layout or f'the folders {", ".join(entries)}'
+        raise layout_error(dataset_name, data_root, folder_names, layout)
+    # What lies in the folder itself comes before what it holds as a parent.
+    if len(roots) > 1 and roots[0] != os.path.normpath(data_root):
+        raise DatasetFormatError(
+            f"{dataset_name}: data_root '{data_root}' may mean {' or '.join(roots)}; "
+            f'set data_root to one of them.'
+        )
+    return roots[0]
 
 
 def layout_error(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 from fusionreid.errors import DatasetFormatError
 from fusionreid.registry import DATASETS
 
 from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
-from .data_root import candidate_roots, layout_error
-from .image_listing import ImageListing, first_names, list_images
+from .data_root import locate_root
+from .image_listing import list_images
+from .named_images import NameParser, read_named_images
 
 FOLDERS = {'train': 'bounding_box_train', 'query': 'query', 'gallery': 'bounding_box_test'}
 JUNK_ID = -1
@@ -59,59 +61,34 @@ class MarketStyleDataset(ReIDDataset):
     """
 
     DISTRACTOR_ID: int | None = 0
+    # For data sets that differ in no more than names: the folder of each role, whether images lie
+    # in folders below it, and what reads a path below it.
+    FOLDERS: Mapping[str, str] = FOLDERS
+    BELOW = False
+    parse_name: NameParser = staticmethod(parse_market_name)
 
     def read_annotation(self) -> ReIDAnnotation:
-        """Read the three folders' file names; see :meth:`ReIDDataset.read_annotation`."""
-        root = self._locate_root()
+        """Read the names of the folders' files; see :meth:`ReIDDataset.read_annotation`."""
+        root = locate_root(
+            self._metainfo['dataset_name'],
+            self.data_root,
+            self.FOLDER_NAMES,
+            list(self.FOLDERS.values()),
+        )
         sources = {
-            role: f"the folder '{os.path.join(root, name)}'" for role, name in FOLDERS.items()
+            role: f"the folder '{os.path.join(root, name)}'" for role, name in self.FOLDERS.items()
         }
         records: dict[str, list[ReIDRecord]] = {}
         notes: list[str] = []
-        for role, name in FOLDERS.items():
+        for role, name in self.FOLDERS.items():
             folder = os.path.join(root, name)
             if not os.path.isdir(folder):
                 continue
-            listing = list_images(folder)
-            found = _read_names(listing)
+            listing = list_images(folder, self.BELOW)
+            found = read_named_images(listing, self.parse_name)
             notes += [f'{role}: {line}' for line in listing.summary()]
             records[role] = [record for record in found if record.person_id != JUNK_ID]
             num_junk = len(found) - len(records[role])
             if num_junk:
                 notes.append(f'{role}: {num_junk} images of id {JUNK_ID} (junk) dropped')
         return ReIDAnnotation(root, records, sources, notes=notes)
-
-    def _locate_root(self) -> str:
-        roots = [
-            root
-            for root in candidate_roots(self.data_root, self.FOLDER_NAMES)
-            if any(os.path.isdir(os.path.join(root, name)) for name in FOLDERS.values())
-        ]
-        dataset_name = self._metainfo['dataset_name']
-        if not roots:
-            layout = f'the folders {", ".join(FOLDERS.values())}'
-            raise layout_error(dataset_name, self.data_root, self.FOLDER_NAMES, layout)
-        if len(roots) > 1 and roots[0] != os.path.normpath(self.data_root):
-            raise DatasetFormatError(
-                f"{dataset_name}: data_root '{self.data_root}' may mean {' or '.join(roots)}; "
-                f'set data_root to one of them.'
-            )
-        return roots[0]
-
-
-def _read_names(listing: ImageListing) -> list[ReIDRecord]:
-    records: list[ReIDRecord] = []
-    problems: list[str] = []
-    others: list[str] = []
-    for path in listing.paths:
-        name = os.path.basename(path)
-        try:
-            records.append(ReIDRecord(path, *parse_market_name(name)))
-        except DatasetFormatError as error:
-            (others if problems else problems).append(name if problems else str(error))
-    if problems:
-        also = f' (and {len(others)} others: {first_names(others)})' if others else ''
-        raise DatasetFormatError(
-            f'in {listing.folder}: {problems[0]}{also}. Rename or remove the file.'
-        )
-    return records

@@ -152,6 +152,10 @@ def _read_list(list_file: str, folder: str) -> list[ReIDRecord]:
                 f"more, but found '{line.strip()}'"
             )
         path = fields[0].strip()
+        if os.path.isabs(path) or '..' in path.replace(os.sep, '/').split('/'):
+            raise DatasetFormatError(
+                f"{list_file}, line {number}: '{path}' leads out of the folder of the images"
+            )
         name_fields = os.path.basename(path).split('_')
         if len(name_fields) < 3 or not name_fields[2].isdecimal():
             raise DatasetFormatError(

@@ -17,7 +17,8 @@ def split_table(metainfo: Mapping[str, Any]) -> str:
     Args:
         metainfo: A loaded ``ReIDDataset``'s metainfo: ``dataset_name``, ``release``,
             ``train_split``, ``data_root``, ``num_cameras``, ``counts`` and ``official_counts``
-            (per role a mapping of ``identities``, ``images``, ``cameras``) and ``notes``.
+            (per role a mapping of ``identities``, ``images``, ``cameras``, as far as they are
+            published), ``notes`` and perhaps ``protocol``.
 
     Returns:
         Several lines, without a trailing newline.
@@ -34,14 +35,18 @@ def split_table(metainfo: Mapping[str, Any]) -> str:
     if official:
         header += [f'official {column}' for column in _COLUMNS]
     rows = [header]
-    notes = list(metainfo['notes'])
+    notes = [f'protocol: {metainfo["protocol"]}'] if metainfo.get('protocol') else []
+    notes += metainfo['notes']
     unofficial = []
     for role, role_counts in counts.items():
+        if role_counts is None and official and role not in official:
+            continue  # no such role in this data set
+        known = official.get(role, {})
         found = ['-' if role_counts is None else str(role_counts[c]) for c in _COLUMNS]
-        rows.append([role, *found, *(str(official[role][c]) for c in _COLUMNS if official)])
+        rows.append([role, *found, *(str(known.get(c, '-')) for c in _COLUMNS if official)])
         if role_counts is None:
             notes.append(f'{role}: none found')
-        elif official and any(role_counts[c] != official[role][c] for c in _COLUMNS):
+        elif official and any(role_counts[c] != known.get(c, role_counts[c]) for c in _COLUMNS):
             unofficial.append(role)
     if unofficial:
         notes.append(

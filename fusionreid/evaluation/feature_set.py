@@ -31,6 +31,7 @@ from fusionreid.utils.manifest import (
     verify_files,
 )
 
+from .functional import mean_of_tracklets
 from .functional.progress import report_bytes
 from .functional.unit_rows import unit_rows_
 from .scoring_errors import scoring_errors
@@ -41,6 +42,7 @@ MANIFEST = 'features.json'
 FORMAT = 'fusionreid-features-2'
 ADVICE = 'copy the features again from where they are whole, or extract them again'
 COLUMNS = dict(path=str, person_id=int, camera_id=int, role=str)
+CLOTHES = 'clothes_id'  # a further column, where clothes are known
 # The names differ from save to save, so that one never touches the files of an earlier one.
 OWN_NAME = re.compile(r'(features-[0-9a-f]{12}\.safetensors|samples-[0-9a-f]{12}\.csv)')
 OLD_FILE = 'features.safetensors'
@@ -59,6 +61,7 @@ class FeatureSet:
         img_paths: Image file of each photo.
         protocol: What a reader of the scores must know (``dataset_name``, ``release``, ``split``,
             ``feature_protocol``, ...); values that JSON can hold.
+        clothes_ids: (N,) int64, negative when unknown; None where the data set tells no clothes.
 
     Raises:
         ScoringError: Lengths that differ, an unknown role, or widths that do not fit.
@@ -86,6 +89,7 @@ class FeatureSet:
     roles: Sequence[str]
     img_paths: Sequence[str]
     protocol: dict[str, Any] = field(default_factory=dict)
+    clothes_ids: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.roles, self.img_paths = list(self.roles), list(self.img_paths)
@@ -101,7 +105,8 @@ class FeatureSet:
             raise ScoringError(f'{ALL!r} means all features together and cannot be the name of one')
         if _sum_widths(self.widths) != width:
             raise ScoringError(f'the widths {self.widths} do not sum up to {width} columns')
-        for name in ('person_ids', 'camera_ids', 'roles', 'img_paths'):
+        names = ['person_ids', 'camera_ids', 'roles', 'img_paths']
+        for name in names + ['clothes_ids'] * (self.clothes_ids is not None):
             if len(getattr(self, name)) != count:
                 raise ScoringError(f'{len(getattr(self, name))} {name} for {count} features')
         for path, role in zip(self.img_paths, self.roles, strict=True):
@@ -239,20 +244,64 @@ class FeatureSet:
         """
         return self._take(self.rows('query')), self._take(self.rows('gallery'))
 
+    def divide(self, query: Tensor, gallery: Tensor) -> FeatureSet:
+        """Make the set of one of several splits of a test set.
+
+        Args:
+            query: Rows of the photos that are the queries, (q,) int64.
+            gallery: Rows of the photos that are the gallery, (g,) int64.
+
+        Returns:
+            The queries, then the gallery.
+        """
+        part = self._take(torch.cat([query, gallery]))
+        part.roles = ['query'] * len(query) + ['gallery'] * len(gallery)
+        return part
+
+    def average_tracklets(self, tracklets: Tensor) -> FeatureSet:
+        """Make the set of tracklets, each with the mean of its photos' features.
+
+        Args:
+            tracklets: (N,) int64, the tracklet of each photo.
+
+        Returns:
+            One row for each tracklet, with the labels and the path of its first photo.
+
+        Raises:
+            ScoringError: Photos of one tracklet differ in person, camera or role.
+        """
+        features, first = mean_of_tracklets(self.features, tracklets)
+        part = self._take(first)
+        _, group = tracklets.unique(return_inverse=True)
+        own = torch.empty(len(first), dtype=torch.int64)
+        own[group[first]] = first
+        roles = torch.tensor([ROLES.index(role) for role in self.roles])
+        labels = torch.stack([self.person_ids, self.camera_ids, roles])
+        differs = (labels != labels[:, own[group]]).any(0).nonzero().flatten().tolist()
+        if differs:
+            row = differs[0]
+            raise ScoringError(
+                f'{self.img_paths[row]} is of another person, camera or role than '
+                f'{self.img_paths[int(own[group[row]])]}, which is in the same tracklet'
+            )
+        return dataclasses.replace(part, features=features)
+
     def _take(self, rows: Tensor) -> FeatureSet:
         return FeatureSet(
-            features=self.features[rows],
+            features=self.features[rows.to(self.features.device)],
             widths=dict(self.widths),
             person_ids=self.person_ids[rows],
             camera_ids=self.camera_ids[rows],
             roles=[self.roles[row] for row in rows.tolist()],
             img_paths=[self.img_paths[row] for row in rows.tolist()],
             protocol=dict(self.protocol),
+            clothes_ids=None if self.clothes_ids is None else self.clothes_ids[rows],
         )
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
         """Write the features, a CSV of ``path,person_id,camera_id,role``, and ``features.json``.
 
+        The CSV has a further column, ``clothes_id``, where clothes are known.
         ``features.json`` holds names, widths and protocol, and the checksums of all. It is put in
         place last: a save that is interrupted leaves an earlier one whole.
 
@@ -273,17 +322,20 @@ class FeatureSet:
         token = uuid.uuid4().hex[:12]
         features, samples = f'features-{token}.safetensors', f'samples-{token}.csv'
         people, cameras = self.person_ids.tolist(), self.camera_ids.tolist()
-        values = (self.img_paths, people, cameras, self.roles)
+        columns = dict(zip(COLUMNS, (self.img_paths, people, cameras, self.roles), strict=True))
+        if self.clothes_ids is not None:
+            columns[CLOTHES] = self.clothes_ids.tolist()
         manifest = directory / MANIFEST
         try:
             write_features(directory / features, self.features)
-            write_table(directory / samples, dict(zip(COLUMNS, values, strict=True)))
+            write_table(directory / samples, columns)
             content = dict(
                 format=FORMAT,
                 widths=self.widths,
                 protocol=self.protocol,
                 features=features,
                 samples=samples,
+                clothes=self.clothes_ids is not None,
                 files=record_files(directory, (features, samples)),
             )
             with open_atomic(manifest) as file:
@@ -325,7 +377,8 @@ class FeatureSet:
         try:
             width = _sum_widths(widths)
             features, samples = (directory / name for name in manifest['files'])
-            columns = read_table(samples, COLUMNS, ScoringError)
+            clothes = {CLOTHES: int} if manifest.get('clothes') is True else {}
+            columns = read_table(samples, COLUMNS | clothes, ScoringError)
             return cls(
                 features=read_features(features, len(columns['path']), width, ScoringError),
                 widths=widths,
@@ -334,6 +387,7 @@ class FeatureSet:
                 roles=columns['role'],
                 img_paths=columns['path'],
                 protocol=protocol,
+                clothes_ids=torch.tensor(columns[CLOTHES]).long() if clothes else None,
             )
         except ScoringError as error:
             raise ScoringError(f'{directory}: {error}') from error

@@ -15,6 +15,8 @@ class ReIDDataSample(BaseDataElement):
     - ``camera_id`` (int): 0-based camera, or -1 when it is unknown.
     - ``role`` (str): ``'train'``, ``'query'`` or ``'gallery'``.
     - ``sample_idx`` (int): position in the data set.
+    - ``clothes_id`` (int): what the person wears; only where the data set tells.
+    - ``tracklet_id`` (int): the tracklet that the photo is of; only in data sets of tracklets.
     - ``ori_shape``, ``img_shape`` (tuple[int, int]): height and width before and after resizing.
     - ``augment_seed`` (int): seed of the sample's random augmentation; only in training.
 

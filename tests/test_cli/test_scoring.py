@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import dataset_trees
 import pytest
 import torch
 from mmengine.config import Config
@@ -119,6 +120,36 @@ def test_several_data_sets_in_one_run(scored, model, data, tmp_path, capfd):
     assert table[0].split()[-5:] == ['mAP', 'rank1', 'rank5', 'rank10', 'mINP']
     assert table[2].split()[3] == 'known'
     assert table[3].split()[3] == 'mean'
+
+
+def test_public_data_sets_with_protocols_of_their_own(tmp_path, capfd):
+    sets = {
+        'VIPeR': dataset_trees.write_viper(tmp_path / 'viper'),
+        'MARS': dataset_trees.write_mars(tmp_path / 'mars'),
+        'VehicleID': dataset_trees.write_vehicleid(tmp_path / 'vehicleid'),
+    }
+    out = str(tmp_path / 'out')
+    command = ['color_histogram_synthetic', '--work-dir', out, '--out', out]
+    command += ['--datasets', *(f'{name}={root}' for name, root in sets.items())]
+    run_command('test', [*command, '--cfg-options', 'test_dataloader.num_workers=0'])
+    metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    assert {name.partition('/')[0] for name in metrics if name.endswith('/mAP_std')} == {
+        'VIPeR',
+        'VehicleID',
+    }
+    saved = FeatureSet.load(tmp_path / 'out' / 'MARS')
+    assert (len(saved), saved.protocol['images_in_tracklets']) == (5, 13)
+    output = ''.join(capfd.readouterr())
+    for text in (
+        'over 10 random splits (seed 0)',
+        'mean features of tracklets of 13 images, query 2 tracklets of 2 ids',
+        'over 10 random galleries of one image of each vehicle (seed 0)',
+        'no camera known, so that none is removed',
+    ):
+        assert text in output
+    # Scores of a data set are not those of the one before.
+    logged = [line for line in output.splitlines() if 'Epoch(test)' in line]
+    assert ['mAP_std' in line for line in logged] == [True, False, True]
 
 
 def test_a_model_that_was_never_trained_has_no_home(data, tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dataset_trees
 import pytest
 import torch
 from image_trees import write_csv, write_market, write_msmt17
@@ -16,6 +17,14 @@ TREES = {
     'msmt17': write_msmt17,
     'synthetic': write_market,
     'custom_market': write_market,
+    'occludedduke': dataset_trees.write_occluded_duke,
+    'cuhk03labeled': dataset_trees.write_cuhk03,
+    'cuhk03detected': dataset_trees.write_cuhk03,
+    'ltcc': dataset_trees.write_ltcc,
+    'prcc': dataset_trees.write_prcc,
+    'veri776': dataset_trees.write_veri776,
+    'vehicleid': dataset_trees.write_vehicleid,
+    'mars': dataset_trees.write_mars,
     'custom_csv': lambda root: write_csv(
         root, ['a.jpg,1,0,train', 'b.jpg,2,0,query', 'c.jpg,2,1,gallery']
     ),

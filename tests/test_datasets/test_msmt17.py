@@ -96,6 +96,8 @@ def test_listed_image_is_missing(tmp_path: Path) -> None:
         ('0001/0001_000_01_x.jpg -1', "line 1: expected 'path id'"),
         ('0001/0001.jpg 1', "line 1: file name '0001/0001.jpg' does not parse"),
         ('0001/0001_000_morning.jpg 1', 'third field'),
+        ('../../0001_000_01_x.jpg 1', "line 1: '../../0001_000_01_x.jpg' leads out of the folder"),
+        ('/0001/0001_000_01_x.jpg 1', 'leads out of the folder'),
     ],
 )
 def test_line_that_does_not_parse(tmp_path: Path, line: str, message: str) -> None:

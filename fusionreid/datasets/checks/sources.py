@@ -108,7 +108,7 @@ def read_dataset(dataset: ReIDDataset, roles: Sequence[str] | None = None) -> Ch
     for role in roles or ROLES:
         records = annotation.records.get(role)
         if not records and (roles or role in annotation.records):
-            detail = f'{annotation.sources[role]}: missing or empty'
+            detail = f'{annotation.sources.get(role, role)}: missing or empty'
             source.findings.append(Finding('role without images', source.name, role, detail=detail))
         source.images += [
             CheckedImage(record.img_path, role, record.person_id, record.camera_id)

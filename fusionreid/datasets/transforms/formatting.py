@@ -12,7 +12,15 @@ from mmcv.transforms import BaseTransform
 from fusionreid.registry import TRANSFORMS
 from fusionreid.structures import ReIDDataSample
 
-_OPTIONAL_KEYS = ('img_path', 'role', 'sample_idx', 'ori_shape', 'augment_seed')
+_OPTIONAL_KEYS = (
+    'img_path',
+    'role',
+    'sample_idx',
+    'clothes_id',
+    'tracklet_id',
+    'ori_shape',
+    'augment_seed',
+)
 
 
 @TRANSFORMS.register_module()

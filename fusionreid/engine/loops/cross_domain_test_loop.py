@@ -97,6 +97,7 @@ class CrossDomainTestLoop(TestLoop):
                 self.dataloader = loader
                 self.evaluator = self._build_evaluator(name, loader)
                 model.use_cameras = uses_cameras and self._was_trained_on(loader.dataset)
+                self._forget_scores()
                 scores = super().run()
                 metrics.update({f'{name}/{key}': value for key, value in scores.items()})
                 rows.append([name, *self._describe(loader, model)])
@@ -110,6 +111,12 @@ class CrossDomainTestLoop(TestLoop):
         rows.insert(0, ['data set', 'queries', 'gallery', 'cameras', *names])
         print_log(f'Scores in percent\n{format_table(rows, rule=True)}', logger='current')
         return metrics
+
+    def _forget_scores(self) -> None:
+        """Drop the scores of the data set before, of which this one may lack some, from the log."""
+        scalars = self.runner.message_hub.log_scalars
+        for tag in [tag for tag in scalars if tag.startswith('test/')]:
+            del scalars[tag]
 
     def _was_trained_on(self, dataset: ReIDDataset) -> bool:
         known = self._trained_on

@@ -19,6 +19,7 @@ from .query_expansion import average_query_expansion
 from .ranking import evaluate_distances, evaluate_ranking, rank_queries
 from .ranking_result import QueryScores, RankingResult
 from .rates import wilson_interval
+from .repeats import MeanScores, RepeatedResult
 from .reranking import k_reciprocal_rerank, reranked_blocks
 from .score_normalization import (
     CohortStatistics,
@@ -27,6 +28,7 @@ from .score_normalization import (
     normalized_blocks,
 )
 from .top_k import SearchResult, top_k
+from .tracklets import mean_of_tracklets
 from .verification import OperatingPoint, VerificationResult, evaluate_verification
 
 __all__ = [
@@ -34,12 +36,14 @@ __all__ = [
     'CameraPairResult',
     'CohortStatistics',
     'MatchRates',
+    'MeanScores',
     'MemoryLimitError',
     'OpenSetPoint',
     'OpenSetResult',
     'OperatingPoint',
     'QueryScores',
     'RankingResult',
+    'RepeatedResult',
     'ScoreSpread',
     'ScoringInputError',
     'SearchRates',
@@ -60,6 +64,7 @@ __all__ = [
     'evaluate_verification',
     'k_reciprocal_rerank',
     'labels_of_one_set',
+    'mean_of_tracklets',
     'normalize_distances',
     'normalized_blocks',
     'rank_queries',

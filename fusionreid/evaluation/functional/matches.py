@@ -1,4 +1,4 @@
-"""Decides which gallery images are matches of a query and which the same-camera rule removes.
+"""Decides which gallery images are matches of a query, and which the protocol removes.
 
 Matches are looked up by identity, without a mask of queries x gallery.
 """
@@ -26,37 +26,40 @@ class SameIdentity(NamedTuple):
     match: Tensor
 
 
-def same_camera(query_cameras: Tensor, gallery_cameras: Tensor) -> Tensor:
-    """Tell where a gallery image was taken by the query's camera.
+def same_known(query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
+    """Tell where a gallery image was taken by the query's camera, or shows the query's clothes.
 
     Args:
-        query_cameras: Integers, of a shape that broadcasts with ``gallery_cameras``; a negative
-            camera is unknown, and never the same camera.
-        gallery_cameras: Integers.
+        query_labels: Cameras or clothes, integers of a shape that broadcasts with
+            ``gallery_labels``; a negative one is unknown, and never the same.
+        gallery_labels: Integers.
 
     Returns:
         Mask of the broadcast shape.
 
     Example:
-        >>> same_camera(torch.tensor([[0], [-1]]), torch.tensor([0, 1, -1]))
+        >>> same_known(torch.tensor([[0], [-1]]), torch.tensor([0, 1, -1]))
         tensor([[ True, False, False],
                 [False, False, False]])
     """
-    return (query_cameras == gallery_cameras).logical_and_(query_cameras >= 0)
+    return (query_labels == gallery_labels).logical_and_(query_labels >= 0)
 
 
 class MatchTable:
     """Looks up the gallery entries of a query's identity.
 
     An entry of the query's identity is *junk* when it was taken by the query's camera and
-    same-camera removal is on; it is a *match* otherwise. A negative camera number means that the
-    camera is unknown: it is never the same camera.
+    same-camera removal is on, or when it shows the query's clothes and same-clothes removal is on;
+    it is a *match* otherwise. A negative number means that the camera, or the clothes, are unknown:
+    they are never the same.
 
     Args:
         query_ids: (q,) int64.
         gallery_ids: (g,) int64.
         query_cameras: (q,) int64, or None to keep entries of the same camera.
         gallery_cameras: (g,) int64, or None likewise.
+        query_clothes: (q,) int64, or None to keep entries in the same clothes.
+        gallery_clothes: (g,) int64, or None likewise.
     """
 
     def __init__(
@@ -65,11 +68,15 @@ class MatchTable:
         gallery_ids: Tensor,
         query_cameras: Tensor | None,
         gallery_cameras: Tensor | None,
+        query_clothes: Tensor | None = None,
+        gallery_clothes: Tensor | None = None,
     ) -> None:
         self.query_ids = query_ids
         self.gallery_ids = gallery_ids
         self.query_cameras = query_cameras
         self.gallery_cameras = gallery_cameras
+        self.query_clothes = query_clothes
+        self.gallery_clothes = gallery_clothes
         sorted_ids, self._order = gallery_ids.sort(stable=True)
         self._start = torch.searchsorted(sorted_ids, query_ids)
         self._length = torch.searchsorted(sorted_ids, query_ids, right=True) - self._start
@@ -94,7 +101,10 @@ class MatchTable:
         match = exists
         if self.query_cameras is not None and self.gallery_cameras is not None:
             cameras = self.query_cameras[rows, None]
-            match = exists & ~same_camera(cameras, self.gallery_cameras[columns])
+            match = exists & ~same_known(cameras, self.gallery_cameras[columns])
+        if self.query_clothes is not None and self.gallery_clothes is not None:
+            clothes = self.query_clothes[rows, None]
+            match = match & ~same_known(clothes, self.gallery_clothes[columns])
         return SameIdentity(columns, exists, match)
 
     def entries(self, queries: Tensor) -> Tensor:

@@ -56,6 +56,8 @@ def evaluate_ranking(
     query_cameras: Tensor | Sequence[int] | None = None,
     gallery_cameras: Tensor | Sequence[int] | None = None,
     *,
+    query_clothes: Tensor | Sequence[int] | None = None,
+    gallery_clothes: Tensor | Sequence[int] | None = None,
     max_rank: int = 50,
     remove_same_camera: bool = True,
     ties: str = 'order',
@@ -65,10 +67,11 @@ def evaluate_ranking(
     """Rank the gallery for every query by Euclidean distance, and score the ranking.
 
     Gallery entries of the query's identity and camera are removed first, as in the Market-1501
-    protocol (Zheng et al., ICCV 2015). AP is the mean, over a query's matches, of the precision
-    at the match; mINP is the mean of matches / rank of the last match (Ye et al., TPAMI 2021).
-    Queries without a match count nowhere. Squared distances that agree to 2^-40 of their scale are
-    the same; what share of the matches that concerns is in the result.
+    protocol (Zheng et al., ICCV 2015), and with clothes those of its identity and clothes. AP is
+    the mean, over a query's matches, of the precision at the match; mINP is the mean of matches /
+    rank of the last match (Ye et al., TPAMI 2021). Queries without a match count nowhere. Squared
+    distances that agree to 2^-40 of their scale are the same; what share of the matches that
+    concerns is in the result.
 
     Args:
         query_features: Shape (q, d), float16, bfloat16, float32 or float64.
@@ -77,6 +80,10 @@ def evaluate_ranking(
         gallery_ids: (g,) integers; identities that no query shows are distractors and stay.
         query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
         gallery_cameras: (g,) integers.
+        query_clothes: (q,) integers, to remove entries of the query's identity and clothes too, as
+            the protocols of clothes change do; negative is unknown, which is never the same. None
+            keeps them.
+        gallery_clothes: (g,) integers; given together with ``query_clothes``.
         max_rank: Length of the CMC curve.
         remove_same_camera: Remove entries of the query's identity and camera.
         ties: What entries at the same distance come to: ``'order'`` takes them in gallery order,
@@ -106,6 +113,8 @@ def evaluate_ranking(
         gallery_ids,
         query_cameras,
         gallery_cameras,
+        query_clothes=query_clothes,
+        gallery_clothes=gallery_clothes,
         max_rank=max_rank,
         remove_same_camera=remove_same_camera,
         ties=ties,
@@ -124,6 +133,8 @@ def rank_queries(
     query_cameras: Tensor | Sequence[int] | None = None,
     gallery_cameras: Tensor | Sequence[int] | None = None,
     *,
+    query_clothes: Tensor | Sequence[int] | None = None,
+    gallery_clothes: Tensor | Sequence[int] | None = None,
     max_rank: int = 50,
     remove_same_camera: bool = True,
     ties: str = 'order',
@@ -139,6 +150,9 @@ def rank_queries(
         gallery_ids: (g,) integers; identities that no query shows are distractors and stay.
         query_cameras: (q,) integers; negative is an unknown camera, which is never the same camera.
         gallery_cameras: (g,) integers.
+        query_clothes: (q,) integers, to remove entries of the query's identity and clothes too;
+            negative is unknown, which is never the same. None keeps them.
+        gallery_clothes: (g,) integers; given together with ``query_clothes``.
         max_rank: First matches beyond this rank need not be exact.
         remove_same_camera: Remove entries of the query's identity and camera.
         ties: What entries at the same distance come to: ``'order'`` takes them in gallery order,
@@ -172,6 +186,8 @@ def rank_queries(
         (num_query, num_gallery),
         source.query.device,
         remove_same_camera,
+        query_clothes,
+        gallery_clothes,
     )
     size = source.half.element_size()
     plan = plan_rows(
@@ -215,6 +231,8 @@ def evaluate_distances(
     query_cameras: Tensor | Sequence[int] | None = None,
     gallery_cameras: Tensor | Sequence[int] | None = None,
     *,
+    query_clothes: Tensor | Sequence[int] | None = None,
+    gallery_clothes: Tensor | Sequence[int] | None = None,
     max_rank: int = 50,
     remove_same_camera: bool = True,
     ties: str = 'order',
@@ -231,6 +249,10 @@ def evaluate_distances(
         gallery_ids: (g,) integers.
         query_cameras: (q,) integers.
         gallery_cameras: (g,) integers.
+        query_clothes: (q,) integers, to remove entries of the query's identity and clothes too, as
+            the protocols of clothes change do; negative is unknown, which is never the same. None
+            keeps them.
+        gallery_clothes: (g,) integers; given together with ``query_clothes``.
         max_rank: Length of the CMC curve.
         remove_same_camera: Remove entries of the query's identity and camera.
         ties: What entries at the same distance come to: ``'order'`` takes them in gallery order,
@@ -270,6 +292,8 @@ def evaluate_distances(
         (num_query, num_gallery),
         sample.device,
         remove_same_camera,
+        query_clothes,
+        gallery_clothes,
     )
     size = sample.element_size()
     plan = plan_rows(
@@ -504,6 +528,8 @@ def match_table(
     counts: tuple[int, int],
     device: torch.device,
     remove_same_camera: bool,
+    query_clothes: Any = None,
+    gallery_clothes: Any = None,
 ) -> MatchTable:
     """Check labels, and make the table of who matches whom.
 
@@ -515,6 +541,8 @@ def match_table(
         counts: q and g.
         device: Where the table lives.
         remove_same_camera: Whether entries of the query's identity and camera are junk.
+        query_clothes: (q,) integers; None to keep entries of the query's identity and clothes.
+        gallery_clothes: (g,) integers, or None likewise.
 
     Returns:
         The table.
@@ -525,14 +553,18 @@ def match_table(
     """
     query_ids = as_labels(query_ids, counts[0], 'query_ids', device)
     gallery_ids = as_labels(gallery_ids, counts[1], 'gallery_ids', device)
-    if not remove_same_camera:
-        return MatchTable(query_ids, gallery_ids, None, None)
-    return MatchTable(
-        query_ids,
-        gallery_ids,
-        as_labels(query_cameras, counts[0], 'query_cameras', device),
-        as_labels(gallery_cameras, counts[1], 'gallery_cameras', device),
-    )
+    junk: list[Tensor | None] = [None] * 4
+    if remove_same_camera:
+        junk[:2] = (
+            as_labels(query_cameras, counts[0], 'query_cameras', device),
+            as_labels(gallery_cameras, counts[1], 'gallery_cameras', device),
+        )
+    if query_clothes is not None or gallery_clothes is not None:
+        junk[2:] = (
+            as_labels(query_clothes, counts[0], 'query_clothes', device),
+            as_labels(gallery_clothes, counts[1], 'gallery_clothes', device),
+        )
+    return MatchTable(query_ids, gallery_ids, *junk)
 
 
 def _group_bytes(num_gallery: int, width: int, size: int) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .distances import FeatureKeys, sample_bytes
 from .errors import ScoringInputError
-from .matches import same_camera
+from .matches import same_known
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
 from .true_positions import true_positions
@@ -165,7 +165,7 @@ class _Labels(NamedTuple):
     def removed(self, rows: slice) -> Tensor:
         """Where a gallery entry shows the query's identity from the query's camera, (S, g)."""
         one_identity = self.query_ids[rows, None] == self.gallery_ids
-        return one_identity & same_camera(self.query_cameras[rows, None], self.gallery_cameras)
+        return one_identity & same_known(self.query_cameras[rows, None], self.gallery_cameras)
 
 
 @torch.no_grad()

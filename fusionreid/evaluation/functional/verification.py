@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .distances import FeatureKeys
 from .errors import ScoringInputError
-from .matches import same_camera
+from .matches import same_known
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
 from .rates import largest_count
@@ -362,7 +362,7 @@ class PairLabels(NamedTuple):
         one_identity = self.query_ids[rows, None] == self.gallery_ids[columns]
         if self.query_cameras is None or self.gallery_cameras is None:
             return one_identity, None
-        left_out = same_camera(self.query_cameras[rows, None], self.gallery_cameras[columns])
+        left_out = same_known(self.query_cameras[rows, None], self.gallery_cameras[columns])
         return one_identity, left_out.logical_and_(one_identity)
 
 

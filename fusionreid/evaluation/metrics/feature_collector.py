@@ -16,6 +16,8 @@ from ..feature_set import ROLES, FeatureSet
 from ..functional.validation import unusable_feature
 
 REQUIRED = ('img_path', 'person_id', 'camera_id', 'role', 'sample_idx')
+# Numbers of a photo that go with its feature; the last two are -1 where the data set tells none.
+LABELS = ('sample_idx', 'person_id', 'camera_id', 'role', 'clothes_id', 'tracklet_id')
 PROTOCOL_KEYS = ('dataset_name', 'release', 'split', 'train_split')
 # Bytes of features that each process sends at once.
 GATHER_BYTES = 64 << 20
@@ -48,7 +50,8 @@ class FeatureCollector:
         Args:
             samples: For each image a dict with ``img_path``, ``person_id``, ``camera_id``,
                 ``role``, ``sample_idx``, ``features`` (``dict[str, Tensor]`` of shape (D,) each)
-                and, if the model tells, ``feature_protocol`` (str).
+                and, if they are known, ``clothes_id``, ``tracklet_id`` and
+                ``feature_protocol`` (str).
 
         Raises:
             ScoringError: A sample lacks a field, has other features than the first one, or a zero
@@ -87,6 +90,8 @@ class FeatureCollector:
                 int(sample['person_id']),
                 int(sample['camera_id']),
                 ROLES.index(sample['role']),
+                int(sample.get('clothes_id', -1)),
+                int(sample.get('tracklet_id', -1)),
             ]
             for sample in samples
         ]
@@ -133,7 +138,7 @@ class FeatureCollector:
 
         Returns:
             The features in the order of the data set, without repetitions; the same in every
-            process.
+            process. Where samples belong to tracklets, the mean feature of each tracklet.
 
         Raises:
             ScoringError: In all processes, if samples are missing or outside the data set, or
@@ -145,7 +150,7 @@ class FeatureCollector:
             self.clear()
 
     def _gather(self, size: int, meta: Mapping[str, Any]) -> FeatureSet:
-        labels = torch.cat(self._labels or [torch.empty(0, 4, dtype=torch.int64)])
+        labels = torch.cat(self._labels or [torch.empty(0, len(LABELS), dtype=torch.int64)])
         problem = self._problem
         for index, path in zip(labels[:, 0].tolist(), self._paths, strict=True):
             if not 0 <= index < size:
@@ -155,7 +160,7 @@ class FeatureCollector:
         total = sum(widths.values())
         device = self._features[0].device if self._features else torch.device('cpu')
         gathered = torch.empty(size, total, dtype=torch.float32, device=device)
-        table = torch.full((size, 4), -1, dtype=torch.int64)
+        table = torch.full((size, len(LABELS)), -1, dtype=torch.int64)
         paths = [''] * size
 
         step = min(longest, max(1, GATHER_BYTES // (4 * total)))
@@ -166,7 +171,9 @@ class FeatureCollector:
             short = step - len(part)
             if get_world_size() > 1 and short:
                 part = torch.cat([part, part.new_zeros(short, total)])
-                part_labels = torch.cat([part_labels, part_labels.new_full((short, 4), -1)])
+                part_labels = torch.cat(
+                    [part_labels, part_labels.new_full((short, len(LABELS)), -1)]
+                )
             parts, parts_labels = all_gather(part), all_gather(part_labels)
             # Backwards, so that a repeated sample keeps the features of the lowest rank.
             for rows, row_labels in zip(parts[::-1], parts_labels[::-1], strict=True):
@@ -190,7 +197,8 @@ class FeatureCollector:
         protocol = {key: meta[key] for key in PROTOCOL_KEYS if meta.get(key) is not None}
         if feature_protocol:
             protocol['feature_protocol'] = feature_protocol
-        return FeatureSet(
+        clothes, tracklets = table[:, 4].clone(), table[:, 5]
+        feature_set = FeatureSet(
             features=gathered,
             widths=widths,
             person_ids=table[:, 1].clone(),
@@ -198,7 +206,15 @@ class FeatureCollector:
             roles=[ROLES[role] for role in table[:, 3].tolist()],
             img_paths=paths,
             protocol=protocol,
+            clothes_ids=clothes if (clothes >= 0).any() else None,
         )
+        if (tracklets < 0).all():
+            return feature_set
+        if (tracklets < 0).any():
+            row = int((tracklets < 0).nonzero()[0])
+            raise ScoringError(f'{paths[row]} is in no tracklet, but other images are')
+        feature_set.protocol['images_in_tracklets'] = size
+        return feature_set.average_tracklets(tracklets)
 
     def _agree(self) -> tuple[dict[str, int], int, str | None]:
         """The features' widths, the largest number of images of a process, and the protocol."""

@@ -1,4 +1,4 @@
-"""mAP, CMC and mINP under the Market-1501 protocol, from every process's share of the features."""
+"""mAP, CMC and mINP under a data set's protocol, from every process's share of the features."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from fusionreid.registry import METRICS
 
 from ..feature_set import ALL, ROLES, FeatureSet
 from ..functional import (
+    MeanScores,
     QueryScores,
     RankingResult,
+    RepeatedResult,
     ScoringInputError,
     evaluate_distances,
     rank_queries,
@@ -32,7 +34,7 @@ from ..functional.validation import check_ties
 from ..scoring_errors import scoring_errors
 from .feature_collector import FeatureCollector, raise_together
 from .rerank_protocol import RERANKED, RerankProtocol
-from .score_table import format_scores, warn_of_ties
+from .score_table import format_repeated, format_scores, warn_of_ties
 
 
 @METRICS.register_module()
@@ -45,6 +47,8 @@ class ReIDMetric(BaseMetric):
     scored, name no feature, so that ``save_best='reid/mAP', rule='greater'`` works with every
     model; those of a named feature are called ``<feature>.mAP`` and so on. With ``rerank``
     there is a second set of scores, called ``rerank.mAP``, ``<feature>.rerank.mAP`` and so on.
+    Where a data set has several test splits (``test_splits`` in its metainfo), each is ranked;
+    every score is the mean over them, and ``mAP_std`` and so on are the sample standard deviations.
     Where matches are at the very distance of images of other people, their share is a further
     score, ``tied``.
 
@@ -58,6 +62,8 @@ class ReIDMetric(BaseMetric):
         topk: Ranks of the CMC to report.
         remove_same_camera: Remove gallery images of the query's identity and camera; False suits
             data sets without cameras.
+        remove_same_clothes: Also remove gallery images of the query's identity and clothes, as the
+            protocols of clothes change do; the data set has to tell the clothes.
         rerank: Also score after k-reciprocal re-ranking with these ``k1``, ``k2`` and
             ``lambda_value`` (see :class:`RerankProtocol`; an empty dict takes the published
             ones). None does not re-rank.
@@ -83,6 +89,7 @@ class ReIDMetric(BaseMetric):
         features: str | Sequence[str] | None = None,
         topk: Sequence[int] = (1, 5, 10),
         remove_same_camera: bool = True,
+        remove_same_clothes: bool = False,
         rerank: Mapping[str, Any] | None = None,
         ties: str = 'order',
         memory_limit: int = DEFAULT_MEMORY_LIMIT,
@@ -102,11 +109,14 @@ class ReIDMetric(BaseMetric):
         self.topk = tuple(topk)
         if not self.topk or min(self.topk) < 1:
             raise ValueError(f'topk must be ranks from 1 on, got {topk!r}')
-        if not isinstance(remove_same_camera, bool):
-            raise ValueError(
-                f'remove_same_camera must be True or False, got {remove_same_camera!r}'
-            )
+        removals = dict(
+            remove_same_camera=remove_same_camera, remove_same_clothes=remove_same_clothes
+        )
+        for name, value in removals.items():
+            if not isinstance(value, bool):
+                raise ValueError(f'{name} must be True or False, got {value!r}')
         self.remove_same_camera = remove_same_camera
+        self.remove_same_clothes = remove_same_clothes
         self.rerank = None if rerank is None else RerankProtocol.from_config(rerank)
         check_ties(ties)
         self.ties = ties
@@ -114,7 +124,7 @@ class ReIDMetric(BaseMetric):
         self.rerank_memory_limit = rerank_memory_limit
         self.out_dir = out_dir
         #: Called in every process with the features and the result of each scored one, by name,
-        #: while both are still there.
+        #: while both are still there; of several test splits, with those of the first.
         self.observers: list[Callable[[FeatureSet, Mapping[str, RankingResult]], None]] = []
         self._collector = FeatureCollector(on_device=collect_device == 'gpu')
 
@@ -211,21 +221,75 @@ class ReIDMetric(BaseMetric):
             return self._compute(results)
 
     def _compute(self, results: FeatureSet) -> dict[str, float]:
-        query, gallery = results.query_and_gallery()
+        parts = self._divide(results)
+        query_and_gallery = [part.query_and_gallery() for part in parts]
         if self.rerank is not None:
-            self.rerank.check_size(len(query) + len(gallery))
+            for query, gallery in query_and_gallery:
+                self.rerank.check_size(len(query) + len(gallery))
+        if self.remove_same_clothes and results.clothes_ids is None:
+            raise ScoringError(
+                'remove_same_clothes=True needs to know the clothes, but the data set tells none: '
+                'leave it out, or score a data set of clothes change'
+            )
         names = self._choose(results.names)
-        rankings = {name: self._rank(results, name, query, gallery) for name in names}
-        self._log(results, rankings)
-        for observe in self.observers:
-            observe(results, rankings)
-        scores = self._scores(rankings, '')
+        rankings = []
+        for part, rows in zip(parts, query_and_gallery, strict=True):
+            rankings.append({name: self._rank(part, name, *rows) for name in names})
+            if part is parts[0]:
+                for observe in self.observers:
+                    observe(part, rankings[0])
+        scores = self._report(parts, rankings, '')
         if self.rerank is not None:
             # After the first table is logged: what comes next takes longer and may fail.
-            reranked = self._rerank_all(results, names, query, gallery, self.rerank)
-            self._log(results, reranked, f'After {self.rerank}. ')
-            scores.update(self._scores(reranked, f'{RERANKED}.'))
+            reranked = [
+                self._rerank_all(part, names, *rows, self.rerank)
+                for part, rows in zip(parts, query_and_gallery, strict=True)
+            ]
+            scores.update(self._report(parts, reranked, f'{RERANKED}.', f'After {self.rerank}. '))
         return scores
+
+    def _divide(self, results: FeatureSet) -> list[FeatureSet]:
+        """The test splits of the data set, each as a set; all results where there is one split."""
+        known = (self.dataset_meta or {}).get('test_splits')
+        if known is None:
+            return [results]
+        if len(results) != known['size']:
+            raise ScoringError(
+                f'{known["description"]} are of {known["size"]} images, but {len(results)} were '
+                'encoded: leave out `indices`, or choose one split of the data set'
+            )
+        return [results.divide(*map(torch.as_tensor, rows)) for rows in known['splits']]
+
+    def _report(
+        self,
+        parts: Sequence[FeatureSet],
+        rankings: Sequence[Mapping[str, RankingResult]],
+        kind: str,
+        start: str = '',
+    ) -> dict[str, float]:
+        """Log the table of one split, or of all together, and name the scores."""
+        if len(parts) == 1:
+            self._log(parts[0], rankings[0], start)
+            return self._scores(rankings[0], kind)
+        repeated = {
+            name: RepeatedResult.from_results([ranking[name] for ranking in rankings])
+            for name in rankings[0]
+        }
+        table = format_repeated(
+            parts,
+            repeated,
+            (self.dataset_meta or {})['test_splits']['description'],
+            self.topk,
+            self.remove_same_camera,
+            self.ties,
+            self.remove_same_clothes,
+        )
+        print_log(start + table, logger='current')
+        for line in warn_of_ties(parts[0], rankings[0], self.ties):
+            print_log(line, logger='current', level=logging.WARNING)
+        scores = self._scores({name: each.mean for name, each in repeated.items()}, kind)
+        spread = self._scores({name: each.deviation for name, each in repeated.items()}, kind)
+        return scores | {f'{name}_std': value for name, value in spread.items()}
 
     def _choose(self, given: Sequence[str]) -> list[str]:
         """The features to score, of those that the model gives."""
@@ -242,12 +306,21 @@ class ReIDMetric(BaseMetric):
     def _log(
         self, results: FeatureSet, rankings: Mapping[str, RankingResult], start: str = ''
     ) -> None:
-        table = format_scores(results, rankings, self.topk, self.remove_same_camera, self.ties)
+        table = format_scores(
+            results,
+            rankings,
+            self.topk,
+            self.remove_same_camera,
+            self.ties,
+            self.remove_same_clothes,
+        )
         print_log(start + table, logger='current')
         for line in warn_of_ties(results, rankings, self.ties):
             print_log(line, logger='current', level=logging.WARNING)
 
-    def _scores(self, rankings: Mapping[str, RankingResult], kind: str) -> dict[str, float]:
+    def _scores(
+        self, rankings: Mapping[str, RankingResult | MeanScores], kind: str
+    ) -> dict[str, float]:
         """Scores in percent: the headline, which names no feature, then each feature's."""
         scores: dict[str, float] = {}
         for label, name in _labelled(list(rankings)):
@@ -270,6 +343,12 @@ class ReIDMetric(BaseMetric):
         people, cameras = feature_set.person_ids, feature_set.camera_ids
         return people[query], people[gallery], cameras[query], cameras[gallery]
 
+    def _clothes(self, feature_set: FeatureSet, query: Tensor, gallery: Tensor) -> dict[str, Any]:
+        clothes = feature_set.clothes_ids
+        if clothes is None or not self.remove_same_clothes:
+            return {}
+        return dict(query_clothes=clothes[query], gallery_clothes=clothes[gallery])
+
     def _rank(
         self, feature_set: FeatureSet, name: str, query: Tensor, gallery: Tensor
     ) -> RankingResult:
@@ -282,6 +361,7 @@ class ReIDMetric(BaseMetric):
                 feature_set.unit_rows(name, query[share]),
                 feature_set.unit_rows(name, gallery),
                 *self._labels(feature_set, query[share], gallery),
+                **self._clothes(feature_set, query[share], gallery),
                 max_rank=self._max_rank,
                 remove_same_camera=self.remove_same_camera,
                 ties=self.ties,
@@ -315,6 +395,7 @@ class ReIDMetric(BaseMetric):
             return evaluate_distances(
                 distances,
                 *self._labels(feature_set, query, gallery),
+                **self._clothes(feature_set, query, gallery),
                 max_rank=self._max_rank,
                 remove_same_camera=self.remove_same_camera,
                 ties=self.ties,

@@ -14,7 +14,7 @@ from torch import Tensor
 from fusionreid.utils.tables import format_table
 
 from ..feature_set import ALL, FeatureSet
-from ..functional import RankingResult
+from ..functional import RankingResult, RepeatedResult
 from ..functional.collapse import are_alike
 
 # Beyond this share of tied matches, scores in gallery order are not to be trusted.
@@ -23,7 +23,10 @@ DISTANCE = 'Euclidean distance of L2-normalized features'
 
 
 def describe_protocol(
-    feature_set: FeatureSet, remove_same_camera: bool, ties: str = 'order'
+    feature_set: FeatureSet,
+    remove_same_camera: bool,
+    ties: str = 'order',
+    remove_same_clothes: bool = False,
 ) -> str:
     """State in one line what was scored and how.
 
@@ -31,6 +34,7 @@ def describe_protocol(
         feature_set: What was scored.
         remove_same_camera: Whether same-camera matches were removed.
         ties: How ties were scored: in gallery ``'order'``, or ``'expected'``.
+        remove_same_clothes: Whether same-clothes matches were removed.
 
     Returns:
         Data set, split, numbers of images and identities, distance and features.
@@ -39,14 +43,20 @@ def describe_protocol(
     query, gallery = feature_set.rows('query'), feature_set.rows('gallery')
     people, cameras = feature_set.person_ids, feature_set.camera_ids
     parts = [describe_data_set(protocol)]
-    parts.append(f'query {len(query)} images of {len(people[query].unique())} ids')
+    kind = 'images'
+    if images := protocol.get('images_in_tracklets'):
+        parts.append(f'mean features of tracklets of {images} images')
+        kind = 'tracklets'
+    parts.append(f'query {len(query)} {kind} of {len(people[query].unique())} ids')
     # All distractors of a data set may share one id.
     ids = people[gallery].unique()
-    text = f'gallery {len(gallery)} images of {len(ids)} ids'
+    text = f'gallery {len(gallery)} {kind} of {len(ids)} ids'
     if not torch.isin(ids, people[query]).all():
         text += ' (distractors included)'
     parts.append(text)
     parts.append(_describe_cameras(cameras, remove_same_camera))
+    if remove_same_clothes:
+        parts.append('same-clothes matches removed')
     parts.append(DISTANCE)
     if ties == 'expected':
         parts.append('mean over all orders of ties')
@@ -96,6 +106,8 @@ def _describe_cameras(cameras: Tensor, remove_same_camera: bool) -> str:
     if not remove_same_camera:
         return 'same-camera matches kept'
     unknown = int((cameras < 0).sum())
+    if unknown == len(cameras):
+        return 'no camera known, so that none is removed'
     text = 'same-camera matches removed'
     return f'{text} ({unknown} images of unknown camera kept)' if unknown else text
 
@@ -106,6 +118,7 @@ def format_scores(
     topk: Sequence[int],
     remove_same_camera: bool,
     ties: str = 'order',
+    remove_same_clothes: bool = False,
 ) -> str:
     """Lay out the scores of some features of a set as a table.
 
@@ -115,6 +128,7 @@ def format_scores(
         topk: Ranks of the CMC to show.
         remove_same_camera: Whether same-camera matches were removed.
         ties: How ties were scored: in gallery ``'order'``, or ``'expected'``.
+        remove_same_clothes: Whether same-clothes matches were removed.
 
     Returns:
         The protocol, the number of valid queries, and a row for each feature with scores in
@@ -131,11 +145,58 @@ def format_scores(
         shares = (percent_tied(ranking) for ranking in rankings.values())
         rows = [(*row, cell) for row, cell in zip(rows, ('tied', *shares), strict=True)]
     any_ranking = next(iter(rankings.values()))
+    protocol = describe_protocol(feature_set, remove_same_camera, ties, remove_same_clothes)
     valid, total = any_ranking.num_valid_queries, len(any_ranking.first_match_rank)
     return '\n'.join(
         [
-            f'Scores in percent. {describe_protocol(feature_set, remove_same_camera, ties)}',
+            f'Scores in percent. {protocol}',
             f'{valid} of {total} queries have a match; the others are left out',
+            format_table(rows, rule=True),
+        ]
+    )
+
+
+def format_repeated(
+    splits: Sequence[FeatureSet],
+    results: Mapping[str, RepeatedResult],
+    description: str,
+    topk: Sequence[int],
+    remove_same_camera: bool,
+    ties: str = 'order',
+    remove_same_clothes: bool = False,
+) -> str:
+    """Lay out the mean scores over several splits as a table.
+
+    Args:
+        splits: What was scored in each split.
+        results: Mean and deviation of each feature by name.
+        description: What the splits are.
+        topk: Ranks of the CMC to show.
+        remove_same_camera: Whether same-camera matches were removed.
+        ties: How ties were scored: in gallery ``'order'``, or ``'expected'``.
+        remove_same_clothes: Whether same-clothes matches were removed.
+
+    Returns:
+        The protocol of the first split, and a row for each feature, with mean and sample standard
+        deviation in percent.
+    """
+    first = splits[0]
+    widths = {**first.widths, ALL: first.features.shape[1]}
+    rows: list[tuple[str, ...]] = [
+        ('feature', 'width', 'mAP', *(f'rank-{rank}' for rank in topk), 'mINP')
+    ]
+    for name, result in results.items():
+        columns = [
+            [each.mAP, *(float(each.cmc[rank - 1]) for rank in topk), each.mINP]
+            for each in (result.mean, result.deviation)
+        ]
+        cells = (f'{100 * a:.2f} ± {100 * b:.2f}' for a, b in zip(*columns, strict=True))
+        rows.append((name, str(widths[name]), *cells))
+    protocol = describe_protocol(first, remove_same_camera, ties, remove_same_clothes)
+    return '\n'.join(
+        [
+            f'Scores in percent, mean ± standard deviation over {description}. The first: '
+            f'{protocol}',
             format_table(rows, rule=True),
         ]
     )

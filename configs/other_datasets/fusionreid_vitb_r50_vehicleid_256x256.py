@@ -1,0 +1,11 @@
+_base_ = [
+    '../_base_/models/fusionreid_vitb_r50.py',
+    '../_base_/datasets/vehicleid.py',
+    '../_base_/schedules/sgd_180e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    branches=dict(transformer=dict(backbone=dict(num_cameras=0, img_size=(256, 256)))),
+    head=dict(num_classes=13164),
+)
