@@ -1,3 +1,4 @@
 from .bnneck_head import BNNeck, BNNeckHead
+from .feature_heads import FeatureHeads
 
-__all__ = ['BNNeck', 'BNNeckHead']
+__all__ = ['BNNeck', 'BNNeckHead', 'FeatureHeads']
