@@ -63,10 +63,10 @@ class TrackerReID(FusionReID):
         """
         if not self.init_cfg:
             super().init_weights()
-        elif not self._is_init:
+        elif not super().is_init:
             settings = {**self.init_cfg, 'type': 'fusionreid.Pretrained', 'exact': True}
             WEIGHT_INITIALIZERS.build(settings)(self)
-            self._is_init = True
+            self.is_init = True
 
     @property
     def head(self) -> SimpleNamespace:
