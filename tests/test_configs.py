@@ -19,7 +19,9 @@ from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
 FOLDER = ROOT / 'configs'
-CONFIGS = sorted(path for path in FOLDER.rglob('*.py') if OTHERS.isdisjoint(path.relative_to(FOLDER).parts))
+CONFIGS = sorted(
+    path for path in FOLDER.rglob('*.py') if OTHERS.isdisjoint(path.relative_to(FOLDER).parts)
+)
 METAFILES = sorted(FOLDER.rglob('metafile.yml'))
 # Those for rendered people are small as they are.
 SMALL = ('_synthetic', '_vittiny_')
