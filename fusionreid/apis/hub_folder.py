@@ -15,17 +15,16 @@ FORMAT = 'fusionreid-model-1'
 _LARGEST_CONFIG = 1 << 20
 
 
-def hub_weights(path: str | Path) -> Path:
+def hub_weights(path: str | Path) -> str | Path:
     """Find the weights of a model's folder.
 
     Args:
         path: A folder with ``config.json`` and ``model.safetensors``, or any other path.
 
     Returns:
-        The file of weights in such a folder; any other path as it is.
+        The file of weights in such a folder; anything else as it is.
     """
-    folder = Path(path)
-    return folder / WEIGHTS if (folder / CONFIG).is_file() else folder
+    return Path(path) / WEIGHTS if (Path(path) / CONFIG).is_file() else path
 
 
 def read_hub_config(path: str | Path) -> dict[str, Any] | None:

@@ -309,7 +309,8 @@ class Pretrained:
     training from noise.
 
     Args:
-        checkpoint: Path of a PyTorch or ``.safetensors`` file, or an ``http(s)://`` address.
+        checkpoint: Path of a PyTorch or ``.safetensors`` file, an ``http(s)://`` address, or a name
+            of a model zoo such as ``torchvision://resnet50``.
         prefix: Take only what is below this prefix of the file's names. None finds it.
         exact: Take a trained model as it is, heads and camera embeddings too: every weight must be
             in the file. Heads that the module does not have are left out.
