@@ -382,3 +382,48 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     assert 'too small' in first['limit']
     assert '9 of 70 samples' in first['missing']
     assert 'k1=99' in first['k1']
+
+
+def test_update_compute_and_reset():
+    """As in torchmetrics: what is given adds up, is kept by compute, and forgotten by reset."""
+    people, cameras = torch.arange(12) % 4, torch.arange(12) // 4
+    roles = ['query'] * 4 + ['gallery'] * 8
+    features = torch.randn(12, 6)
+    samples = [
+        dict(
+            img_path=f'{row}.jpg',
+            person_id=int(people[row]),
+            camera_id=int(cameras[row]),
+            role=roles[row],
+            sample_idx=row,
+            features=dict(feature=features[row]),
+        )
+        for row in range(12)
+    ]
+    runner_metric, metric = ReIDMetric(), ReIDMetric()
+    runner_metric.process(None, samples)
+    expected = runner_metric.evaluate(12)
+    for rows in (slice(0, 4), slice(4, 5), slice(5, 12)):
+        metric.update(features[rows], people[rows], cameras[rows].tolist(), roles[rows])
+    assert metric.compute() == expected
+    assert metric.compute() == expected
+    metric.update(features[:1], [0], [9], 'gallery')
+    assert metric.compute() != expected
+    metric.reset()
+    with pytest.raises(ScoringError, match='no sample was processed'):
+        metric.compute()
+    named = dict(a=features, b=features.flip(1))
+    metric.update(named, people, role=roles)
+    scores = metric.compute()
+    assert {'reid/a.mAP', 'reid/b.mAP', 'reid/mAP'} <= set(scores)
+    # Without cameras nothing is removed.
+    assert (
+        scores['reid/a.mAP']
+        == ReIDMetric(remove_same_camera=False).compute_metrics(metric._collector.gather_kept())[
+            'a.mAP'
+        ]
+    )
+    with pytest.raises(ScoringError, match='11 camera_ids for 12 person_ids'):
+        metric.update(features, people, cameras[:11], roles)
+    with pytest.raises(ScoringError, match='11 a for 12 person_ids'):
+        metric.update(dict(a=features[:11]), people, cameras, roles)
