@@ -183,7 +183,7 @@ class FeatureExtractor:
             model['use_cameras'] = use_cameras
         self.model = _build(model, MODELS, source)
         pipeline = _find_pipeline(settings)
-        self.settings = dict(model=model, test_pipeline=pipeline)
+        self.settings: dict[str, Any] = dict(model=model, test_pipeline=pipeline)
         loader = dict(dataset=dict(pipeline=pipeline))
         load_weights(self.model, content, checkpoint)
         meta = content.get('meta') if isinstance(content, dict) else None

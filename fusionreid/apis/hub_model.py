@@ -278,13 +278,12 @@ class HubModel(
         Returns:
             The card, with scores and their protocol.
         """
-        info = self._hub_mixin_info.model_card_data.to_dict()
+        info: dict[str, Any] = self._hub_mixin_info.model_card_data.to_dict()
         results = None if self.scores is None else self._results(self.scores)
-        data = ModelCardData(
-            **{key: value for key, value in info.items() if key != 'license'},
-            license=license,
-            **(dict(model_name=title, eval_results=results) if results else {}),
-        )
+        info.update(license=license)
+        if results:
+            info.update(model_name=title, eval_results=results)
+        data = ModelCardData(**info)
         widths = ', '.join(f'`{name}` ({n})' for name, n in self.model.feature_widths.items())
         return ModelCard.from_template(
             data,

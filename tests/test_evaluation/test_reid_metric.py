@@ -340,6 +340,15 @@ WORKER = """
     results['reranked'] = module.score(ReIDMetric(rerank=dict(k1=6, k2=3)), share, size=61)
     # Everything on one process.
     results['lopsided'] = module.score(ReIDMetric(), samples if rank == 0 else [], size=61)
+    # Given by hand, all in turn.
+    own, metric = samples[rank::2], ReIDMetric()
+    metric.update(
+        {name: torch.stack([each.features[name] for each in own]) for name in own[0].features},
+        [each.person_id for each in own],
+        [each.camera_id for each in own],
+        [each.role for each in own],
+    )
+    results['by hand'] = metric.compute()
     # A NaN on rank 1 alone: both stop.
     if rank == 1:
         share[5].features['cnn'][0] = float('nan')
@@ -370,7 +379,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     ]
     first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
     expected = score(ReIDMetric(), make_samples(61))
-    for found in (first['scores'], first['lopsided']):
+    for found in (first['scores'], first['lopsided'], first['by hand']):
         assert list(found) == list(expected)
         assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-6)
     reranked = score(ReIDMetric(rerank=dict(k1=6, k2=3)), make_samples(61))

@@ -5,9 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from fusionreid.datasets.samplers import PKSampler, SampleIndex, plan_pk_batches
 from fusionreid.datasets.samplers import pk_sampler as module
+from fusionreid.errors import ConfigError
 
 
 class ListDataset:
