@@ -14,13 +14,23 @@ from fusionreid.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from fusionreid.apis import ReIDInferencer, get_model, list_models
+    from fusionreid.apis.hub_model import HubModel
     from fusionreid.gallery import Gallery
 
-__all__ = ['Gallery', 'ReIDInferencer', '__version__', 'get_model', 'list_models', 'registry']
+__all__ = [
+    'Gallery',
+    'HubModel',
+    'ReIDInferencer',
+    '__version__',
+    'get_model',
+    'list_models',
+    'registry',
+]
 
 # Loaded when they are first used: most commands need neither, and loading them takes seconds.
 _HOMES = {
     'Gallery': 'fusionreid.gallery',
+    'HubModel': 'fusionreid.apis.hub_model',
     'ReIDInferencer': 'fusionreid.apis',
     'get_model': 'fusionreid.apis',
     'list_models': 'fusionreid.apis',

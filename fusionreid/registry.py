@@ -5,14 +5,35 @@ up in it, so ``custom_imports=dict(imports=['fusionreid'])`` or ``default_scope=
 all that a config needs.
 """
 
+from typing import Any
+
 from mmengine import registry as mmengine_registry
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
 SCOPE = 'fusionreid'
+# The packages whose configs MMEngine finds by 'PACKAGE::FOLDER/NAME.py'.
+MODULE2PACKAGE.setdefault(SCOPE, SCOPE)
+
+
+class PartRegistry(Registry):
+    """A registry that shows its parts before the first lookup, too."""
+
+    @property
+    def module_dict(self) -> dict[str, Any]:
+        """Parts by name; they are imported."""
+        self.import_from_location()
+        return super().module_dict
+
+    def __repr__(self) -> str:
+        self.import_from_location()
+        return super().__repr__()
 
 
 def _child_of(parent: Registry, *locations: str) -> Registry:
-    return Registry(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
+    # Where none is named, MMEngine would import all parts at the first lookup.
+    found = list(locations) or [__name__]
+    return PartRegistry(parent.name, parent=parent, scope=SCOPE, locations=found)
 
 
 DATASETS = _child_of(mmengine_registry.DATASETS, 'fusionreid.datasets')
@@ -32,8 +53,10 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child_of(
 PARAM_SCHEDULERS = _child_of(mmengine_registry.PARAM_SCHEDULERS, 'fusionreid.engine.schedulers')
 WEIGHT_INITIALIZERS = _child_of(mmengine_registry.WEIGHT_INITIALIZERS, 'fusionreid.checkpoints')
 
-RUNTIMES = Registry('runtime', scope=SCOPE, locations=['fusionreid.runtimes'])
-SEARCH_ENGINES = Registry('search engine', scope=SCOPE, locations=['fusionreid.gallery.engines'])
+RUNTIMES = PartRegistry('runtime', scope=SCOPE, locations=['fusionreid.runtimes'])
+SEARCH_ENGINES = PartRegistry(
+    'search engine', scope=SCOPE, locations=['fusionreid.gallery.engines']
+)
 
 # Nothing of ours is in the ones below; without them mmengine warns at every lookup.
 EVALUATOR = _child_of(mmengine_registry.EVALUATOR)

@@ -13,12 +13,15 @@ from mmengine.config import Config
 from tiny_runs import ROOT, find_resize, shrink_model
 
 from fusionreid.config import config_metadata
+from fusionreid.config.files import OTHERS
 from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
 FOLDER = ROOT / 'configs'
-CONFIGS = sorted(path for path in FOLDER.rglob('*.py') if '_base_' not in path.parts)
+CONFIGS = sorted(
+    path for path in FOLDER.rglob('*.py') if OTHERS.isdisjoint(path.relative_to(FOLDER).parts)
+)
 METAFILES = sorted(FOLDER.rglob('metafile.yml'))
 # Those for rendered people are small as they are.
 SMALL = ('_synthetic', '_vittiny_')

@@ -188,10 +188,12 @@ PRODUCED = {
     'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
     'grouping': ['work_dirs/groups/photos.csv', 'work_dirs/query_groups/people.json'],
     'models': ['model.svg'],
+    'model_zoo': ['my_model/model.safetensors', 'my_model/config.json', 'my_model/README.md'],
     'nobody': ['who.png', 'answers.json', 'cohort.safetensors'],
     'own_photos': ['problems.csv', 'result.png', 'result.json', 'work_dirs/index/gallery.json'],
     'quickstart': ['cnn_fused.png'],
     'reranking': ['k1.png'],
+    'reuse': ['work_dirs/mmpretrain/epoch_1.pth'],
     'serve': ['work_dirs/people/gallery.json'],
     'synthetic': ['contact_sheet.png'],
     'video': ['street.png', 'street.json', 'work_dirs/street-tracklets/camera_1/0001.jpg'],
@@ -267,7 +269,7 @@ def write_file(path: Path, text: str) -> None:
 def resolve_base(text: str) -> str:
     """Let a config that is shown inherit from the packaged one, wherever it lies."""
     return re.sub(
-        r"(?m)^(_base_ = )'[\w./]*?([\w-]+)\.py'$",
+        r"(?m)^(_base_ = )'[\w./:]*?([\w-]+)\.py'$",
         lambda match: f'{match[1]}{str(find_config(match[2]))!r}',
         text,
     )

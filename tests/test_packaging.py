@@ -11,6 +11,7 @@ import sysconfig
 import venv
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import mmengine
@@ -234,3 +235,62 @@ def test_citation_states_the_version_of_the_package():
     assert citation['version'] == version
     assert citation['license'] == 'Apache-2.0'
     assert '2412.17239' in citation['preferred-citation']['url']
+
+
+SCRIPT_OF_ANOTHER_PROJECT = """
+from fusionreid.registry import MODELS
+print(sorted(MODELS.module_dict))
+from mmengine.config import Config
+from mmengine.hub import get_config, get_model
+for name in ('synthetic/r18_synthetic.py', '_base_/../fusionreid_vitb_r50_msmt17.py'):
+    with open('mine.py', 'w') as file:
+        file.write(f"_base_ = 'fusionreid::{name}'\\nmodel = dict(bnneck='after')\\n")
+    print(Config.fromfile('mine.py').model.bnneck)
+print(get_config('fusionreid::synthetic/r18_synthetic.py').model.type)
+print(type(get_model('fusionreid::synthetic/r18_synthetic.py')).__name__)
+"""
+
+
+@pytest.mark.slow
+def test_mmengine_finds_configs_and_models_of_the_installed_package(installed, tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    finished = subprocess.run(
+        [installed / 'bin' / 'python', '-W', 'ignore', '-c', SCRIPT_OF_ANOTHER_PROJECT],
+        cwd=tmp_path,
+        env=environment | {'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert finished.returncode == 0, finished.stderr
+    parts, *answers = finished.stdout.splitlines()
+    assert "'BNNeckHead'" in parts
+    assert answers == ['after', 'after', 'FusionReID', 'FusionReID']
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec('mim') is None, reason='openmim is not installed')
+def test_mim_finds_configs_and_scripts_of_the_installed_package(installed, tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    python = installed / 'bin' / 'python'
+
+    def mim(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [python, '-W', 'ignore', '-m', 'mim', *words],
+            cwd=tmp_path,
+            env=environment | {'OMP_NUM_THREADS': '1', 'PATH': f'{python.parent}:/usr/bin:/bin'},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    found = mim('search', 'fusionreid', '--config', 'fusionreid_vitb_r50_msmt17')
+    assert 'msmt17 (train + val)' in found.stdout, found.stderr
+    for words in (
+        ('train', 'fusionreid', 'r18_synthetic.py', '--gpus', '0'),
+        ('test', 'fusionreid', 'r18_synthetic.py', '--checkpoint', 'no.pth', '--gpus', '0'),
+        ('run', 'fusionreid', 'index_gallery', 'no', 'no.pth', '-o', 'index'),
+    ):
+        # It comes as far as our script, which names what is missing.
+        finished = mim(*words)
+        assert 'error: ' in finished.stdout + finished.stderr, words

@@ -47,6 +47,7 @@ from fusionreid.utils.names import camera_names, is_number, tidy_name
 
 from .exported_features import check_exported_use, describe_exported
 from .feature_spec import FeatureSpec
+from .hub_folder import hub_weights, read_hub_config
 from .image_input import Image, check_channel_order, check_image, image_name, to_rgb
 
 LOADERS = ('test_dataloader', 'val_dataloader')
@@ -98,7 +99,8 @@ class FeatureExtractor:
 
     Args:
         checkpoint: Weights, as a path or an ``http(s)://`` address; may be missing only for a model
-            that has none. Or the folder of an exported model, which needs no config.
+            that has none. Or a folder that :class:`~fusionreid.apis.hub_model.HubModel` has saved,
+            or that of an exported model, which need no config.
         config: Config file, name of a packaged config, a config that was read, or text of
             literals as :attr:`FeatureSpec.config` holds it.
         feature: Name of the feature, or ``'all'`` for all of them side by side.
@@ -171,7 +173,7 @@ class FeatureExtractor:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Build the model; returns its pipeline, and where that is from unless it is trusted."""
         if checkpoint is not None:
-            checkpoint = locate_weight_file(checkpoint)
+            checkpoint = locate_weight_file(hub_weights(checkpoint))
         content = None if checkpoint is None else read_weight_file(checkpoint)
         settings, source = _find_config(checkpoint, content, config)
         model = settings.get('model')
@@ -181,6 +183,7 @@ class FeatureExtractor:
             model['use_cameras'] = use_cameras
         self.model = _build(model, MODELS, source)
         pipeline = _find_pipeline(settings)
+        self.settings: dict[str, Any] = dict(model=model, test_pipeline=pipeline)
         loader = dict(dataset=dict(pipeline=pipeline))
         load_weights(self.model, content, checkpoint)
         meta = content.get('meta') if isinstance(content, dict) else None
@@ -488,6 +491,9 @@ def _find_config(
     meta = content.get('meta') if isinstance(content, dict) else None
     if isinstance(meta, dict) and isinstance(meta.get('cfg'), str):
         return read_literals(meta['cfg'], SETTINGS, source := str(checkpoint)), source
+    if (saved := read_hub_config(checkpoint)) is not None:
+        loader = dict(dataset=dict(pipeline=saved['test_pipeline']))
+        return dict(model=saved['model'], test_dataloader=loader), str(checkpoint)
     beside = sorted(Path(checkpoint).parent.glob('*.py'))
     if len(beside) != 1:
         raise ConfigError(

@@ -15,13 +15,23 @@ from .weight_file import find_state_dict, read_weight_file
 
 
 @mmengine_checkpoint.CheckpointLoader.register_scheme(
-    prefixes=('', 'http://', 'https://'), force=True
+    prefixes=(
+        '',
+        'http://',
+        'https://',
+        'torchvision://',
+        'modelzoo://',
+        'open-mmlab://',
+        'openmmlab://',
+        'hf-hub:',
+    ),
+    force=True,
 )
 def load_from_weight_file(filename: str, map_location: Any = None, **_: Any) -> Any:
     """Load a checkpoint for MMEngine's Runner, hooks and initializers; nothing in it is executed.
 
     Args:
-        filename: Path or ``http(s)://`` address.
+        filename: Path, ``http(s)://`` address or name of a model zoo.
         map_location: Device of the tensors; None leaves them on the CPU. Of a dict or a function,
             as ``torch.load`` takes them, all tensors stay on the CPU.
 
@@ -49,5 +59,5 @@ def load_from_weight_file(filename: str, map_location: Any = None, **_: Any) -> 
     return content
 
 
-# Its loaders of model zoos (torchvision://, open-mmlab://, ...) call this one by its name.
+# Its loader of mmcls:// calls this one by its name.
 mmengine_checkpoint.load_from_http = load_from_weight_file

@@ -55,7 +55,9 @@ def download(url: str) -> Path:
         if isinstance(error, WeightsError):
             raise
         reason = ' '.join(str(error).split()) or type(error).__name__
-        raise WeightsError(f'{url}: the download failed ({reason})') from error
+        raise WeightsError(
+            f'{url}: the download failed ({reason}); without a network, give the path of a file'
+        ) from error
     return path
 
 

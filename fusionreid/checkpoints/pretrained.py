@@ -19,6 +19,7 @@ from fusionreid.models.layers.position_embedding import fit_position_embedding, 
 from fusionreid.registry import WEIGHT_INITIALIZERS
 from fusionreid.utils.tables import format_table
 
+from .mismatch import describe_mismatch
 from .public_keys import T2T_RULES, VIT_RULES, rename, reverse
 from .weight_file import check_finite, find_state_dict, read_weight_file
 
@@ -277,28 +278,54 @@ def _resize(
     return resized, f'{name} {source[0]}x{source[1]} -> {grid[0]}x{grid[1]}'
 
 
+def _finish_random_initialization(module: nn.Module) -> None:
+    """Let nothing initialize a module anew after its weights are loaded.
+
+    MMEngine, and the networks of mmpretrain, know ``'Pretrained'`` alone as weights of a file. What
+    ``'fusionreid.Pretrained'`` loads would be overwritten without a word: MMEngine calls it before
+    the parts of the module draw their random weights, and some networks draw their own at last.
+    """
+    if not hasattr(module, '_params_init_info'):  # no init_weights() is under way
+        return
+    for part in module.children():
+        initialize: Any = getattr(part, 'init_weights', None)
+        if initialize is not None and not getattr(part, 'is_init', False):
+            initialize()
+    settings = getattr(module, 'init_cfg', None)
+    for own in settings if isinstance(settings, list) else [settings]:
+        if isinstance(own, dict) and own.get('type') in ('fusionreid.Pretrained', Pretrained):
+            own['type'] = 'Pretrained'
+
+
 @WEIGHT_INITIALIZERS.register_module()
 class Pretrained:
     """Initializes a backbone, or a whole model, from a file of weights of almost any project.
 
     ``init_cfg=dict(type='Pretrained', checkpoint='...')`` of any module uses it, in place of
-    mmengine's initializer of that name, wherever ``default_scope`` is ``'fusionreid'``. Files are
+    mmengine's initializer of that name, wherever ``default_scope`` is ``'fusionreid'``; in other
+    projects ``type='fusionreid.Pretrained'`` does. Files are
     read without running what is in them, names are translated (:func:`match_weights`), one table
     says what came of each weight, and a file that does not fit ends in an error instead of a
     training from noise.
 
     Args:
-        checkpoint: Path of a PyTorch or ``.safetensors`` file, or an ``http(s)://`` address.
+        checkpoint: Path of a PyTorch or ``.safetensors`` file, an ``http(s)://`` address, or a name
+            of a model zoo such as ``torchvision://resnet50``.
         prefix: Take only what is below this prefix of the file's names. None finds it.
+        exact: Take a trained model as it is, heads and camera embeddings too: every weight must be
+            in the file. Heads that the module does not have are left out.
 
     Raises:
         WeightsError: If the file cannot be read, belongs to another architecture, or has less than
             90% of the parameters; the message names the first mismatches.
     """
 
-    def __init__(self, checkpoint: str | Path, prefix: str | None = None) -> None:
+    def __init__(
+        self, checkpoint: str | Path, prefix: str | None = None, exact: bool = False
+    ) -> None:
         self.checkpoint = str(checkpoint)
         self.prefix = prefix
+        self.exact = exact
 
     def __call__(self, module: nn.Module) -> None:
         """Load the weights into a module.
@@ -309,10 +336,14 @@ class Pretrained:
         Raises:
             WeightsError: If the file does not fit it.
         """
+        _finish_random_initialization(module)
         kind = type(module).__name__
         try:
             state, wrapper = find_state_dict(read_weight_file(self.checkpoint))
             check_finite(state)
+            if self.exact:
+                self._load_exactly(module, state)
+                return
             match = match_weights(module, state, self.prefix)
         except WeightsError as error:
             text = str(error)
@@ -330,6 +361,17 @@ class Pretrained:
             f'found\n{match.table(module)}',
             'current',
         )
+
+    def _load_exactly(self, module: nn.Module, state: dict[str, Tensor]) -> None:
+        wanted = module.state_dict()
+        start = self.prefix or 'module.'
+        state = {name.removeprefix(start): value for name, value in state.items()}
+        if not any(name.startswith('heads.') for name in wanted):
+            state = {name: value for name, value in state.items() if not name.startswith('heads.')}
+        if misfit := describe_mismatch(wanted, state):
+            raise WeightsError(f'does not fit {type(module).__name__}: {misfit}')
+        module.load_state_dict(state)
+        print_log(f'{type(module).__name__} is that of {self.checkpoint}', 'current')
 
     def _complain(self, kind: str, match: WeightMatch, state: dict[str, Tensor]) -> str:
         if match.share >= LEAST_SHARE:

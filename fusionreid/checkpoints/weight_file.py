@@ -16,6 +16,7 @@ from fusionreid.utils.files import open_atomic
 from .downloads import download
 from .tensor_checksums import verify_tensors
 from .torch_file import RefusedError, read_torch_file
+from .zoo_names import resolve_zoo_name
 
 # Where files keep their state dict, tried in this order: Lightning and OpenMMLab, DeiT and MAE,
 # T2T-ViT, DINO and its descendants.
@@ -27,7 +28,8 @@ def locate_weight_file(source: str | Path) -> Path:
 
     Args:
         source: Path, or an ``http(s)://`` address, see
-            :func:`~fusionreid.checkpoints.downloads.download`.
+            :func:`~fusionreid.checkpoints.downloads.download`, or a name of a model zoo, see
+            :func:`~fusionreid.checkpoints.zoo_names.resolve_zoo_name`.
 
     Returns:
         Path of a file that is there.
@@ -35,15 +37,15 @@ def locate_weight_file(source: str | Path) -> Path:
     Raises:
         WeightsError: If there is no such file, or it cannot be downloaded.
     """
-    source = str(source)
+    source = resolve_zoo_name(str(source))
     if source.startswith(('http://', 'https://')):
         return download(source)
     path = Path(source).expanduser()
     if not path.is_file():
         if '://' in source:
             raise WeightsError(
-                f'{source}: expected a file or an http(s):// address; download the file and give '
-                f'its path'
+                f'{source}: expected a file, an http(s):// address or a name such as '
+                f'torchvision://resnet50; download the file and give its path'
             )
         raise WeightsError(f'{path}: there is no such file')
     return path

@@ -14,6 +14,9 @@ from fusionreid.errors import ConfigError, UserError
 
 from .building import one_line
 
+# Folders with what is no config of a model of ours.
+OTHERS = frozenset(('_base_', 'reuse'))
+
 
 def config_folder() -> Path:
     """The folder of the configs that come with the package.
@@ -31,14 +34,14 @@ def packaged_configs() -> dict[str, Path]:
 
     Returns:
         Paths by name, which is the file's without ``.py``; sorted. Building blocks below
-        ``_base_`` are left out.
+        ``_base_``, and models of other projects below ``reuse``, are left out.
 
     Example:
         >>> 'fusionreid_vitb_r50_market1501' in packaged_configs()
         True
     """
     root = config_folder()
-    paths = [path for path in root.rglob('*.py') if '_base_' not in path.relative_to(root).parts]
+    paths = [path for path in root.rglob('*.py') if OTHERS.isdisjoint(path.relative_to(root).parts)]
     return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
 
 

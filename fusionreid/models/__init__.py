@@ -1,17 +1,18 @@
 from .backbones import (
     BackboneAdapter,
     ColorHistogram,
+    ParallelBackbones,
     ReIDResNet,
     ReIDT2TViT,
     ReIDVisionTransformer,
 )
 from .data_preprocessors import ReIDDataPreprocessor
-from .heads import BNNeckHead
+from .heads import BNNeckHead, FeatureHeads
 from .losses import BatchHardTripletLoss, IDLoss
 from .meta_device import build_on_meta
 from .necks import DualAttentionMutualFusion, GeMPooling
 from .plain_computation import plain_computation
-from .retrievers import FusionReID
+from .retrievers import FusionReID, TrackerReID
 
 __all__ = [
     'BNNeckHead',
@@ -19,13 +20,16 @@ __all__ = [
     'BatchHardTripletLoss',
     'ColorHistogram',
     'DualAttentionMutualFusion',
+    'FeatureHeads',
     'FusionReID',
     'GeMPooling',
     'IDLoss',
+    'ParallelBackbones',
     'ReIDDataPreprocessor',
     'ReIDResNet',
     'ReIDT2TViT',
     'ReIDVisionTransformer',
+    'TrackerReID',
     'build_on_meta',
     'plain_computation',
 ]

@@ -5,6 +5,8 @@ import timm
 import torch
 import torchvision
 from mmengine.config import Config
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from small_models import SMALL_CNN, SMALL_T2T, SMALL_VIT, build_random, fusion_model
 from torch import Tensor, nn
@@ -364,3 +366,32 @@ def test_the_release_converts_the_same_names():
     match = match_weights(MODELS.build(SMALL_VIT), state)
     for name, value in match.loaded.items():
         assert torch.equal(converted[f'branches.transformer.backbone.{name}'], value)
+
+
+@pytest.mark.parametrize(
+    'network',
+    [
+        dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8),
+        dict(
+            type='mmpretrain.VisionTransformer',
+            img_size=64,
+            arch=dict(embed_dims=24, num_layers=1, num_heads=3, feedforward_channels=48),
+        ),
+        fusion_model(num_classes=None),
+    ],
+    ids=['ResNet', 'VisionTransformer', 'FusionReID'],
+)
+def test_nothing_is_initialized_anew_under_the_name_with_the_scope(network, tmp_path):
+    """MMEngine and mmpretrain's networks know 'Pretrained' alone as weights of a file."""
+    source = MODELS.build(network).state_dict()
+    for value in source.values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    path = save(tmp_path / 'weights.pth', source)
+    cfg = dict(type='fusionreid.Pretrained', checkpoint=path)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        module = ROOT_MODELS.build({**network, '_scope_': 'fusionreid', 'init_cfg': cfg})
+        module.init_weights()
+    for name, value in module.state_dict().items():
+        if not pretrained.ALWAYS_FRESH.fullmatch(name):
+            assert torch.equal(value, source[name]), name

@@ -5,15 +5,26 @@ import functools
 import http.server
 import os
 import pickle
+import subprocess
 import threading
+from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
+from torch import nn
 
-from fusionreid.checkpoints import read_state_dict, read_weight_file, write_weight_file
+from fusionreid.checkpoints import (
+    Pretrained,
+    downloads,
+    read_state_dict,
+    read_weight_file,
+    write_weight_file,
+)
 from fusionreid.checkpoints.torch_file import SkippedObject
 from fusionreid.checkpoints.weight_file import find_state_dict
 from fusionreid.errors import WeightsError
@@ -169,5 +180,65 @@ def test_downloads_are_no_more_trusted_than_files(server, tmp_path):
 
 
 def test_other_addresses_are_refused():
-    with pytest.raises(WeightsError, match='torchvision://resnet50: expected a file or an http'):
-        read_weight_file('torchvision://resnet50')
+    with pytest.raises(WeightsError, match='ftp://host/resnet50: expected a file, an http'):
+        read_weight_file('ftp://host/resnet50')
+
+
+@pytest.mark.parametrize(
+    ('name', 'address'),
+    [
+        ('torchvision://resnet50', 'pytorch.org/models/resnet50-0676ba61.pth'),
+        (
+            'torchvision://ResNet50_Weights.IMAGENET1K_V2',
+            'pytorch.org/models/resnet50-11ad3fa6.pth',
+        ),
+        ('open-mmlab://detectron/resnet50_caffe', 'third_party/resnet50_caffe-788b5fa3.pth'),
+        ('open-mmlab://resnet50_caffe', 'third_party/resnet50_caffe-788b5fa3.pth'),
+        ('mmcls://resnet50', 'resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth'),
+        ('mmpretrain::resnet/resnet50_8xb32_in1k.py', 'resnet50_8xb32_in1k_20210831-ea4938fc.pth'),
+        ('hf-hub:me/net', 'me/net/resolve/main/model.safetensors'),
+        ('hf-hub:me/net/weights/a.pth', 'me/net/resolve/main/weights/a.pth'),
+    ],
+)
+def test_names_of_model_zoos_are_downloaded_where_openmmlab_looks(name, address, monkeypatch):
+    """A server that cannot be reached is told in one line, with what to do."""
+    asked = []
+
+    def unreachable(url, **_):
+        asked.append(url)
+        raise URLError('no network')
+
+    monkeypatch.setattr(downloads, 'urlopen', unreachable)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(Path('none')))
+    with pytest.raises(WeightsError, match=r'no network.*give the path of a file') as error:
+        read_weight_file(name)
+    assert '\n' not in str(error.value)
+    assert asked[0].endswith(address)
+    for load in (CheckpointLoader.load_checkpoint, lambda one: Pretrained(one)(nn.Linear(1, 1))):
+        with pytest.raises(WeightsError, match='no network'):
+            load(name)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('torchvision://resnet5', 'no weights of this name; close to it: resnet50'),
+        ('open-mmlab://nothing', 'no weights of this name'),
+        ('mmpretrain::resnet/nothing', 'metafiles of mmpretrain have no weights'),
+        ('mmnothing::a/b', 'mmnothing is not installed'),
+        ('hf-hub:net', 'expected hf-hub:OWNER/NAME'),
+        ('s3://bucket/net.pth', r'expected a file, an http\(s\):// address or a name'),
+    ],
+)
+def test_unknown_names_of_model_zoos_are_told(name, message, monkeypatch):
+    # MMEngine would install a package that is not there.
+    monkeypatch.setattr(subprocess, 'Popen', None)
+    with pytest.raises(WeightsError, match=message):
+        read_weight_file(name)
+
+
+def test_a_table_of_ones_own_may_name_files(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
+    (tmp_path / 'open_mmlab.json').write_text('{"mine": "mine.pth"}')
+    torch.save(dict(weight=torch.ones(1)), tmp_path / 'mine.pth')
+    assert read_weight_file('open-mmlab://mine')['weight'] == 1

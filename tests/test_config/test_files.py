@@ -15,6 +15,7 @@ from fusionreid.config import (
     packaged_configs,
     read_config,
 )
+from fusionreid.config.files import OTHERS
 from fusionreid.errors import ConfigError, DatasetError
 
 NAME = 'fusionreid_vitb_r50_msmt17'
@@ -23,7 +24,7 @@ R50 = ROOT / 'configs' / 'baselines' / 'r50_msmt17.py'
 
 def test_every_config_is_found_by_its_name_and_no_two_have_the_same():
     root = ROOT / 'configs'
-    paths = {path for path in root.rglob('*.py') if '_base_' not in path.relative_to(root).parts}
+    paths = {path for path in root.rglob('*.py') if OTHERS.isdisjoint(path.relative_to(root).parts)}
     assert [stem for stem, count in Counter(path.stem for path in paths).items() if count > 1] == []
     found = packaged_configs()
     assert set(found.values()) == paths

@@ -340,6 +340,15 @@ WORKER = """
     results['reranked'] = module.score(ReIDMetric(rerank=dict(k1=6, k2=3)), share, size=61)
     # Everything on one process.
     results['lopsided'] = module.score(ReIDMetric(), samples if rank == 0 else [], size=61)
+    # Given by hand, all in turn.
+    own, metric = samples[rank::2], ReIDMetric()
+    metric.update(
+        {name: torch.stack([each.features[name] for each in own]) for name in own[0].features},
+        [each.person_id for each in own],
+        [each.camera_id for each in own],
+        [each.role for each in own],
+    )
+    results['by hand'] = metric.compute()
     # A NaN on rank 1 alone: both stop.
     if rank == 1:
         share[5].features['cnn'][0] = float('nan')
@@ -370,7 +379,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     ]
     first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
     expected = score(ReIDMetric(), make_samples(61))
-    for found in (first['scores'], first['lopsided']):
+    for found in (first['scores'], first['lopsided'], first['by hand']):
         assert list(found) == list(expected)
         assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-6)
     reranked = score(ReIDMetric(rerank=dict(k1=6, k2=3)), make_samples(61))
@@ -382,3 +391,48 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     assert 'too small' in first['limit']
     assert '9 of 70 samples' in first['missing']
     assert 'k1=99' in first['k1']
+
+
+def test_update_compute_and_reset():
+    """As in torchmetrics: what is given adds up, is kept by compute, and forgotten by reset."""
+    people, cameras = torch.arange(12) % 4, torch.arange(12) // 4
+    roles = ['query'] * 4 + ['gallery'] * 8
+    features = torch.randn(12, 6)
+    samples = [
+        dict(
+            img_path=f'{row}.jpg',
+            person_id=int(people[row]),
+            camera_id=int(cameras[row]),
+            role=roles[row],
+            sample_idx=row,
+            features=dict(feature=features[row]),
+        )
+        for row in range(12)
+    ]
+    runner_metric, metric = ReIDMetric(), ReIDMetric()
+    runner_metric.process(None, samples)
+    expected = runner_metric.evaluate(12)
+    for rows in (slice(0, 4), slice(4, 5), slice(5, 12)):
+        metric.update(features[rows], people[rows], cameras[rows].tolist(), roles[rows])
+    assert metric.compute() == expected
+    assert metric.compute() == expected
+    metric.update(features[:1], [0], [9], 'gallery')
+    assert metric.compute() != expected
+    metric.reset()
+    with pytest.raises(ScoringError, match='no sample was processed'):
+        metric.compute()
+    named = dict(a=features, b=features.flip(1))
+    metric.update(named, people, role=roles)
+    scores = metric.compute()
+    assert {'reid/a.mAP', 'reid/b.mAP', 'reid/mAP'} <= set(scores)
+    # Without cameras nothing is removed.
+    assert (
+        scores['reid/a.mAP']
+        == ReIDMetric(remove_same_camera=False).compute_metrics(metric._collector.gather_kept())[
+            'a.mAP'
+        ]
+    )
+    with pytest.raises(ScoringError, match='11 camera_ids for 12 person_ids'):
+        metric.update(features, people, cameras[:11], roles)
+    with pytest.raises(ScoringError, match='11 a for 12 person_ids'):
+        metric.update(dict(a=features[:11]), people, cameras, roles)

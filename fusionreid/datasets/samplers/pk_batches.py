@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 
 def plan_pk_batches(
-    images_of: Mapping[int, Sequence[int]],
+    images_of: Mapping[Any, Sequence[int]],
     ids_per_batch: int,
     instances_per_id: int,
     generator: np.random.Generator,
@@ -34,7 +35,7 @@ def plan_pk_batches(
         >>> batches.shape, sorted(batches.flatten().tolist())  # the single image comes twice
         ((1, 3, 2), [0, 1, 2, 3, 4, 4])
     """
-    groups: dict[int, list[np.ndarray]] = {}
+    groups: dict[Any, list[np.ndarray]] = {}
     for person, images in images_of.items():
         if len(images) < instances_per_id:
             drawn = generator.choice(images, instances_per_id, replace=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info, sync_random_seed
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from fusionreid.errors import ConfigError
@@ -16,6 +16,38 @@ from fusionreid.registry import DATA_SAMPLERS
 
 from .sample_index import SampleIndex
 from .shared_batches import plan_shared_batches, share_identities
+
+
+def _list_ids(dataset: Any, id_key: str, ids: Sequence[Hashable] | Tensor | None) -> list[Any]:
+    """List the identities of all images, as whole numbers unless they are texts."""
+    if ids is not None:
+        if len(ids) != len(dataset):
+            raise ConfigError(f'{len(ids)} ids for a data set of {len(dataset)} images')
+        return [_identity(person, 'ids') for person in ids]
+    if not hasattr(dataset, 'get_data_info'):
+        raise ConfigError(
+            f'{type(dataset).__name__} has no get_data_info(index), as data sets of MMEngine have: '
+            'give the identity of each image by ids=[...]'
+        )
+    found = []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        if id_key not in info:
+            raise ConfigError(
+                f'items of {type(dataset).__name__} have no {id_key!r}: set id_key of the sampler '
+                f'to one of {", ".join(map(str, info))}'
+            )
+        found.append(_identity(info[id_key], id_key))
+    return found
+
+
+def _identity(value: Any, key: str) -> Any:
+    if isinstance(value, str):
+        return value
+    array = np.asarray(value)
+    if array.size != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise ConfigError(f'{key} must be one identity for each image, got {value!r:.80}')
+    return int(array.item())
 
 
 @DATA_SAMPLERS.register_module()
@@ -27,12 +59,15 @@ class PKSampler(Sampler[SampleIndex]):
     image group is given to two of them.
 
     Args:
-        dataset: A data set whose items tell their identity.
+        dataset: A data set of MMEngine, or a wrapper of several, whose ``get_data_info`` tells the
+            identity; or any data set, with ``ids``.
         ids_per_batch: P, identities in a batch of one process.
         instances_per_id: K, images of each.
         seed: Seed of the sampling; None draws one that all processes share.
         id_key: Key of the identity in the data set's items. Defaults to ``'person_id'``;
             mmpretrain's data sets use ``'gt_label'``.
+        ids: Identity of each image, for data sets that are none of MMEngine's, such as the
+            ``targets`` of torchvision's.
         by: How a batch is shared among the sets of a
             :class:`~fusionreid.datasets.joint_dataset.JointDataset`: ``'images'`` (default), as
             they come, so that large sets give more; ``'sets'``, each set as many identities; or a
@@ -41,7 +76,7 @@ class PKSampler(Sampler[SampleIndex]):
 
     Raises:
         ConfigError: If P or K is below 2, all processes together want more identities than there
-            are, or a batch cannot be shared as wanted.
+            are, an item has no identity, or a batch cannot be shared as wanted.
 
     Example:
         >>> class Items(list):
@@ -51,15 +86,18 @@ class PKSampler(Sampler[SampleIndex]):
         >>> sampler = PKSampler(dataset, ids_per_batch=2, instances_per_id=2, seed=0)
         >>> sampler.batch_size, [dataset[index]['person_id'] for index in sampler][:4]
         (4, [1, 1, 2, 2])
+        >>> len(PKSampler(range(6), 2, 2, seed=0, ids=['ann', 'ann', 'ann', 'bob', 'bob', 'bob']))
+        4
     """
 
     def __init__(
         self,
-        dataset: BaseDataset,
+        dataset: Sized,
         ids_per_batch: int,
         instances_per_id: int,
         seed: int | None = None,
         id_key: str = 'person_id',
+        ids: Sequence[Hashable] | Tensor | None = None,
         by: str | Sequence[float] = 'images',
     ) -> None:
         if ids_per_batch < 2 or instances_per_id < 2:
@@ -71,9 +109,9 @@ class PKSampler(Sampler[SampleIndex]):
         self.ids_per_batch = ids_per_batch
         self.instances_per_id = instances_per_id
         self.seed = sync_random_seed() if seed is None else seed
-        self.images_of: dict[int, list[int]] = {}
-        for index in range(len(dataset)):
-            self.images_of.setdefault(int(dataset.get_data_info(index)[id_key]), []).append(index)
+        self.images_of: dict[Any, list[int]] = {}
+        for index, person in enumerate(_list_ids(dataset, id_key, ids)):
+            self.images_of.setdefault(person, []).append(index)
         wanted = ids_per_batch * self.world_size
         if wanted > len(self.images_of):
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def share_identities(ids_per_batch: int, weights: Sequence[float]) -> list[int]:
 
 
 def plan_shared_batches(
-    images_of_sets: Sequence[Mapping[int, Sequence[int]]],
+    images_of_sets: Sequence[Mapping[Any, Sequence[int]]],
     ids_of_sets: Sequence[int],
     processes: int,
     instances_per_id: int,

@@ -1,3 +1,4 @@
+from .prototype_reid_metric import PrototypeReIDMetric
 from .reid_metric import ReIDMetric
 
-__all__ = ['ReIDMetric']
+__all__ = ['PrototypeReIDMetric', 'ReIDMetric']

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather, all_gather_object, get_world_size
+from mmengine.dist import all_gather, all_gather_object, get_rank, get_world_size
 from torch import Tensor
 
 from fusionreid.errors import ScoringError
@@ -148,6 +148,30 @@ class FeatureCollector:
             return self._gather(size, meta or {})
         finally:
             self.clear()
+
+    def gather_kept(self, meta: Mapping[str, Any] | None = None) -> FeatureSet:
+        """Put the features of all processes together, and keep them here.
+
+        The samples of each process are numbered from 0; they follow those of the processes before.
+
+        Args:
+            meta: Metainfo of the data set, if there is one.
+
+        Returns:
+            The features, process by process; the same in every process.
+
+        Raises:
+            ScoringError: As :meth:`gather` does.
+        """
+        counts = all_gather_object(len(self._paths))
+        first = sum(counts[: get_rank()])
+        kept, numbers = list(self._features), torch.tensor([first, 0, 0, 0])
+        self._labels = [labels + numbers for labels in self._labels]
+        try:
+            return self._gather(sum(counts), meta or {})
+        finally:
+            self._features = deque(kept)
+            self._labels = [labels - numbers for labels in self._labels]
 
     def _gather(self, size: int, meta: Mapping[str, Any]) -> FeatureSet:
         labels = torch.cat(self._labels or [torch.empty(0, len(LABELS), dtype=torch.int64)])

@@ -33,6 +33,7 @@ from ..functional.reranking import DEFAULT_RERANKING_MEMORY_LIMIT
 from ..functional.validation import check_ties
 from ..scoring_errors import scoring_errors
 from .feature_collector import FeatureCollector, raise_together
+from .foreign_samples import check_keys, list_samples, rename_keys
 from .rerank_protocol import RERANKED, RerankProtocol
 from .score_table import format_repeated, format_scores, warn_of_ties
 
@@ -76,10 +77,14 @@ class ReIDMetric(BaseMetric):
         collect_device: ``'cpu'``, or ``'gpu'`` to leave the features on the model's device and
             rank there.
         prefix: First part of the scores' names.
+        keys: Where data samples of other projects keep what ours call ``img_path``, ``person_id``,
+            ``camera_id``, ``role``, ``sample_idx`` and ``features``; e.g.
+            ``dict(person_id='gt_label', camera_id=None)``, where None stands for unknown cameras.
+            Features may be a single tensor there.
 
     Raises:
-        ValueError: ``topk``, ``features``, ``rerank``, ``ties`` or ``collect_device`` make no
-            sense.
+        ValueError: ``topk``, ``features``, ``rerank``, ``ties``, ``collect_device`` or ``keys``
+            make no sense.
     """
 
     default_prefix = 'reid'
@@ -97,6 +102,7 @@ class ReIDMetric(BaseMetric):
         out_dir: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        keys: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if collect_device not in ('cpu', 'gpu'):
@@ -126,7 +132,9 @@ class ReIDMetric(BaseMetric):
         #: Called in every process with the features and the result of each scored one, by name,
         #: while both are still there; of several test splits, with those of the first.
         self.observers: list[Callable[[FeatureSet, Mapping[str, RankingResult]], None]] = []
+        self.keys = check_keys(keys or {})
         self._collector = FeatureCollector(on_device=collect_device == 'gpu')
+        self.reset()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the features of one batch; see :meth:`FeatureCollector.add`.
@@ -141,7 +149,51 @@ class ReIDMetric(BaseMetric):
         """
         with scoring_errors():
             self._check_rerank()
-        self._collector.add(data_samples)
+        self._collector.add([rename_keys(sample, self.keys) for sample in data_samples])
+
+    def update(
+        self,
+        features: Tensor | Mapping[str, Tensor],
+        person_ids: Tensor | Sequence[int],
+        camera_ids: Tensor | Sequence[int] | None = None,
+        role: str | Sequence[str] = 'gallery',
+        img_paths: Sequence[str] | None = None,
+    ) -> None:
+        """Keep the features of one batch, where no Runner calls the metric.
+
+        Args:
+            features: Features of shape (B, D), or several by name.
+            person_ids: (B,) identities.
+            camera_ids: (B,) 0-based cameras, -1 for unknown; None for all unknown.
+            role: ``'query'`` or ``'gallery'``, for all or for each image.
+            img_paths: Names of the images in messages; None numbers them.
+
+        Raises:
+            ScoringError: Lengths differ, or a feature is zero, NaN or infinite.
+        """
+        samples = list_samples(features, person_ids, camera_ids, role, img_paths, self._num_updated)
+        with scoring_errors():
+            self._collector.add(samples)
+        self._num_updated += len(samples)
+
+    def compute(self) -> dict[str, float]:
+        """Score all that :meth:`update` was given, in all processes together.
+
+        What was given is kept; :meth:`reset` forgets it.
+
+        Returns:
+            Scores in percent by name, the same in every process.
+
+        Raises:
+            ScoringError: As :meth:`evaluate` does.
+        """
+        scores = self.compute_metrics(self._collector.gather_kept(self.dataset_meta))
+        return {f'{self.prefix}/{name}': score for name, score in scores.items()}
+
+    def reset(self) -> None:
+        """Forget everything that was given."""
+        self._collector.clear()
+        self._num_updated = 0
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score the whole test set.

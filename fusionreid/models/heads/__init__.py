@@ -1,5 +1,6 @@
 from .bnneck_head import BNNeck, BNNeckHead
 from .classifiers import ArcFaceClassifier, CircleClassifier, CosFaceClassifier, LinearClassifier
+from .feature_heads import FeatureHeads
 
 __all__ = [
     'ArcFaceClassifier',
@@ -7,5 +8,6 @@ __all__ = [
     'BNNeckHead',
     'CircleClassifier',
     'CosFaceClassifier',
+    'FeatureHeads',
     'LinearClassifier',
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 
 from fusionreid.errors import ConfigError
 from fusionreid.registry import MODELS
+
+from .batch_labels import Features, batch_ids, fill_features, last_feature
 
 
 class BNNeck(nn.BatchNorm1d):
@@ -55,6 +58,9 @@ class BNNeck(nn.BatchNorm1d):
 @MODELS.register_module()
 class BNNeckHead(BaseModule):
     """Supervises one feature: triplet loss before a BNNeck, ID loss on a classifier after it.
+
+    It works in mmpretrain's models as well: there it takes the tuple that a neck gives and data
+    samples with ``gt_label``.
 
     Args:
         in_channels: Width D of the feature.
@@ -144,27 +150,45 @@ class BNNeckHead(BaseModule):
         slots = (name for name in ('loss_id', 'loss_triplet') if getattr(self, name) is not None)
         return (*slots, *self.metric_losses)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Features) -> Tensor:
         """Pass features through the BNNeck.
 
         Args:
-            features: Features of shape ``(B, D)``.
+            features: Features of shape ``(B, D)``, or a tuple of which the last is taken.
 
         Returns:
             Features after the BNNeck, of shape ``(B, D)``.
         """
-        return self.bnneck(features)
+        return self.bnneck(last_feature(features))
 
-    def loss(self, features: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    def pre_logits(self, features: Features) -> Tensor:
+        """Compute what the classifier takes, as mmpretrain's heads call it.
+
+        Args:
+            features: As for :meth:`forward`.
+
+        Returns:
+            Features after the BNNeck, of shape ``(B, D)``.
+        """
+        return self(features)
+
+    def loss(self, features: Features, targets: Tensor | Sequence[Any]) -> dict[str, Tensor]:
         """Compute the losses, in float32 where the features are in half precision.
 
         Args:
-            features: Features before the BNNeck, of shape ``(B, D)``.
-            ids: Training identities of shape ``(B,)``, in ``[0, num_classes)``.
+            features: Features before the BNNeck, of shape ``(B, D)``, or a tuple of which the last
+                is taken.
+            targets: Training identities of shape ``(B,)``, in ``[0, num_classes)``; or the batch's
+                data samples, with ``person_id`` or mmpretrain's ``gt_label``.
 
         Returns:
             Scalars by name: ``loss_id``, ``loss_triplet``, and those of ``metric_losses``.
+
+        Raises:
+            ValueError: If a data sample has no single identity, or one that is out of range.
         """
+        features = last_feature(features)
+        ids = batch_ids(targets, self.num_classes, features.device)
         normalized = self.bnneck(features)  # always, since its statistics are learned here
         scores = None if self.classifier is None else self.classifier(normalized, ids)
         with torch.autocast(features.device.type, enabled=False):
@@ -179,6 +203,31 @@ class BNNeckHead(BaseModule):
             if self.loss_weight == 1:
                 return losses
             return {name: self.loss_weight * loss for name, loss in losses.items()}
+
+    def predict(
+        self, features: Features, data_samples: Sequence[Any] | None = None
+    ) -> Sequence[Any]:
+        """Fill the data samples of mmpretrain's models.
+
+        Args:
+            features: Features before the BNNeck, of shape ``(B, D)``, or a tuple of which the last
+                is taken.
+            data_samples: The images' data samples; None for new ones.
+
+        Returns:
+            The data samples, each with ``features``, float32 and before the BNNeck, under the name
+            ``feature``; and, with a classifier, ``pred_score`` and ``pred_label`` of the training
+            identities.
+        """
+        features = last_feature(features)
+        samples = fill_features(dict(feature=features), data_samples)
+        if self.classifier is None:
+            return samples
+        scores = self.classifier(self.bnneck(features)).float().softmax(1)
+        for sample, score in zip(samples, scores, strict=True):
+            sample.set_field(score, 'pred_score')
+            sample.set_field(score.argmax(keepdim=True), 'pred_label')
+        return samples
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from fusionreid.errors import ConfigError
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
+from ..heads.batch_labels import list_ids
 from ..layers.side_information import UNKNOWN_CAMERA
 from .branch import Branch
 from .uncertainty_weighting import UncertaintyWeighting
@@ -298,17 +299,8 @@ class FusionReID(BaseModel):
     def _person_ids(
         self, data_samples: list[ReIDDataSample] | None, device: torch.device
     ) -> Tensor:
-        if not data_samples:
-            raise ValueError('training needs data samples with identities')
-        ids = [sample.get('person_id', -1) for sample in data_samples]
-        for person, sample in zip(ids, data_samples, strict=True):
-            if not 0 <= person < self.num_classes:
-                raise ValueError(
-                    f'identity {person} of {sample.get("img_path", "an image")} is outside [0, '
-                    f'{self.num_classes}): set '
-                    'num_classes of the head to the number of training identities'
-                )
-        return to_device(ids, device)
+        assert self.num_classes is not None
+        return to_device(list_ids(data_samples, self.num_classes), device)
 
 
 def compute_features(model: FusionReID, images: Tensor, camera_ids: Tensor | None) -> FeatureDict:

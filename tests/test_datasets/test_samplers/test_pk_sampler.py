@@ -5,9 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from fusionreid.datasets.samplers import PKSampler, SampleIndex, plan_pk_batches
 from fusionreid.datasets.samplers import pk_sampler as module
+from fusionreid.errors import ConfigError
 
 
 class ListDataset:
@@ -105,3 +107,34 @@ def test_sample_index_is_an_int_that_survives_pickling():
     assert isinstance(index, int)
     assert index.augment_seed == 123
     assert [10, 20][SampleIndex(1)] == 20
+
+
+@pytest.mark.parametrize(
+    'ids', [[5, 5, 5, 2, 2, 7, 7, 7], torch.tensor([5, 5, 5, 2, 2, 7, 7, 7]), list('aaabbccc')]
+)
+def test_identities_are_given_for_a_data_set_that_does_not_tell(ids):
+    sampler = PKSampler(range(8), 2, 2, seed=3, ids=ids)
+    drawn = [ids[index] for index in sampler]
+    assert drawn[0] == drawn[1] != drawn[2] == drawn[3]
+    told = PKSampler(dataset_of([dict(pid=each) for each in ids]), 2, 2, seed=3, id_key='pid')
+    assert list(told) == list(sampler)
+
+
+def dataset_of(items):
+    class Items(list):
+        def get_data_info(self, index):
+            return self[index]
+
+    return Items(items)
+
+
+def test_items_without_one_identity_are_named():
+    with pytest.raises(ConfigError, match='8 ids for a data set of 7 images'):
+        PKSampler(range(7), 2, 2, ids=[0, 1] * 4)
+    with pytest.raises(ConfigError, match=r'range has no get_data_info.*ids=\[...\]'):
+        PKSampler(range(7), 2, 2)
+    for label in ([0, 1], 0.5, None):
+        with pytest.raises(ConfigError, match='gt_label must be one identity for each image'):
+            PKSampler(dataset_of([dict(gt_label=label)] * 8), 2, 2, id_key='gt_label')
+    with pytest.raises(ConfigError, match="have no 'who': set id_key of the sampler to one of pid"):
+        PKSampler(dataset_of([dict(pid=0)]), 2, 2, id_key='who')
