@@ -164,8 +164,8 @@ class FeatureCollector:
             ScoringError: As :meth:`gather` does.
         """
         counts = all_gather_object(len(self._paths))
-        first = sum(counts[: get_rank()])
-        kept, numbers = list(self._features), torch.tensor([first, 0, 0, 0])
+        kept, numbers = list(self._features), torch.zeros(len(LABELS), dtype=torch.int64)
+        numbers[LABELS.index('sample_idx')] = sum(counts[: get_rank()])
         self._labels = [labels + numbers for labels in self._labels]
         try:
             return self._gather(sum(counts), meta or {})
