@@ -118,5 +118,20 @@ def read_place(given: Any) -> str | DatabaseAddress:
     return DatabaseAddress(url, unquote(table) or DEFAULT_TABLE)
 
 
+def place_name(place: Place) -> str:
+    """What to call a gallery: the name of its folder or table.
+
+    Args:
+        place: Where it is.
+
+    Example:
+        >>> place_name('work_dirs/people/'), place_name(read_place('postgresql:///team#staff'))
+        ('people', 'staff')
+    """
+    if isinstance(place, DatabaseAddress):
+        return place.table
+    return Path(place).resolve().name
+
+
 def _secret(option: str) -> bool:
     return unquote(option.partition('=')[0]) in _SECRET_OPTIONS

@@ -380,8 +380,8 @@ class Gallery:
         people, cameras = self.person_names, self.camera_names
         return NamedItems(
             items,
-            {number: people[number] for number in set(items.person_ids) if number in people},
-            {number: cameras[number] for number in set(items.camera_ids) if number in cameras},
+            {n: name for n in set(items.person_ids) if (name := people.get(n))},
+            {n: name for n in set(items.camera_ids) if (name := cameras.get(n))},
         )
 
     def remove(self, ids: Iterable[str | int] | str | int) -> None:

@@ -56,8 +56,7 @@ def check_features(features: Features, name: str, spec: FeatureSpec | None) -> T
         rows = rows[None]
     if rows.dim() != 2 or not rows.is_floating_point() or 0 in rows.shape:
         raise GalleryError(
-            f'{name} must be floats of shape (N, D), got {rows.dtype} of shape '
-            f'{tuple(rows.shape)}'
+            f'{name} must be floats of shape (N, D), got {rows.dtype} of shape {tuple(rows.shape)}'
         )
     if spec is not None and rows.shape[1] != spec.width:
         raise GalleryError(
@@ -124,9 +123,7 @@ def check_items(
             raise GalleryError(f'the id {name!r} is given twice: leave one out')
         seen.add(name)
     described = check_metadata(metadata, count)
-    return NamedItems(
-        Items(names, texts, people, cameras, described), person_names, camera_names
-    )
+    return NamedItems(Items(names, texts, people, cameras, described), person_names, camera_names)
 
 
 def query_cameras(query_camera_ids: Sequence[Label] | None, count: int) -> np.ndarray:

@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from fusionreid.errors import GalleryError
-from fusionreid.utils.feature_files import check_text
 from fusionreid.utils.integers import LARGEST, are_several
 
 Value = str | int | float | bool
@@ -191,6 +190,5 @@ def _check_value(value: Any, name: Any) -> Value:
 
 
 def _check_unicode(text: str) -> None:
-    check_text(text, GalleryError)
-    if any('\ud800' <= character <= '\udfff' for character in text):
-        raise GalleryError(f'metadata must be Unicode, got {text[:80]!r}')
+    if any(character == '\0' or '\ud800' <= character <= '\udfff' for character in text):
+        raise GalleryError(f'metadata must be Unicode without zero bytes, got {text[:80]!r}')

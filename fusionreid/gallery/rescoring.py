@@ -95,10 +95,7 @@ class Rescoring:
                 new = self._distances(queries.cpu(), query_cameras, items, cameras, engine, columns)
             distances[filled] = new[filled]
         order = np.argsort(distances, axis=1, kind='stable')
-        moved = {
-            name: np.take_along_axis(getattr(found, name), order, axis=1)
-            for name in FILL
-        }
+        moved = {name: np.take_along_axis(getattr(found, name), order, axis=1) for name in FILL}
         distances = np.take_along_axis(distances, order, axis=1)
         moved['distances'] = distances.astype(np.float32)
         result = replace(found, **moved)

@@ -38,9 +38,7 @@ class Saved(NamedTuple):
     generation: str
 
 
-def read_record(
-    record: Mapping[str, Any], place: object
-) -> tuple[FeatureSpec, Calibration | None]:
+def read_record(record: Mapping[str, Any], place: object) -> tuple[FeatureSpec, Calibration | None]:
     """Read what the features of a gallery are, and what their distances mean.
 
     Args:
@@ -172,12 +170,15 @@ def load(
         spec, calibration = read_record(manifest, place)
         try:
             settings = dict(manifest['engine'])
-            names = [read_names(manifest[kind]) for kind in ('person_names', 'camera_names')]
+            people, cameras = (
+                read_names(manifest['person_names']),
+                read_names(manifest['camera_names']),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(place, error) from error
         if settings.get('type') == 'milvus':
             _check_milvus_is_there(settings.get('uri'), place)
-        gallery = build(settings, Saved(spec, calibration, *names, generation.name))
+        gallery = build(settings, Saved(spec, calibration, people, cameras, generation.name))
         gallery.engine.read(generation, spec.width, spec.fingerprint)
         return gallery
 

@@ -87,14 +87,14 @@ class SearchEngine(ABC):
         """What :meth:`keep` was given; None if there is nothing, or the engine keeps none of it."""
         return None
 
-    def keep(self, record: dict[str, Any]) -> None:
+    def keep(self, record: dict[str, Any]) -> None:  # noqa: B027 most keep nothing themselves
         """Keep what the gallery knows besides its items, if the engine keeps all of it itself.
 
         Args:
             record: As JSON can hold it; what it lacks stays as it is.
         """
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027 most leave nothing
         """Do what many additions at once leave for their end, such as building an index."""
 
     @property

