@@ -49,6 +49,23 @@ def own_server(name: str) -> Iterator[Any]:
         server.cleanup()
 
 
+@contextmanager
+def database(url: str, name: str) -> Iterator[dict[str, str]]:
+    """A database of a name; yields the variables by which libpq finds its server."""
+    given = psycopg.conninfo.conninfo_to_dict(url)
+    identifier = psycopg.sql.Identifier(name)
+    with psycopg.connect(url, autocommit=True) as connection:
+        make = psycopg.sql.SQL('CREATE DATABASE {} TEMPLATE template0').format(identifier)
+        connection.execute(make)
+    try:
+        names = ('host', 'port', 'user', 'password')
+        yield {f'PG{key.upper()}': given[key] for key in names if given.get(key)}
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            remove = psycopg.sql.SQL('DROP DATABASE {} WITH (FORCE)').format(identifier)
+            connection.execute(remove)
+
+
 def server_folder(name: str) -> Path:
     """A folder for another user: those of pytest are open to its own alone."""
     return Path(tempfile.gettempdir()) / f'fusionreid-postgres-{name}'
