@@ -39,13 +39,33 @@ def measure_recall(engine: SearchEngine, k: int, sample: int, seed: int) -> floa
     if as_integer(sample, 'sample', GalleryError) < 1:
         raise GalleryError(f'sample must be at least 1, got {sample}')
     rows = np.sort(np.random.default_rng(seed).choice(size, min(sample, size), replace=False))
-    queries = _features_at(engine, rows)
-    kth = _exact_kth(engine, queries, k + 1)
-    hits = engine.search(queries, k + 1, GalleryFilter())
-    found = torch.from_numpy(GallerySearchResult.from_hits(hits, k + 1).distances)
-    right = (found <= kth[:, None] + RECALL_TOLERANCE).sum(dim=1)
+    right = _count_right(engine, _features_at(engine, rows), k + 1)
     # The query itself is one of the k + 1 nearest, and always found when anything is.
     return float(((right - 1).clamp_min(0) / k).mean())
+
+
+def measure_recall_of(engine: SearchEngine, queries: Tensor, k: int) -> float:
+    """Compare an engine with an exact search, for queries that are no items.
+
+    Items may be too easy: a graph of neighbors links each with those that are to be found.
+
+    Args:
+        engine: The engine, with items.
+        queries: Features (Q, D), L2-normalized.
+        k: Answers for each query.
+
+    Returns:
+        Mean share of right answers, in [0, 1].
+    """
+    return float((_count_right(engine, queries, k) / k).mean())
+
+
+def _count_right(engine: SearchEngine, queries: Tensor, k: int) -> Tensor:
+    """How many of k answers are no farther away than the exact k-th one, (Q,)."""
+    kth = _exact_kth(engine, queries, k)
+    hits = engine.search(queries, k, GalleryFilter())
+    found = torch.from_numpy(GallerySearchResult.from_hits(hits, k).distances)
+    return (found <= kth[:, None] + RECALL_TOLERANCE).sum(dim=1)
 
 
 def _features_at(engine: SearchEngine, rows: np.ndarray) -> Tensor:

@@ -176,6 +176,21 @@ class PgvectorEngine(SearchEngine):
         record = (self._state or {}).get('tuning')
         return Tuning(**json.loads(record)) if record and self.ef_search is None else None
 
+    def size_in_bytes(self) -> int:
+        """Bytes of the table and its indexes on the disk of the database."""
+        query = 'SELECT pg_total_relation_size(to_regclass(%s))'
+        return self._postgres.read(query, (self._schema.regclass(self._schema.items),))[0][0]
+
+    def drop(self) -> None:
+        """Remove the table, with all that it holds."""
+        self._postgres.write(
+            lambda connection: connection.execute(
+                self._schema.statement('DROP TABLE IF EXISTS {items}, {state}')
+            ),
+            'drop the table',
+        )
+        self._state = self._new = None
+
     def close(self) -> None:
         """End the connection."""
         self._postgres.close()
