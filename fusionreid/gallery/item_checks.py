@@ -27,7 +27,13 @@ CHECKED_ROWS = 8192
 
 
 class NamedItems(NamedTuple):
-    """Items, and the names that the numbers of their identities and cameras stand for."""
+    """Items with names.
+
+    Attributes:
+        items: The items.
+        person_names: What numbers of identities stand for.
+        camera_names: What numbers of cameras stand for.
+    """
 
     items: Items
     person_names: dict[int, str]

@@ -116,7 +116,12 @@ class Postgres:
         return self._try(transact, what)
 
     def alone(self, statement: Any, what: str) -> None:
-        """Run a statement that no transaction may hold, such as ``ANALYZE``."""
+        """Run a statement outside of a transaction, such as ``ANALYZE``.
+
+        Args:
+            statement: The statement.
+            what: What it does, for messages.
+        """
         self._try(lambda connection: connection.execute(statement), what)
 
     def _try(self, work: Callable[[Any], Result], what: str) -> Result:
