@@ -70,6 +70,27 @@ def _one_large_test_at_a_time(
         yield
 
 
+@pytest.fixture(scope='session')
+def postgres() -> Iterator[str]:
+    """The URL of a database with pgvector; FUSIONREID_TEST_PG_URL names another one."""
+    pytest.importorskip('psycopg')
+    pytest.importorskip('pgvector')
+    from postgres_server import shared_server
+
+    with shared_server() as url:
+        yield url
+
+
+@pytest.fixture
+def table(postgres: str) -> Iterator[str]:
+    """Name of a table of the test's own, which is removed afterwards."""
+    from postgres_server import drop, new_table
+
+    name = new_table()
+    yield name
+    drop(postgres, name)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from gallery_commands import write_checkpoint
 from image_trees import write_image
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from postgres_server import database
 from small_models import build_random, fusion_model
 from tiny_runs import NUM_IDS, ROOT, parse_command, render_tiny, write_tiny_config
 
@@ -59,7 +60,20 @@ LANGUAGES = {'bash', 'bibtex', 'csv', 'python', 'text'}
 PLACEHOLDER = re.compile(r'[A-Z][A-Z_]+')
 # Programs in shell blocks that are not ours; those blocks run without them.
 OTHER_PROGRAMS = frozenset(
-    ('bash', 'curl', 'git', 'ln', 'mkdir', 'pip', 'pre-commit', 'python', 'source', 'tensorboard')
+    (
+        'bash',
+        'createdb',
+        'curl',
+        'git',
+        'ln',
+        'mkdir',
+        'pip',
+        'pre-commit',
+        'psql',
+        'python',
+        'source',
+        'tensorboard',
+    )
 )
 # Options in inline code that are another program's.
 OTHER_OPTIONS = {'--fast', '--ipc', '--shm-size'}
@@ -121,14 +135,26 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(page: Path, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    page: Path,
+    workshop: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Iterator[Path]:
     """A copy of the workshop, with what a page needs beside it."""
     shutil.copytree(workshop, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path / 'my'))
     if prepare := PREPARED.get(page.stem):
         prepare(tmp_path)
-    return tmp_path
+    if page.stem != 'team_gallery':
+        yield tmp_path
+        return
+    with database(request.getfixturevalue('postgres'), 'team') as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield tmp_path
 
 
 def prepare_weights(folder: Path) -> None:
@@ -196,6 +222,7 @@ PRODUCED = {
     'reuse': ['work_dirs/mmpretrain/epoch_1.pth'],
     'serve': ['work_dirs/people/gallery.json'],
     'synthetic': ['contact_sheet.png'],
+    'team_gallery': ['result.png', 'people.calibration.json', 'work_dirs/copied/gallery.json'],
     'video': ['street.png', 'street.json', 'work_dirs/street-tracklets/camera_1/0001.jpg'],
     'weights': ['weights/msmt17.pth', 'weights/msmt17.py'],
 }

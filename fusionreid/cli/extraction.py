@@ -12,6 +12,7 @@ from fusionreid.gallery.image_folder import find_image_files
 from fusionreid.utils.terminal import say
 
 from .arguments import add_device_argument, add_model_arguments, add_runtime_options
+from .gallery_place import INDEX_HELP, gallery_place
 
 
 def add_extraction_arguments(
@@ -54,7 +55,7 @@ def add_extraction_arguments(
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an index, and where the model that it was made with is."""
-    parser.add_argument('index', help='folder made by fusionreid index')
+    parser.add_argument('index', type=gallery_place, help=INDEX_HELP)
     parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
     parser.add_argument('--config', help="config file; the index's own otherwise")
     add_device_argument(parser)

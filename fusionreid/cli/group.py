@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from fusionreid.cli.arguments import positive
 from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
@@ -26,8 +25,9 @@ from fusionreid.evaluation.grouping.methods import (
     DEFAULT_NEIGHBORS,
 )
 from fusionreid.gallery import Gallery
+from fusionreid.gallery.address import read_place
 from fusionreid.gallery.people import People, check_new, find_people, save_people
-from fusionreid.gallery.versioned_folder import MANIFEST
+from fusionreid.gallery.storage import gallery_exists
 from fusionreid.utils.terminal import say
 
 DEFAULT_SHEETS = 50
@@ -114,13 +114,13 @@ def run(args: argparse.Namespace) -> None:
     check_new(args.out)
     failed: list[str] = []
     times = read_times(args.times) if args.times else {}
-    if (Path(args.images_dir) / MANIFEST).exists():
+    place = read_place(args.images_dir)
+    if gallery_exists(place):
         if args.checkpoint:
             raise GalleryError(
-                f'{args.images_dir} is an index, which holds its features: leave {args.checkpoint} '
-                f'out'
+                f'{place} is an index, which holds its features: leave {args.checkpoint} out'
             )
-        gallery = Gallery.load(args.images_dir)
+        gallery = Gallery.load(place)
     else:
         gallery, failed = _read_source(args)
     if args.max_fpr is not None:

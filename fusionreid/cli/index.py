@@ -2,6 +2,7 @@
 
     fusionreid index IMAGES_DIR CHECKPOINT -o INDEX
     fusionreid index people.csv CHECKPOINT -o INDEX
+    fusionreid index IMAGES_DIR CHECKPOINT --engine pgvector --url postgresql://HOST/DATABASE#TABLE
 
 Run again, the command adds the images that are new. `fusionreid index add`, `index remove` and
 `index merge` change an index.
@@ -10,16 +11,14 @@ Run again, the command adds the images that are new. `fusionreid index add`, `in
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from fusionreid.apis import FeatureExtractor
 from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
+from fusionreid.cli.gallery_place import add_new_index_arguments, check_new_index_arguments
 from fusionreid.cli.indexing import add_label_arguments, add_to_index, finish, read_sources
-from fusionreid.cli.option_actions import EngineOptions
 from fusionreid.errors import GalleryError
-from fusionreid.gallery import Gallery
-from fusionreid.gallery.engines import engine_names
-from fusionreid.gallery.versioned_folder import MANIFEST, check_target
+from fusionreid.gallery import DatabaseAddress, Gallery
+from fusionreid.gallery.storage import check_place, engine_of, gallery_exists
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,21 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, 'folder of images; the folders below it count too; or a table of images (.csv)'
     )
     add_label_arguments(parser)
-    parser.add_argument('-o', '--out', required=True, metavar='INDEX', help='folder of the index')
-    parser.add_argument('--engine', choices=engine_names(), help='search engine (default: exact)')
-    parser.add_argument(
-        '--engine-options',
-        nargs='+',
-        action=EngineOptions,
-        help='settings of the engine, e.g. probes=64 or uri=http://localhost:19530',
-    )
+    add_new_index_arguments(parser)
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together."""
+    check_new_index_arguments(args, parser)
 
 
 def open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Gallery:
     """Load an index if it is there, else begin one.
 
     Args:
-        args: Arguments of the command: its folder and engine.
+        args: Arguments of the command: where the index is, and its engine.
         extractor: The model.
 
     Returns:
@@ -52,7 +49,9 @@ def open_gallery(args: argparse.Namespace, extractor: FeatureExtractor) -> Galle
         GalleryError: It is of another model or engine.
     """
     options = args.engine_options or {}
-    if not (Path(args.out) / MANIFEST).exists():
+    if isinstance(args.out, DatabaseAddress):
+        return Gallery(extractor, dict(engine_of(args.out), **options))
+    if not gallery_exists(args.out):
         return Gallery(extractor, dict(type=args.engine or 'exact', **options))
     gallery = Gallery.load(args.out, extractor, device=args.device)
     if options or args.engine not in (None, gallery.engine.name):
@@ -67,6 +66,6 @@ def run(args: argparse.Namespace) -> None:
     (images,) = read_sources(args, [args.images_dir])
     gallery = open_gallery(args, build_extractor(args))
     # Before hours of work, not after them.
-    check_target(args.out)
+    check_place(args.out)
     failed = add_to_index(gallery, images, args.images_dir, args.out)
     finish(gallery, args.out, failed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from fusionreid.gallery import Gallery
-from fusionreid.gallery.versioned_folder import check_target
+from fusionreid.gallery.storage import check_place
 
 from .extraction import add_index_arguments
 from .indexing import add_label_arguments, add_to_index, finish, read_sources
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     """Add what is new and save."""
     sources = read_sources(args, args.images)
     gallery = Gallery.load(args.index, device=args.device)
-    check_target(args.index)
+    check_place(args.index)
     gallery.use_model(args.checkpoint, args.config)
     failed: list[str] = []
     for source, images in zip(args.images, sources, strict=True):

@@ -10,16 +10,19 @@ from __future__ import annotations
 import argparse
 
 from fusionreid.gallery import Gallery
-from fusionreid.gallery.versioned_folder import check_target
+from fusionreid.gallery.storage import check_place
 from fusionreid.utils.terminal import say
 
+from .gallery_place import INDEX_HELP, gallery_place
 from .indexing import finish
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('index', help='folder made by fusionreid index, which is changed')
-    parser.add_argument('others', nargs='+', metavar='other', help='further indexes')
+    parser.add_argument('index', type=gallery_place, help=f'{INDEX_HELP}; it is changed')
+    parser.add_argument(
+        'others', type=gallery_place, nargs='+', metavar='other', help='further indexes'
+    )
     parser.add_argument(
         '--keep-first',
         action='store_true',
@@ -31,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Merge and save."""
     gallery = Gallery.load(args.index)
-    check_target(args.index)
+    check_place(args.index)
     for other in args.others:
         added = gallery.merge(Gallery.load(other), keep_first=args.keep_first)
         say(f'{other}: {added} images taken')

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
@@ -18,6 +19,7 @@ from fusionreid.gallery.names import Label, find_number
 from fusionreid.utils.names import is_number
 from fusionreid.utils.terminal import say
 
+from .gallery_place import INDEX_HELP, gallery_place
 from .search import camera_label
 
 
@@ -37,7 +39,7 @@ def person_label(text: str) -> Label:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('index', help='folder made by fusionreid index')
+    parser.add_argument('index', type=gallery_place, help=INDEX_HELP)
     parser.add_argument('images', nargs='*', help='images, or folders of images, gone or not')
     parser.add_argument(
         '--camera', type=camera_label, nargs='+', default=[], help='names, or numbers from 1'
@@ -62,7 +64,9 @@ def run(args: argparse.Namespace) -> None:
     removed = _choose(gallery, args)
     if len(removed) == len(gallery):
         raise GalleryError(
-            f'these are all {len(gallery)} images of {args.index}: remove its folder instead'
+            f'these are all {len(gallery)} images of {args.index}: '
+            + ('drop its table' if gallery.engine.place else 'remove its folder')
+            + ' instead'
         )
     if removed:
         gallery.remove(removed)
@@ -107,7 +111,7 @@ def _choose(gallery: Gallery, args: argparse.Namespace) -> list[str]:
     return chosen
 
 
-def _numbers(labels: list[Label], names: dict[int, str], what: str) -> dict[int, str]:
+def _numbers(labels: list[Label], names: Mapping[int, str], what: str) -> dict[int, str]:
     """What is shown of each camera or identity, by its number."""
     return {
         find_number(label, names, what) if isinstance(label, str) else label: str(

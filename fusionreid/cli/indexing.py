@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from fusionreid.datasets.annotation import ROLES
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
+from fusionreid.gallery.address import Place
 from fusionreid.gallery.labelled_images import LabelledImages, is_table, read_images
 from fusionreid.gallery.names import number_labels
 from fusionreid.utils.integers import UNKNOWN
@@ -60,7 +60,7 @@ def read_sources(args: argparse.Namespace, sources: Sequence[str]) -> list[Label
 
 
 def add_to_index(
-    gallery: Gallery, images: LabelledImages, source: str, out: str | Path
+    gallery: Gallery, images: LabelledImages, source: str, out: Place
 ) -> Sequence[str]:
     """Add the images that are new, and save the index.
 
@@ -70,7 +70,7 @@ def add_to_index(
         gallery: The gallery.
         images: The images.
         source: Where they are from, for what is printed.
-        out: Folder of the index.
+        out: Where the index is.
 
     Returns:
         Why images could not be decoded, a line each.
@@ -98,12 +98,12 @@ def add_to_index(
     return list(report.failed.values())
 
 
-def finish(gallery: Gallery, out: str | Path, failed: Sequence[str]) -> None:
+def finish(gallery: Gallery, out: Place, failed: Sequence[str]) -> None:
     """Say what the index holds now.
 
     Args:
         gallery: The gallery.
-        out: Folder of the index.
+        out: Where the index is.
         failed: Why images could not be decoded, a line each.
 
     Raises:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from fusionreid.errors import TrainingInterrupted, UserError
-from fusionreid.utils.terminal import EscapedLogRecord, escape_controls
+from fusionreid.utils.terminal import EscapedLogRecord, escape_controls, hide_passwords
 from fusionreid.version import __version__
 
 from .commands import COMMANDS, GROUPS
@@ -108,14 +108,14 @@ def run_command(name: str, argv: list[str] | None = None, prog: str | None = Non
         line = str(error) if isinstance(error, UserError) else describe_environment_error(error)
         if line is None or os.environ.get(TRACEBACK_VARIABLE):
             raise
-        raise SystemExit(f'error: {escape_controls(line)}') from error
+        raise SystemExit(f'error: {escape_controls(hide_passwords(line))}') from error
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose messages show control characters in arguments escaped."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(escape_controls(message))
+        super().error(escape_controls(hide_passwords(message)))
 
 
 @contextmanager

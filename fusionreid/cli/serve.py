@@ -12,13 +12,13 @@ import argparse
 import dataclasses
 import os
 import socket
-from pathlib import Path
 
 from fusionreid.apis import load_calibration
 from fusionreid.cli.arguments import positive
 from fusionreid.cli.extraction import add_index_arguments
 from fusionreid.errors import UserError
 from fusionreid.gallery import Gallery
+from fusionreid.gallery.address import place_name
 from fusionreid.serving.access import Access, check_token, is_loopback, new_token
 from fusionreid.serving.limits import Limits
 from fusionreid.utils.optional import import_optional
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
             seconds=float(args.timeout),
         )
         access = _find_access(args)
-        app = build_app(Finder(gallery, Path(args.index).resolve().name, limits), access)
+        app = build_app(Finder(gallery, place_name(args.index), limits), access)
         # Whoever opens the page as soon as its address is known waits, and is not refused.
         opened.listen(BACKLOG)
         say(f'{args.index}: {len(gallery):,} images, {gallery.extractor.spec.label}')

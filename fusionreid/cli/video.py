@@ -4,8 +4,8 @@
     fusionreid video VIDEO_OR_FOLDER CHECKPOINT -o INDEX --detector-weights WEIGHTS.pth
 
 Each video is a camera of its name. Of every passage of a person the index holds one averaged
-feature, and the folder `INDEX-tracklets` a picture. Run again, the command goes on with the videos
-that are not in the index.
+feature, and the folder `INDEX-tracklets` (of a database `TABLE-tracklets`) a picture. Run again,
+the command goes on with the videos that are not in the index.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from dataclasses import fields
 import cv2
 
 from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
+from fusionreid.cli.gallery_place import add_new_index_arguments, check_new_index_arguments
 from fusionreid.cli.index import open_gallery
-from fusionreid.cli.option_actions import EngineOptions
 from fusionreid.errors import GalleryError
 from fusionreid.evaluation.functional.progress import Progress
-from fusionreid.gallery.engines import engine_names
-from fusionreid.gallery.versioned_folder import check_target
+from fusionreid.gallery.storage import check_place
 from fusionreid.utils.files import file_sha256
 from fusionreid.utils.terminal import say
 from fusionreid.video.box_file import find_box_file
@@ -49,11 +48,7 @@ HELP = dict(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_extraction_arguments(parser, 'a video, or a folder of videos', name='source')
-    parser.add_argument('-o', '--out', required=True, metavar='INDEX', help='folder of the index')
-    parser.add_argument('--engine', choices=engine_names(), help='search engine (default: exact)')
-    parser.add_argument(
-        '--engine-options', nargs='+', action=EngineOptions, help='settings of the engine'
-    )
+    add_new_index_arguments(parser)
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument(
         '--boxes',
@@ -80,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse arguments that do not go together."""
+    check_new_index_arguments(args, parser)
+
+
 def run(args: argparse.Namespace) -> None:
     """Index the videos one after the other; each is saved when it is done."""
     # Broken files are reported once, by us.
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
     source = dict(detector=args.detector) if found_by else {}
     gallery = open_gallery(args, build_extractor(args))
     # Before hours of work, not after them.
-    check_target(args.out)
+    check_place(args.out)
     indexer = VideoIndexer(gallery, args.out, settings)
     failed = 0
     for video in videos:

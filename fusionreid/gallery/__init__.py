@@ -1,8 +1,18 @@
 """Images that can be searched: items, engines, and what a search returns."""
 
+from .address import DatabaseAddress
 from .filter import GalleryFilter
 from .gallery import AddReport, Gallery
+from .metadata import Between
 from .rescoring import Rescoring
 from .search_result import GallerySearchResult
 
-__all__ = ['AddReport', 'Gallery', 'GalleryFilter', 'GallerySearchResult', 'Rescoring']
+__all__ = [
+    'AddReport',
+    'Between',
+    'DatabaseAddress',
+    'Gallery',
+    'GalleryFilter',
+    'GallerySearchResult',
+    'Rescoring',
+]

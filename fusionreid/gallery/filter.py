@@ -1,4 +1,4 @@
-"""Which items a search may find: by camera, identity or id, for all queries or for each."""
+"""Which items a search may find: by camera, identity, id or metadata, for all queries or each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fusionreid.errors import GalleryError
 from fusionreid.utils.integers import UNKNOWN, are_several, as_integer
 from fusionreid.utils.names import is_number
 
+from .metadata import Condition, read_conditions
 from .names import Label, clean_name, find_number
 
 EXCLUDE = 'exclude_'
@@ -30,9 +31,12 @@ class GalleryFilter:
         exclude_person_ids: No item of these identities.
         ids: Only these items.
         exclude_ids: None of these items.
+        metadata: For each column the value that it must have, several of which one will do, or a
+            :class:`~fusionreid.gallery.Between`.
 
     Raises:
-        GalleryError: If a camera or an identity is neither a whole number nor a name.
+        GalleryError: If a camera or an identity is neither a whole number nor a name, or metadata
+            cannot have a value.
 
     Example:
         >>> daytime = GalleryFilter(cameras=[0, 1, 2], exclude_ids=['a.jpg'])
@@ -47,11 +51,15 @@ class GalleryFilter:
     exclude_person_ids: Iterable[Label] | None = None
     ids: Iterable[str] | None = None
     exclude_ids: Iterable[str] | None = None
+    metadata: Mapping[str, Any] | Iterable[Condition] | None = None
 
     def __post_init__(self) -> None:
         for column in fields(self):
             given = getattr(self, column.name)
             if given is None:
+                continue
+            if column.name == 'metadata':
+                object.__setattr__(self, 'metadata', read_conditions(given) or None)
                 continue
             values = given if are_several(given) else [given]
             if hasattr(values, 'tolist'):
@@ -65,6 +73,11 @@ class GalleryFilter:
             # To exclude nothing is no condition; to allow nothing is one.
             is_condition = kept or not column.name.startswith(EXCLUDE)
             object.__setattr__(self, column.name, kept if is_condition else None)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the metadata of an item must be; all of them."""
+        return read_conditions(self.metadata or ())
 
     def __bool__(self) -> bool:
         return any(getattr(self, column.name) is not None for column in fields(self))
@@ -105,7 +118,7 @@ class GalleryFilter:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours is None or theirs is None:
                 combined[name] = theirs if ours is None else ours
-            elif name.startswith(EXCLUDE):
+            elif name.startswith(EXCLUDE) or name == 'metadata':
                 combined[name] = {*ours, *theirs}
             else:
                 combined[name] = {*ours} & {*theirs}

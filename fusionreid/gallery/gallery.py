@@ -6,11 +6,10 @@ Whether features of two models may be compared is decided by ``FeatureSpec`` in
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,26 +22,30 @@ from fusionreid.apis.feature_spec import GIVEN, FeatureSpec
 from fusionreid.apis.image_input import Image, check_image, list_inputs
 from fusionreid.apis.reid_inferencer import ReIDInferencer
 from fusionreid.errors import GalleryError
-from fusionreid.evaluation.functional import top_k
 from fusionreid.evaluation.functional.progress import Progress
-from fusionreid.evaluation.functional.validation import unusable_feature
-from fusionreid.runtimes import is_export
-from fusionreid.utils.feature_files import check_text
-from fusionreid.utils.files import file_sha256
-from fusionreid.utils.integers import UNKNOWN, as_integer
+from fusionreid.utils.integers import as_integer
 
+from . import storage
 from .acceptance import add_rates, choose_acceptance
+from .address import Place
 from .engines import SearchEngine, build_engine
 from .filter import GalleryFilter
+from .gallery_model import load_model
+from .item_checks import (
+    Features,
+    NamedItems,
+    are_features,
+    check_features,
+    check_items,
+    normalized,
+    query_cameras,
+)
 from .items import Items
-from .names import Label, add_names, number_labels, read_names
+from .names import Label, add_names
+from .recall import measure_recall
 from .rescoring import Rescoring
 from .search_result import GallerySearchResult
-from .versioned_folder import load_generation, save_generation
 
-Features = Tensor | np.ndarray
-# Distances that agree to this are the same when recall is measured; Milvus computes in float32.
-RECALL_TOLERANCE = 1e-4
 # Features that are converted at once.
 ADDED_ROWS = 8192
 # How many times as many items are looked at, where answers may lie beyond.
@@ -75,12 +78,13 @@ class Gallery:
         extractor: Model that turns images into features; None for a gallery of features that were
             computed elsewhere.
         engine: What finds the nearest: ``'exact'``, ``'faiss_flat'``, ``'faiss_ivfpq'``,
-            ``'milvus'`` or another one registered in ``SEARCH_ENGINES``, or a config such as
-            ``dict(type='faiss_ivfpq', probes=64)``. What Milvus holds in the collection is in the
-            gallery from the start.
+            ``'milvus'``, ``'pgvector'`` or another one registered in ``SEARCH_ENGINES``, or a
+            config such as ``dict(type='faiss_ivfpq', probes=64)``. What Milvus holds in the
+            collection, or PostgreSQL in the table, is in the gallery from the start.
 
     Raises:
-        GalleryError: If there is no such engine, or it cannot work here.
+        GalleryError: If there is no such engine, it cannot work here, or it holds features of
+            another model.
         ConfigError: If an engine's device is none of this machine.
 
     Example:
@@ -101,16 +105,17 @@ class Gallery:
         self._extractor = extractor
         self._device: str | torch.device = 'cpu'
         self.spec: FeatureSpec | None = None
-        self.camera_names: dict[int, str] = {}
-        self.person_names: dict[int, str] = {}
         self._calibration: Calibration | None = None
         # States of index folders that hold nothing that is not in this gallery.
         self._generations: set[str] = set()
         self.engine: SearchEngine = build_engine(engine)
+        self.person_names: MutableMapping[int, str]
+        self.camera_names: MutableMapping[int, str]
+        self.person_names, self.camera_names = self.engine.names or ({}, {})
         if extractor is not None:
             self._open(extractor.spec)
-            self._calibration = find_calibration(extractor.spec)
-        elif (width := self.engine.attach()) is not None:
+            self._calibration = self._calibration or find_calibration(extractor.spec)
+        elif (width := self.engine.attach()) is not None and not self._take_over():
             self.spec = FeatureSpec(width=width)
 
     def __len__(self) -> int:
@@ -125,7 +130,19 @@ class Gallery:
 
     def _open(self, spec: FeatureSpec) -> None:
         self.engine.open(spec.width, spec.fingerprint)
-        self.spec = spec
+        if self._take_over():
+            assert self.spec is not None
+            self.spec.check_same(spec)
+        else:
+            self.engine.keep(dict(features=asdict(spec)))
+            self.spec = spec
+
+    def _take_over(self) -> bool:
+        """Take over what the engine itself keeps of the gallery, if it does and there is any."""
+        if (record := self.engine.record()) is None:
+            return False
+        self.spec, self._calibration = storage.read_record(record, self.engine.place)
+        return True
 
     @property
     def calibration(self) -> Calibration | None:
@@ -169,34 +186,11 @@ class Gallery:
             GalleryError: If the gallery was made without a model, the checkpoint is missing, or it
                 is another one.
         """
-        spec = self.spec
-        if spec is None or spec.config is None:
-            raise GalleryError(
-                'the gallery has no model, so it takes features, not images: build it with '
-                'Gallery(ReIDInferencer(pretrained=checkpoint))'
-            )
-        is_named = checkpoint is not None
-        checkpoint = checkpoint or spec.checkpoint
-        if checkpoint is not None and not is_export(checkpoint):
-            if not Path(checkpoint).is_file():
-                raise GalleryError(
-                    f'the gallery was made with {spec.weights}, which is not at {checkpoint}: name '
-                    f'it (--checkpoint)'
-                )
-            if spec.sha256 not in (None, checksum := file_sha256(checkpoint)):
-                raise GalleryError(
-                    f'the gallery was made with {spec.weights}, but {checkpoint} has sha256 '
-                    f'{checksum[:12]}: name the right checkpoint, or index the images again'
-                )
-        extractor = FeatureExtractor(
-            checkpoint,
-            config or (None if is_export(checkpoint) else spec.config),
-            feature=spec.feature,
-            device=self._device if device is None else device,
-            # The path of a program in an index is nobody's choice.
-            trusts_programs=is_named,
+        extractor = load_model(
+            self.spec, checkpoint, config, self._device if device is None else device
         )
-        spec.check_same(extractor.spec)
+        assert self.spec is not None
+        self.spec.check_same(extractor.spec)
         self._extractor = extractor
         if self._calibration is None:
             self._calibration = find_calibration(extractor.spec)
@@ -210,6 +204,8 @@ class Gallery:
         paths: Sequence[str | Path] | None = None,
         person_ids: Sequence[Label] | None = None,
         camera_ids: Sequence[Label] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        replace: bool = False,
         channel_order: str = 'rgb',
         progress: bool = False,
     ) -> AddReport:
@@ -228,6 +224,10 @@ class Gallery:
                 unknown.
             camera_ids: Cameras, 0-based numbers, negative where unknown, or names; None means all
                 unknown. A model with SIE must know them.
+            metadata: What else is known about each, such as ``{'site': 'north', 'time': moment}``:
+                texts, numbers, truth values, and times with a time zone.
+            replace: Put items in the place of those that have the same ids; otherwise such ids are
+                an error.
             channel_order: ``'rgb'`` or ``'bgr'`` (as OpenCV reads), for arrays.
             progress: Show a line on stderr with the time left.
 
@@ -244,7 +244,7 @@ class Gallery:
         if (images is None) == (features is None):
             raise GalleryError('give either images or features')
         if features is not None:
-            rows = self._check_features(features, 'features')
+            rows = check_features(features, 'features', self.spec)
             count = len(rows)
         else:
             given = list_inputs(images)
@@ -253,45 +253,58 @@ class Gallery:
             count = len(given)
             if paths is None:
                 paths = [image if isinstance(image, (str, Path)) else '' for image in given]
-        items, person_names, camera_names = self._check_items(
-            count, ids, paths, person_ids, camera_ids
-        )
+        named = check_items(count, ids, paths, person_ids, camera_ids, metadata)
+        items = named.items
+        for kept, more in self._names_of(named):
+            add_names({n: kept[n] for n in more if n in kept}, more)
         # Before the ids are compared: the engine may hold items already.
         if self.spec is None and features is not None:
             self._open(FeatureSpec(width=rows.shape[1]))
-        self._check_new(items.ids)
+        if not replace:
+            self._check_new(items.ids)
         report = AddReport()
-        names = (person_names, camera_names)
         if features is not None:
             for start in range(0, count, ADDED_ROWS):
                 block = range(start, min(start + ADDED_ROWS, count))
-                self._take(items.take(block), _normalized(rows[start : block.stop]), *names)
+                taken = named._replace(items=items.take(block))
+                self._take(taken, normalized(rows[start : block.stop]), replace)
                 report.added += len(block)
             return report
         meter = Progress('indexing', count, progress)
         done = 0
-        cameras = [camera_names.get(camera, camera) for camera in items.camera_ids]
+        cameras = [named.camera_names.get(camera, camera) for camera in items.camera_ids]
         for batch in self.extractor.batches(given, cameras, channel_order):
             if batch.positions:
-                self._take(items.take(batch.positions), batch.features, *names)
+                taken = named._replace(items=items.take(batch.positions))
+                self._take(taken, batch.features, replace)
             report.added += len(batch.positions)
             report.failed.update({items.ids[row]: why for row, why in batch.failed.items()})
             done += len(batch.positions) + len(batch.failed)
             meter.update(done)
         return report
 
-    def _take(
-        self,
-        items: Items,
-        features: Tensor,
-        person_names: Mapping[int, str],
-        camera_names: Mapping[int, str],
-    ) -> None:
+    def _take(self, named: NamedItems, features: Tensor, replace: bool = False) -> None:
         """Add items to the engine, and the names that they have to those of the gallery."""
-        self.engine.add(items, features)
-        people, cameras = set(items.person_ids), set(items.camera_ids)
-        add_names(self.person_names, {n: person_names[n] for n in people & person_names.keys()})
-        add_names(self.camera_names, {n: camera_names[n] for n in cameras & camera_names.keys()})
+        items = named.items
+        used = [
+            (kept, {number: more[number] for number in set(column) & more.keys()})
+            for (kept, more), column in zip(
+                self._names_of(named), (items.person_ids, items.camera_ids), strict=True
+            )
+        ]
+        if self.engine.names:  # which writes them with the items
+            for kept, more in used:
+                add_names(kept, more)
+        (self.engine.replace if replace else self.engine.add)(items, features)
+        if not self.engine.names:
+            for kept, more in used:
+                add_names(kept, more)
+
+    def _names_of(
+        self, named: NamedItems
+    ) -> list[tuple[MutableMapping[int, str], MutableMapping[int, str]]]:
+        """Names of people and of cameras, those of the gallery and those of items."""
+        return [(self.person_names, named.person_names), (self.camera_names, named.camera_names)]
 
     def item_blocks(self) -> Iterator[Items]:
         """All items, some at a time, in an order that stays the same."""
@@ -347,16 +360,29 @@ class Gallery:
                 f'{len(both)} of the images are in both galleries, such as {min(both)!r}: keep '
                 f'those of the first (--keep-first), or remove them from one'
             )
-        add_names(dict(self.person_names), other.person_names)
-        add_names(dict(self.camera_names), other.camera_names)
         added = 0
-        blocks = zip(other.item_blocks(), other.engine.feature_blocks(), strict=True)
-        for items, features in blocks:
+        for items, features in other.engine.blocks():
             rows = [row for row, item_id in enumerate(items.ids) if item_id not in both]
             if rows:
-                self._take(items.take(rows), features[rows], other.person_names, other.camera_names)
+                self._take(other.with_names(items.take(rows)), features[rows])
             added += len(rows)
         return added
+
+    def with_names(self, items: Items) -> NamedItems:
+        """Look up the names of items of this gallery.
+
+        Args:
+            items: The items.
+
+        Returns:
+            The items, and the names that their numbers stand for.
+        """
+        people, cameras = self.person_names, self.camera_names
+        return NamedItems(
+            items,
+            {n: name for n in set(items.person_ids) if (name := people.get(n))},
+            {n: name for n in set(items.camera_ids) if (name := cameras.get(n))},
+        )
 
     def remove(self, ids: Iterable[str | int] | str | int) -> None:
         """Remove items.
@@ -373,9 +399,11 @@ class Gallery:
         if not names:
             return
         self.engine.remove(names)
+        if self.engine.names or not (self.person_names or self.camera_names):
+            return
         # Names that no image has any more cannot be searched for.
         people, cameras = set[int](), set[int]()
-        for items in self.engine.item_blocks() if self.person_names or self.camera_names else ():
+        for items in self.engine.item_blocks():
             people.update(items.person_ids)
             cameras.update(items.camera_ids)
         self.person_names = {n: name for n, name in self.person_names.items() if n in people}
@@ -395,6 +423,7 @@ class Gallery:
         exclude_person_ids: Iterable[Label] | None = None,
         ids: Iterable[str] | None = None,
         exclude_ids: Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         max_distance: float | None = None,
         max_fpr: float | None = None,
         max_search_fpr: float | None = None,
@@ -419,6 +448,8 @@ class Gallery:
             exclude_person_ids: Find none of these identities.
             ids: Find only these items.
             exclude_ids: Find none of these items.
+            metadata: Find only items whose metadata has these values, such as
+                ``{'site': ['north', 'south'], 'time': Between(begin, end)}``.
             max_distance: Find only items that are nearer; where there are none, the answer is
                 nobody (:attr:`GallerySearchResult.nobody`).
             max_fpr: The same for a false match rate of the :attr:`calibration`: the share of the
@@ -448,10 +479,12 @@ class Gallery:
             >>> found.ids.tolist(), found.counts.tolist()
             ([['b', ''], ['a', '']], [1, 1])
         """
-        size = len(self)
+        size = self.engine.recent_size() if self.spec is not None else 0
+        if size < as_integer(k, 'k', GalleryError):
+            size = len(self)
         if not size:
             raise GalleryError('the gallery is empty: add images first')
-        if not 1 <= as_integer(k, 'k', GalleryError) <= size:
+        if not 1 <= k <= size:
             raise GalleryError(f'k={k} is outside 1..{size}, the size of the gallery')
         if rescoring is not None and (max_fpr is not None or max_search_fpr is not None):
             raise GalleryError(
@@ -468,18 +501,19 @@ class Gallery:
             exclude_person_ids=exclude_person_ids,
             ids=ids,
             exclude_ids=exclude_ids,
+            metadata=metadata,
         )
-        if _are_features(queries):
-            rows = self._check_features(queries, 'queries')
+        if are_features(queries):
+            rows = check_features(queries, 'queries', self.spec)
             wanted = self._combine(filters, shared, len(rows))
-            seen = _query_cameras(query_camera_ids, len(rows))
-            rows = _normalized(rows)
+            seen = query_cameras(query_camera_ids, len(rows))
+            rows = normalized(rows)
         else:
             images = list_inputs(queries)
             if not images:
                 raise GalleryError('there is no query: give at least one image or feature')
             wanted = self._combine(filters, shared, len(images))
-            seen = _query_cameras(query_camera_ids, len(images))
+            seen = query_cameras(query_camera_ids, len(images))
             rows = self.extractor.extract(images, query_camera_ids, channel_order)
         if rescoring is not None:
             found = self._find(rows, min(size, max(k, rescoring.candidates)), wanted)
@@ -546,16 +580,16 @@ class Gallery:
             The calibration, which is the gallery's from now on.
 
         Raises:
-            GalleryError: The gallery is empty, or its engine does not give the items' features.
+            GalleryError: The gallery is empty.
             CalibrationError: Too few people or pairs.
         """
         if self.spec is None or not len(self):
             raise GalleryError('the gallery is empty: add images first')
-        people, cameras = self.engine.labels()
+        blocks = [(items, features.cpu()) for items, features in self.engine.blocks()]
         self.calibration = Calibration.fit(
-            torch.cat([block.cpu() for block in self.engine.feature_blocks()]),
-            torch.from_numpy(people),
-            torch.from_numpy(cameras),
+            torch.cat([features for _, features in blocks]),
+            torch.tensor([person for items, _ in blocks for person in items.person_ids]),
+            torch.tensor([camera for items, _ in blocks for camera in items.camera_ids]),
             spec=self.spec,
             data=data,
             remove_same_camera=remove_same_camera,
@@ -580,68 +614,33 @@ class Gallery:
         Raises:
             GalleryError: If the gallery has no k items besides the query, or the sample none.
         """
-        size = len(self)
-        if not 1 <= as_integer(k, 'k', GalleryError) < size:
-            raise GalleryError(f'k={k} is outside 1..{size - 1}, the size of the gallery less one')
-        if as_integer(sample, 'sample', GalleryError) < 1:
-            raise GalleryError(f'sample must be at least 1, got {sample}')
-        rows = np.sort(np.random.default_rng(seed).choice(size, min(sample, size), replace=False))
-        queries = self._features_of(rows)
-        kth = self._exact_kth(queries, k + 1)
-        hits = self.engine.search(queries, k + 1, GalleryFilter())
-        found = torch.from_numpy(GallerySearchResult.from_hits(hits, k + 1).distances)
-        right = (found <= kth[:, None] + RECALL_TOLERANCE).sum(dim=1)
-        # The query itself is one of the k + 1 nearest, and always found when anything is.
-        return float(((right - 1).clamp_min(0) / k).mean())
+        return measure_recall(self.engine, k, sample, seed)
 
-    def _features_of(self, rows: np.ndarray) -> Tensor:
-        parts, start = [], 0
-        for block in self.engine.feature_blocks():
-            inside = rows[(rows >= start) & (rows < start + len(block))] - start
-            parts.append(block[torch.from_numpy(inside).to(block.device)].cpu())
-            start += len(block)
-        return torch.cat(parts)
-
-    def _exact_kth(self, queries: Tensor, k: int) -> Tensor:
-        """Exact distance of the k-th nearest item of each query, (Q,)."""
-        nearest = torch.full((len(queries), k), torch.inf)
-        for block in self.engine.feature_blocks():
-            part = top_k(queries.to(block.device), block, min(k, len(block))).distances.cpu()
-            nearest = torch.cat((nearest, part), 1).topk(k, largest=False, sorted=True).values
-        return nearest[:, -1]
-
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+    def save(self, place: Place | None = None, *, overwrite: bool = False) -> None:
         """Save the gallery; an interrupted save leaves an earlier one in the folder whole.
 
         The folder holds a JSON file about the model and the engine, and beside it safetensors and
-        CSV files; no pickles. Images and weights stay where they are.
+        CSV files; no pickles. Images and weights stay where they are. PostgreSQL keeps all of that
+        itself; there, saving keeps the calibration, and builds and measures the index.
 
         Args:
-            folder: The folder.
+            place: The folder, or the address of the gallery's own table; None for that.
             overwrite: Replace whatever index is there. Otherwise only the one that this gallery
                 was loaded from or saved as is replaced, so that no other's images are lost.
 
         Raises:
             GalleryError: If the gallery is empty, or the folder cannot be written or holds
-                something else, such as an index that another process saved meanwhile.
+                something else, such as an index that another process saved meanwhile, or the table
+                is another one.
         """
         if self.spec is None or not len(self):
             raise GalleryError('the gallery is empty: there is nothing to save')
-        manifest = dict(
-            items=len(self),
-            features=asdict(self.spec),
-            engine=self.engine.settings,
-            person_names=sorted(self.person_names.values()),
-            camera_names=sorted(self.camera_names.values()),
-        )
-        if self.calibration is not None:
-            manifest['calibration'] = self.calibration.as_dict()
-        save_generation(folder, manifest, self.engine.write, self._generations, overwrite)
+        storage.save(self, place, self._generations, overwrite)
 
     @classmethod
     def load(
         cls,
-        folder: str | Path,
+        place: Place,
         extractor: ReIDInferencer | FeatureExtractor | None = None,
         *,
         device: str | torch.device = 'cpu',
@@ -649,11 +648,11 @@ class Gallery:
     ) -> Gallery:
         """Load a gallery that was saved.
 
-        Every byte is compared with the checksums that were saved, which reads all files once; of a
-        large index a line on stderr shows the time left.
+        Every byte of a folder is compared with the checksums that were saved, which reads all files
+        once; of a large index a line on stderr shows the time left.
 
         Args:
-            folder: The folder.
+            place: The folder, or a table as ``postgresql://user@host/database#table``.
             extractor: The model, if it is loaded already. Otherwise it is loaded when an image
                 comes, from where it was.
             device: Where the model runs, and the engine if it is ``'exact'``.
@@ -670,99 +669,22 @@ class Gallery:
         """
         model = _extractor_of(extractor)
 
-        def read(manifest: dict[str, Any], generation: Path) -> Gallery:
-            try:
-                spec = FeatureSpec(**manifest['features'])
-                settings = dict(manifest['engine'])
-                person_names = read_names(manifest['person_names'])
-                camera_names = read_names(manifest['camera_names'])
-            except (KeyError, TypeError, ValueError) as error:
-                raise GalleryError(
-                    f'{folder} is damaged: its manifest is wrong: {error}'
-                ) from error
-            if model is not None:
-                spec.check_same(model.spec)
-            calibration = None
-            if (record := manifest.get('calibration')) is not None:
-                calibration = Calibration.from_dict(record, folder, spec)
-            elif model is not None:
-                calibration = find_calibration(model.spec)
-            if settings.get('type') == 'milvus':
-                _check_milvus_is_there(settings.get('uri'), folder)
+        def build(settings: dict[str, Any], saved: storage.Saved | None) -> Gallery:
             if settings.get('type') == 'exact':
                 settings['device'] = device
             gallery = cls(engine=settings)
-            gallery._extractor, gallery._device, gallery.spec = model, device, spec
-            gallery.person_names, gallery.camera_names = person_names, camera_names
-            gallery._calibration = calibration
-            gallery._generations.add(generation.name)
-            gallery.engine.read(generation, spec.width, spec.fingerprint)
+            if gallery.engine.place is None and saved is not None:
+                gallery.spec, gallery._calibration = saved.spec, saved.calibration
+                gallery.person_names, gallery.camera_names = saved.person_names, saved.camera_names
+            if saved is not None:
+                gallery._generations.add(saved.generation)
+            gallery._extractor, gallery._device = model, device
+            if model is not None and gallery.spec is not None:
+                gallery.spec.check_same(model.spec)
+                gallery._calibration = gallery._calibration or find_calibration(model.spec)
             return gallery
 
-        return load_generation(folder, read, verify)
-
-    def _check_features(self, features: Features, name: str) -> Tensor:
-        """Check features; returns them as (N, D)."""
-        try:
-            rows = torch.as_tensor(features).detach()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise GalleryError(f'{name} must be floats of shape (N, D): {error}') from error
-        if rows.dim() == 1:
-            rows = rows[None]
-        if rows.dim() != 2 or not rows.is_floating_point() or 0 in rows.shape:
-            raise GalleryError(
-                f'{name} must be floats of shape (N, D), got {rows.dtype} of shape '
-                f'{tuple(rows.shape)}'
-            )
-        if self.spec is not None and rows.shape[1] != self.spec.width:
-            raise GalleryError(
-                f'{name} have width {rows.shape[1]}, the gallery has features of width '
-                f'{self.spec.width} ({self.spec.feature}): they are of different models'
-            )
-        largest = torch.cat([part.abs().amax(dim=1) for part in rows.split(ADDED_ROWS)])
-        if problem := unusable_feature(largest, lambda row: f'row {row} of the {name}'):
-            raise GalleryError(problem)
-        return rows
-
-    def _check_items(
-        self,
-        count: int,
-        ids: Sequence[str | int] | None,
-        paths: Sequence[str | Path] | None,
-        person_ids: Sequence[Label] | None,
-        camera_ids: Sequence[Label] | None,
-    ) -> tuple[Items, dict[int, str], dict[int, str]]:
-        given = dict(ids=ids, paths=paths, person_ids=person_ids, camera_ids=camera_ids)
-        for name, column in given.items():
-            if column is None:
-                continue
-            if isinstance(column, str) or not hasattr(column, '__len__'):
-                raise GalleryError(f'{name} must be a sequence, got {type(column).__name__}')
-            if len(column) != count:
-                raise GalleryError(f'got {len(column)} {name} for {count} items')
-        texts = [''] * count if paths is None else [_as_path(path) for path in paths]
-        names = texts if ids is None else [str(item_id) for item_id in ids]
-        unknown = [UNKNOWN] * count
-        for text in [*texts, *names]:
-            check_text(text, GalleryError)
-        people, person_names = number_labels(
-            unknown if person_ids is None else person_ids, 'person_ids'
-        )
-        cameras, camera_names = number_labels(
-            unknown if camera_ids is None else camera_ids, 'camera_ids'
-        )
-        add_names(dict(self.person_names), person_names)
-        add_names(dict(self.camera_names), camera_names)
-        seen: set[str] = set()
-        for row, name in enumerate(names):
-            if not name:
-                raise GalleryError(
-                    f'item {row} has neither an id nor a path: give ids of arrays and features'
-                )
-            if name in seen:
-                raise GalleryError(f'the id {name!r} is given twice: leave one out')
-            seen.add(name)
-        return Items(names, texts, people, cameras), person_names, camera_names
+        return storage.load(place, build, verify)
 
     def _check_new(self, ids: Sequence[str]) -> None:
         known = self.known(ids)
@@ -773,44 +695,7 @@ class Gallery:
                 )
 
 
-def _check_milvus_is_there(uri: Any, folder: str | Path) -> None:
-    """Refuse to load from an embedded Milvus that would be made at the path that an index names."""
-    if isinstance(uri, str) and '://' not in uri and not Path(uri).exists():
-        raise GalleryError(f'{folder} is in Milvus at {uri}, which does not exist: move it back')
-
-
-def _query_cameras(query_camera_ids: Sequence[Label] | None, count: int) -> np.ndarray:
-    """Cameras of the queries (Q,) as numbers, -1 where unknown."""
-    if query_camera_ids is None:
-        return np.full(count, UNKNOWN, dtype=np.int64)
-    cameras, _ = number_labels(query_camera_ids, 'query_camera_ids')
-    if len(cameras) != count:
-        raise GalleryError(f'got {len(cameras)} query_camera_ids for {count} queries')
-    return np.array(cameras, dtype=np.int64)
-
-
-def _normalized(rows: Tensor) -> Tensor:
-    """Normalize features (N, D) of any size that a float can have; returns float32."""
-    rows = rows.double()
-    # The square of a large or small number is infinite or zero.
-    rows = rows / rows.abs().amax(dim=1, keepdim=True)
-    return (rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)).float()
-
-
-def _as_path(path: Any) -> str:
-    try:
-        return os.fsdecode(path)
-    except TypeError as error:
-        raise GalleryError(f'paths must be text or paths, got {path!r}') from error
-
-
 def _extractor_of(
     extractor: ReIDInferencer | FeatureExtractor | None,
 ) -> FeatureExtractor | None:
     return extractor.extractor if isinstance(extractor, ReIDInferencer) else extractor
-
-
-def _are_features(queries: Any) -> TypeGuard[Features]:
-    if isinstance(queries, Tensor):
-        return True
-    return isinstance(queries, np.ndarray) and queries.dtype != np.uint8

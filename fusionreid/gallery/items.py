@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from .filter import EXCLUDE, GalleryFilter
+from .metadata import NOTHING, Metadata
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,18 @@ class Items:
         paths: Image files; ``''`` for an item without one.
         person_ids: Identities (N,), -1 where unknown.
         camera_ids: 0-based cameras (N,), -1 where unknown.
+        metadata: What else is known about each; none of them is changed. Left out, nothing is.
     """
 
     ids: Sequence[str]
     paths: Sequence[str]
     person_ids: Sequence[int]
     camera_ids: Sequence[int]
+    metadata: Sequence[Metadata] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.metadata) != len(self.ids):
+            object.__setattr__(self, 'metadata', [NOTHING] * len(self.ids))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -45,6 +52,7 @@ class ItemTable:
         # Arrays of Python's grow in place, unlike NumPy's.
         self._person_ids = array('q')
         self._camera_ids = array('q')
+        self.metadata: list[Metadata] = []
         self._rows: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -63,7 +71,7 @@ class ItemTable:
     @property
     def items(self) -> Items:
         """All items."""
-        return Items(self.ids, self.paths, self._person_ids, self._camera_ids)
+        return Items(self.ids, self.paths, self._person_ids, self._camera_ids, self.metadata)
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._rows
@@ -79,6 +87,7 @@ class ItemTable:
         self.paths.extend(items.paths)
         self._person_ids.extend(items.person_ids)
         self._camera_ids.extend(items.camera_ids)
+        self.metadata.extend(items.metadata)
 
     def keep(self, keep: np.ndarray) -> None:
         """Drop the rows where the mask ``keep`` (N,) is False."""
@@ -87,6 +96,7 @@ class ItemTable:
         self.paths = [self.paths[row] for row in rows]
         self._person_ids = array('q', self.person_ids[keep].tolist())
         self._camera_ids = array('q', self.camera_ids[keep].tolist())
+        self.metadata = [self.metadata[row] for row in rows]
         self._rows = {item_id: row for row, item_id in enumerate(self.ids)}
 
     def mask(self, wanted: GalleryFilter) -> np.ndarray | None:
@@ -104,6 +114,9 @@ class ItemTable:
             mask &= self._mark(wanted.ids)
         if wanted.exclude_ids is not None:
             mask &= ~self._mark(wanted.exclude_ids)
+        for condition in wanted.conditions:
+            passing = [condition.passes(metadata) for metadata in self.metadata]
+            mask &= np.array(passing, dtype=bool)
         return mask
 
     def _mark(self, ids: Iterable[str]) -> np.ndarray:

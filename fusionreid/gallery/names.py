@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 from fusionreid.errors import GalleryError
@@ -92,7 +92,7 @@ def number_labels(labels: Any, what: str) -> tuple[list[int], dict[int, str]]:
     return numbers, names
 
 
-def add_names(names: dict[int, str], more: Mapping[int, str]) -> None:
+def add_names(names: MutableMapping[int, str], more: Mapping[int, str]) -> None:
     """Add names to a table of them, in place.
 
     Args:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fusionreid.datasets.moments import read_moment
 from fusionreid.errors import GalleryError
@@ -150,16 +151,14 @@ def find_people(
     paths: list[str] = []
     people: list[int] = []
     cameras: list[int] = []
-    for block in gallery.engine.item_blocks():
+    rows: list[Tensor] = []
+    for block, part in gallery.engine.blocks():
         ids += block.ids
         paths += block.paths
         people += block.person_ids
         cameras += block.camera_ids
-    features = torch.empty(len(ids), gallery.spec.width)
-    start = 0
-    for rows in gallery.engine.feature_blocks():
-        features[start : start + len(rows)] = rows
-        start += len(rows)
+        rows.append(part.cpu())
+    features = torch.cat(rows)
     moments: list[tuple[object, str] | None] = []
     shown: list[str] = []
     for item_id, path, camera in zip(ids, paths, cameras, strict=True):

@@ -21,7 +21,7 @@ from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.integers import as_integer
 
 from .engines import SearchEngine
-from .search_result import GallerySearchResult
+from .search_result import FILL, GallerySearchResult
 
 DEFAULT_CANDIDATES = 200
 # Queries whose candidates are compared at once.
@@ -95,12 +95,10 @@ class Rescoring:
                 new = self._distances(queries.cpu(), query_cameras, items, cameras, engine, columns)
             distances[filled] = new[filled]
         order = np.argsort(distances, axis=1, kind='stable')
-        moved = {
-            name: np.take_along_axis(getattr(found, name), order, axis=1)
-            for name in ('ids', 'paths', 'person_ids', 'camera_ids')
-        }
+        moved = {name: np.take_along_axis(getattr(found, name), order, axis=1) for name in FILL}
         distances = np.take_along_axis(distances, order, axis=1)
-        result = replace(found, **moved, distances=distances.astype(np.float32))
+        moved['distances'] = distances.astype(np.float32)
+        result = replace(found, **moved)
         result = result.keep(np.isfinite(distances), k)
         return replace(result, nearest=result.distances[:, 0])
 
@@ -116,8 +114,7 @@ class Rescoring:
         """New distances (Q, K) between queries and items; ``columns`` (Q, K) are their rows."""
         cohort = None if self.cohort is None else self.cohort.float().cpu()
         if self.center_cameras:
-            people_and_cameras = engine.labels()
-            means = camera_means(_labeled_blocks(engine, people_and_cameras[1]))
+            means = camera_means(_labeled_blocks(engine))
             queries = center_cameras(queries, query_cameras.tolist(), means)
             items = center_cameras(items, item_cameras.tolist(), means)
             if cohort is not None:
@@ -149,9 +146,7 @@ class Rescoring:
         return torch.cat(parts).numpy()
 
 
-def _labeled_blocks(engine: SearchEngine, cameras: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+def _labeled_blocks(engine: SearchEngine) -> Iterator[tuple[Tensor, Tensor]]:
     """Features of the engine block by block, with the cameras of their items."""
-    start = 0
-    for block in engine.feature_blocks():
-        yield block.cpu(), torch.from_numpy(cameras[start : start + len(block)])
-        start += len(block)
+    for items, features in engine.blocks():
+        yield features.cpu(), torch.tensor(items.camera_ids, dtype=torch.int64)

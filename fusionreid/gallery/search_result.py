@@ -12,6 +12,7 @@ import numpy as np
 from fusionreid.utils.integers import UNKNOWN
 
 from .engines import Hits
+from .metadata import NOTHING
 
 NO_NAMES: Mapping[int, str] = MappingProxyType({})
 # What stands where there is no item.
@@ -20,6 +21,7 @@ FILL = dict(
     paths='',
     person_ids=UNKNOWN,
     camera_ids=UNKNOWN,
+    metadata=NOTHING,
     distances=np.float32(np.inf),
     person_names='',
     camera_names='',
@@ -40,6 +42,7 @@ class GallerySearchResult:
         paths: Their image files (Q, K), strings; ``''`` for an item without one.
         person_ids: Their identities (Q, K) int64, -1 where unknown.
         camera_ids: Their 0-based cameras (Q, K) int64, -1 where unknown.
+        metadata: What else is known about them (Q, K), dicts.
         distances: Euclidean distances of L2-normalized features (Q, K) float32, from 0 to 2.
         counts: Items found for each query (Q,) int64.
         person_names: Names of their identities (Q, K), strings; ``''`` where it has a number.
@@ -56,6 +59,7 @@ class GallerySearchResult:
     paths: np.ndarray
     person_ids: np.ndarray
     camera_ids: np.ndarray
+    metadata: np.ndarray
     distances: np.ndarray
     counts: np.ndarray
     person_names: np.ndarray
@@ -115,6 +119,7 @@ class GallerySearchResult:
             paths=arrange(hits.items.paths, '', object),
             person_ids=arrange(hits.items.person_ids, UNKNOWN, np.int64),
             camera_ids=arrange(hits.items.camera_ids, UNKNOWN, np.int64),
+            metadata=arrange(hits.items.metadata, NOTHING, object),
             distances=distances,
             counts=hits.counts,
             person_names=arrange(

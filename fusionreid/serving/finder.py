@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from fusionreid.apis.photos import load_photos, photo_distances
 from fusionreid.errors import ImageDecodeError
 from fusionreid.explain import pair_relevance
 from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
+from fusionreid.gallery.items import Items
 from fusionreid.gallery.names import Label, number_labels
 from fusionreid.runtimes import ExportedModel
 from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.names import tidy_name
-from fusionreid.video.passage_folder import find_passages
+from fusionreid.video.passage_folder import Passage, find_passages
 from fusionreid.visualization.color_scale import ColorScale
 
 from .images import encode_jpeg, make_thumbnail
@@ -57,7 +59,7 @@ class Finder:
     """Answers what a server is asked about one gallery.
 
     Items are known outside by their number, in the order of the gallery; nothing else leads to a
-    file. Nothing is changed, so that threads may share it.
+    file. Items that others add to a database are learned when they are found. Threads may share it.
 
     Args:
         gallery: The gallery, whose model is loaded.
@@ -75,16 +77,36 @@ class Finder:
         self._paths: list[str] = []
         self._cameras: list[int] = []
         self._people: list[int] = []
+        self._numbers: dict[str, int] = {}
+        self._learning = threading.Lock()
+        # When the items were seen, of an index of videos.
+        self._passages: dict[str, Passage] = {}
         for items in gallery.item_blocks():
-            self.ids += items.ids
+            self._learn(items)
+        self.stops = find_stops(gallery.calibration, len(gallery))
+        self.thumbnail = lru_cache(KEPT_THUMBNAILS)(self._make_thumbnail)
+
+    def _learn(self, items: Items) -> None:
+        """Give numbers to items that have none; others may add to a gallery in a database."""
+        with self._learning:
+            new = [row for row, item_id in enumerate(items.ids) if item_id not in self._numbers]
+            if not new:
+                return
+            items = items.take(new)
+            start = len(self.ids)
+            # Numbers last, so that who finds one also finds what it stands for.
             self._paths += items.paths
             self._cameras += items.camera_ids
             self._people += items.person_ids
-        self._numbers = {item_id: number for number, item_id in enumerate(self.ids)}
-        # When the items were seen, of an index of videos.
-        self._passages = find_passages(self._paths)
-        self.stops = find_stops(gallery.calibration, len(gallery))
-        self.thumbnail = lru_cache(KEPT_THUMBNAILS)(self._make_thumbnail)
+            self._passages = {**self._passages, **find_passages(items.paths)}
+            self.ids += items.ids
+            self._numbers.update({item_id: start + row for row, item_id in enumerate(items.ids)})
+
+    def number_of(self, item_id: str) -> int:
+        """The number of an item, of one that others added too."""
+        if item_id not in self._numbers:
+            self._learn(self.gallery.find([item_id]))
+        return self._numbers[item_id]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -233,7 +255,7 @@ class Finder:
         try:
             found = self.gallery.search(
                 [query.image for query in queries],
-                min(k, len(self)),
+                min(k, len(self.gallery)),
                 query_camera_ids=own,
                 cameras=chosen or None,
                 ids=self._seen(*seconds),
@@ -252,6 +274,9 @@ class Finder:
         except ImageDecodeError as error:
             # Its message names a file of the gallery, which is nobody's business.
             raise RefusedError(422, 'the file of a photo cannot be decoded') from error
+        for row, count in enumerate(found.counts):
+            columns = (found.ids, found.paths, found.person_ids, found.camera_ids)
+            self._learn(Items(*(column[row, :count].tolist() for column in columns)))
         stops = first_stops(found, np.array(numbers), self.stops)
         return [
             dict(

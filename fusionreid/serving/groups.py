@@ -104,7 +104,8 @@ class Groups:
         rows = self._members[number]
         distances = people.grouping.distances
         nearest = rows[np.argsort(distances[rows], kind='stable')].tolist()
-        items = [self._finder.item(row) for row in nearest]
+        names = [people.items.ids[row] for row in nearest]
+        items = [self._finder.item(self._finder.number_of(name)) for name in names]
         return dict(
             person=number + 1,
             photos=len(rows),

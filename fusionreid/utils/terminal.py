@@ -11,6 +11,8 @@ from typing import TextIO
 # Control and formatting characters (escape sequences, changes of the writing direction), halves
 # of a pair (bytes of a file name that are no UTF-8), and separators of lines.
 _CATEGORIES = ('Cc', 'Cf', 'Cs', 'Zl', 'Zp')
+# The password in the URL of a database.
+_PASSWORD = re.compile(r'(postgres(?:ql)?://[^\s:@/]*):[^\s/]*@|(?<=password=)[^\s&#]+')
 # All ASCII but control characters: most texts.
 _PLAIN = re.compile(r'[ -~]*')
 
@@ -39,6 +41,22 @@ def escape_controls(text: str, keep: str = '') -> str:
     )
 
 
+def hide_passwords(text: str) -> str:
+    """Leave the passwords out of URLs of databases, wherever they stand in a text.
+
+    Args:
+        text: Any text, such as a message that names an argument.
+
+    Returns:
+        The text with ``***`` for each password.
+
+    Example:
+        >>> hide_passwords('there is no folder postgresql://anna:secret@db/team')
+        'there is no folder postgresql://anna:***@db/team'
+    """
+    return _PASSWORD.sub(lambda found: f'{found[1]}:***@' if found[1] else '***', text)
+
+
 def say(line: object, stream: TextIO | None = None) -> None:
     """Print one line at once, escaped.
 
@@ -46,7 +64,7 @@ def say(line: object, stream: TextIO | None = None) -> None:
         line: The line; a line break in it is escaped like every control character.
         stream: Where to; the standard output otherwise.
     """
-    print(escape_controls(str(line)), file=stream or sys.stdout, flush=True)
+    print(escape_controls(hide_passwords(str(line))), file=stream or sys.stdout, flush=True)
 
 
 def say_lines(text: str) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from fusionreid.apis import FeatureExtractor
 from fusionreid.errors import GalleryError, ImageDecodeError
 from fusionreid.gallery import Gallery
+from fusionreid.gallery.address import Place
 from fusionreid.gallery.names import Label, clean_name
 from fusionreid.utils.names import is_number, tidy_name
 
@@ -78,11 +79,11 @@ class VideoIndexer:
 
     Args:
         gallery: The gallery, with a model.
-        index: Its folder. The pictures go to a folder beside it.
+        index: Its folder or table. The pictures go to a folder beside it.
         settings: How boxes become tracklets.
     """
 
-    def __init__(self, gallery: Gallery, index: str | Path, settings: TrackletSettings) -> None:
+    def __init__(self, gallery: Gallery, index: Place, settings: TrackletSettings) -> None:
         self.gallery = gallery
         self.index = index
         self.settings = settings

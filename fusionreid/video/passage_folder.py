@@ -15,6 +15,7 @@ import numpy as np
 
 from fusionreid.errors import GalleryError
 from fusionreid.evaluation.functional.progress import report_bytes
+from fusionreid.gallery.address import DatabaseAddress, Place
 from fusionreid.utils import manifest as manifests
 from fusionreid.utils.feature_files import read_table, write_table
 from fusionreid.utils.files import open_atomic
@@ -67,9 +68,14 @@ def clock(seconds: float) -> str:
     return f'{hours:02d}:{minute:02d}:{second:02d}'
 
 
-def tracklets_folder(index: str | Path) -> Path:
-    """Absolute path of the folder beside an index that holds the pictures of its videos."""
-    path = os.path.abspath(index)
+def tracklets_folder(index: Place) -> Path:
+    """Absolute path of the folder that holds the pictures of the videos of an index.
+
+    Args:
+        index: The index. The folder is beside it; of a table of a database, it is in the current
+            folder.
+    """
+    path = os.path.abspath(index.table if isinstance(index, DatabaseAddress) else index)
     return Path(f'{path}-tracklets')
 
 

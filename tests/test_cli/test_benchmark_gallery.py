@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 import torch
 
 from fusionreid.cli.benchmarks import gallery as benchmark
+from fusionreid.cli.benchmarks import gallery_load
 from fusionreid.cli.main import run_command
 
 
@@ -32,6 +34,31 @@ def test_benchmark_prints_one_json_line_for_each_engine_and_size(monkeypatch, ca
         assert record['index_bytes'] > 1000
 
 
+def test_a_database_is_measured_while_others_add(monkeypatch, capsys, postgres):
+    for module in (benchmark, gallery_load):
+        monkeypatch.setattr(
+            module, 'ProcessPoolExecutor', lambda workers, mp_context: ThreadPoolExecutor(workers)
+        )
+    monkeypatch.setattr(gallery_load, 'START', 0.1)
+    arguments = ['--dim', '32', '--queries', '20', '--single', '2', '--recall-queries', '30']
+    arguments += ['--load-seconds', '1', '--writers', '2', '--readers', '1', '--url', postgres]
+    options = ['--engine-options', 'exact_below=100']
+    run_command(
+        'benchmark gallery', [*arguments, '--sizes', '400', '--engines', 'pgvector', *options]
+    )
+    record = json.loads(capsys.readouterr().out)
+    assert record['recall_at_10_of_queries'] > 0.9
+    assert record['tuning']['size'] == 400
+    assert record['index_bytes'] > 10_000
+    load = record['load']
+    assert load['items_missing'] == 0
+    assert load['items_added_per_second'] > 0
+    assert load['search_ms']['p50'] <= load['search_ms']['p99']
+    with psycopg.connect(postgres) as connection:
+        left = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'benchmark_400_%'"
+        assert connection.execute(left).fetchone() == (0,)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -40,6 +67,7 @@ def test_benchmark_prints_one_json_line_for_each_engine_and_size(monkeypatch, ca
         (['--recall-queries', '0'], 'must be at least 1, got 0'),
         (['--sizes', '10'], '--sizes must be more than 10'),
         (['--engine-options', 'probes'], 'is not of the form'),
+        (['--engines', 'pgvector'], 'pgvector needs --url'),
     ],
 )
 def test_benchmark_checks_its_arguments(arguments, message, capsys):

@@ -6,6 +6,7 @@ from .exact import ExactEngine
 from .faiss_flat import FaissFlatEngine
 from .faiss_ivfpq import FaissIVFPQEngine
 from .milvus import MilvusEngine
+from .pgvector import PgvectorEngine
 
 __all__ = [
     'ExactEngine',
@@ -13,6 +14,7 @@ __all__ = [
     'FaissIVFPQEngine',
     'Hits',
     'MilvusEngine',
+    'PgvectorEngine',
     'SearchEngine',
     'build_engine',
     'engine_names',

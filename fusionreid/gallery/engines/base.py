@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
-
-from fusionreid.errors import GalleryError
 
 from ..filter import GalleryFilter
 from ..items import Items
@@ -72,6 +71,33 @@ class SearchEngine(ABC):
         return None
 
     @property
+    def names(self) -> tuple[MutableMapping[int, str], MutableMapping[int, str]] | None:
+        """Names of people and of cameras by number, of an engine that keeps them itself.
+
+        They are entered before the items that have them are added. None leaves them to the gallery.
+        """
+        return None
+
+    @property
+    def place(self) -> object | None:
+        """Where a gallery of this engine is loaded from, if the engine keeps all of it itself."""
+        return None
+
+    def record(self) -> dict[str, Any] | None:
+        """What :meth:`keep` was given; None if there is nothing, or the engine keeps none of it."""
+        return None
+
+    def keep(self, record: dict[str, Any]) -> None:  # noqa: B027 most keep nothing themselves
+        """Keep what the gallery knows besides its items, if the engine keeps all of it itself.
+
+        Args:
+            record: As JSON can hold it; what it lacks stays as it is.
+        """
+
+    def settle(self) -> None:  # noqa: B027 most leave nothing
+        """Do what many additions at once leave for their end, such as building an index."""
+
+    @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Arguments that build the engine again, as JSON can hold them."""
@@ -79,6 +105,10 @@ class SearchEngine(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """Number of items."""
+
+    def recent_size(self) -> int:
+        """Number of items, where counting takes long a number of some seconds ago."""
+        return len(self)
 
     @abstractmethod
     def known(self, ids: Sequence[str]) -> set[str]:
@@ -95,6 +125,31 @@ class SearchEngine(ABC):
         Raises:
             GalleryError: If the engine cannot hold them.
         """
+
+    def replace(self, items: Items, features: Tensor) -> None:
+        """Add items, in place of those that have the same ids.
+
+        Args:
+            items: N items.
+            features: Their features (N, D), L2-normalized float32, on any device.
+
+        Raises:
+            GalleryError: If the engine cannot hold them.
+        """
+        if known := self.known(items.ids):
+            self.remove(sorted(known))
+        self.add(items, features)
+
+    def as_stored(self, features: Tensor) -> Tensor:
+        """What the engine gives back for features: others if it keeps them less precisely.
+
+        Args:
+            features: (N, D) float32.
+
+        Returns:
+            (N, D) float32.
+        """
+        return features
 
     @abstractmethod
     def remove(self, ids: Sequence[str]) -> None:
@@ -120,16 +175,22 @@ class SearchEngine(ABC):
     def feature_blocks(self) -> Iterator[Tensor]:
         """All features, (rows, D) at a time, in an order that stays the same."""
 
+    def blocks(self) -> Iterator[tuple[Items, Tensor]]:
+        """All items with their features, some at a time."""
+        yield from zip(self.item_blocks(), self.feature_blocks(), strict=True)
+
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
         """Identities and 0-based cameras of all items, in the order of the features.
 
         Returns:
             (N,) int64 each, -1 where unknown.
-
-        Raises:
-            GalleryError: If the engine does not give them.
         """
-        raise GalleryError(f'the engine {self.name} does not give the labels of all its items')
+        people: list[int] = []
+        cameras: list[int] = []
+        for items in self.item_blocks():
+            people += items.person_ids
+            cameras += items.camera_ids
+        return np.array(people, dtype=np.int64), np.array(cameras, dtype=np.int64)
 
     def features_of(self, ids: Sequence[str]) -> Tensor:
         """Features of some items.
@@ -139,11 +200,14 @@ class SearchEngine(ABC):
 
         Returns:
             (len(ids), D) float32.
-
-        Raises:
-            GalleryError: If the engine does not give them.
         """
-        raise GalleryError(f'the engine {self.name} does not give the features of its items')
+        wanted = {item_id: place for place, item_id in enumerate(ids)}
+        found: dict[int, Tensor] = {}
+        for items, features in self.blocks():
+            for row, item_id in enumerate(items.ids):
+                if item_id in wanted:
+                    found[wanted[item_id]] = features[row].cpu()
+        return torch.stack([found[place] for place in range(len(ids))])
 
     @abstractmethod
     def item_blocks(self) -> Iterator[Items]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,24 @@ from torch import Tensor
 
 from fusionreid.errors import GalleryError
 from fusionreid.utils.device import find_device
-from fusionreid.utils.feature_files import read_features, read_table, write_features, write_table
+from fusionreid.utils.feature_files import (
+    check_regular,
+    read_features,
+    read_table,
+    write_features,
+    write_table,
+)
+from fusionreid.utils.files import write_durably
 
 from ..filter import GalleryFilter
 from ..items import Items, ItemTable
+from ..metadata import Metadata, check_metadata
 from .base import Hits, SearchEngine
 
 FEATURES_FILE = 'features.safetensors'
 ITEMS_FILE = 'items.csv'
+# Of items that have metadata; otherwise there is no such file.
+METADATA_FILE = 'metadata.jsonl'
 COLUMNS = dict(item_id=str, path=str, person_id=int, camera_id=int)
 BLOCK_ROWS = 8192
 GROWTH = 1.5
@@ -135,19 +147,35 @@ class LocalEngine(SearchEngine):
         return self.features[rows.to(self.device)]
 
     def write(self, folder: Path) -> None:
-        """Write features and items as two files."""
+        """Write features and items as files."""
         items = self.table.items
         columns = (items.ids, items.paths, items.person_ids, items.camera_ids)
         write_table(folder / ITEMS_FILE, dict(zip(COLUMNS, columns, strict=True)))
+        if any(items.metadata):
+            lines = (json.dumps(metadata, ensure_ascii=False) for metadata in items.metadata)
+            write_durably(folder / METADATA_FILE, ''.join(f'{line}\n' for line in lines).encode())
         write_features(folder / FEATURES_FILE, self.features)
 
     def read(self, folder: Path, width: int, label: str) -> None:
         """Map the features of a folder and read its items; the label is not kept."""
         columns = read_table(folder / ITEMS_FILE, COLUMNS, GalleryError)
         items = Items(*columns.values())
+        if (folder / METADATA_FILE).exists():
+            items = replace(items, metadata=_read_metadata(folder / METADATA_FILE, len(items)))
         if len(set(items.ids)) < len(items):
             raise GalleryError(f'{folder / ITEMS_FILE} holds an item_id twice')
         path = folder / FEATURES_FILE
         features = read_features(path, len(items), width, GalleryError, normalized=True)
         self._storage = features.to(self.device)
         self.table.append(items)
+
+
+def _read_metadata(path: Path, count: int) -> list[Metadata]:
+    """Read the metadata of ``count`` items, an object of JSON on each line."""
+    check_regular(path, GalleryError)
+    try:
+        # Not splitlines, which also parts at U+2028.
+        lines = path.read_text('utf-8').split('\n')[:-1]
+        return check_metadata([json.loads(line) for line in lines], count)
+    except (ValueError, RecursionError) as error:
+        raise GalleryError(f'{path} is damaged: {error}') from error

@@ -19,6 +19,7 @@ from fusionreid.utils.optional import import_optional
 
 from ..filter import GalleryFilter
 from ..items import Items
+from ..metadata import NOTHING, Value
 from .base import Hits, SearchEngine
 
 # Limits of Milvus: answers a query, and the length of names in bytes.
@@ -31,6 +32,8 @@ NAMES_PER_CALL = 1000
 BLOCK_ROWS = 1000
 TOKEN_VARIABLE = 'MILVUS_TOKEN'
 FIELDS = ['item_id', 'path', 'person_id', 'camera_id']
+# Collections that were made before there was metadata lack it.
+METADATA = 'metadata'
 
 
 @SEARCH_ENGINES.register_module('milvus')
@@ -75,6 +78,7 @@ class MilvusEngine(SearchEngine):
         self._types = pymilvus.DataType
         self._error = pymilvus.MilvusException
         self._width = 0
+        self._fields = FIELDS
         try:
             self._client = pymilvus.MilvusClient(self.uri, token=os.getenv(TOKEN_VARIABLE, ''))
         except (self._error, OSError, ValueError, ImportError) as error:
@@ -112,6 +116,7 @@ class MilvusEngine(SearchEngine):
         schema.add_field('path', text, max_length=LONGEST_PATH)
         schema.add_field('person_id', self._types.INT64)
         schema.add_field('camera_id', self._types.INT64)
+        schema.add_field(METADATA, self._types.JSON)
         schema.add_field('feature', self._types.FLOAT_VECTOR, dim=width)
         index = self._client.prepare_index_params()
         index.add_index(
@@ -125,7 +130,7 @@ class MilvusEngine(SearchEngine):
             index_params=index,
             consistency_level='Strong',
         )
-        self._width = width
+        self._width, self._fields = width, [*FIELDS, METADATA]
 
     @property
     def _where(self) -> str:
@@ -147,6 +152,7 @@ class MilvusEngine(SearchEngine):
             raise GalleryError(
                 f'{self._where} is no gallery: it has the fields {", ".join(fields)}'
             )
+        self._fields = [*FIELDS, METADATA] if METADATA in fields else FIELDS
         return int(fields['feature']['params']['dim']), known['description']
 
     def _attach(self, width: int, label: str) -> None:
@@ -182,7 +188,9 @@ class MilvusEngine(SearchEngine):
         """Those items that have one of the ids."""
         rows: list[dict[str, Any]] = []
         for start in range(0, len(ids), NAMES_PER_CALL):
-            rows += self._query(_one_of('item_id', ids[start : start + NAMES_PER_CALL]), FIELDS)
+            rows += self._query(
+                _one_of('item_id', ids[start : start + NAMES_PER_CALL]), self._fields
+            )
         return _as_items(rows)
 
     def add(self, items: Items, features: Tensor) -> None:
@@ -194,15 +202,23 @@ class MilvusEngine(SearchEngine):
             for value in column:
                 if len(value.encode('utf-8', 'surrogateescape')) > longest:
                     raise GalleryError(f'Milvus takes no {name} longer than {longest}: {value}')
+        if METADATA not in self._fields and any(items.metadata):
+            raise GalleryError(
+                f'{self._where} was made before there was metadata: choose another collection, and '
+                f'copy (fusionreid gallery copy)'
+            )
+        columns = (items.ids, items.paths, items.person_ids, items.camera_ids, items.metadata)
         rows = [
-            dict(item_id=item_id, path=path, person_id=person, camera_id=camera, feature=feature)
-            for item_id, path, person, camera, feature in zip(
-                items.ids,
-                items.paths,
-                map(int, items.person_ids),
-                map(int, items.camera_ids),
-                features.cpu().numpy(),
-                strict=True,
+            dict(
+                item_id=item_id,
+                path=path,
+                person_id=int(person),
+                camera_id=int(camera),
+                feature=feature,
+                **({METADATA: metadata} if METADATA in self._fields else {}),
+            )
+            for item_id, path, person, camera, metadata, feature in zip(
+                *columns, features.cpu().numpy(), strict=True
             )
         ]
         step = max(1, MESSAGE_BYTES // (4 * self._width + LONGEST_ID))
@@ -229,7 +245,7 @@ class MilvusEngine(SearchEngine):
                 limit=k,
                 filter=as_expression(wanted),
                 search_params=dict(metric_type='L2', params=self.search_params),
-                output_fields=FIELDS,
+                output_fields=self._fields,
             )
         hits = [hit for answers in found for hit in answers]
         rows = [hit['entity'] for hit in hits]
@@ -241,11 +257,25 @@ class MilvusEngine(SearchEngine):
     def feature_blocks(self) -> Iterator[Tensor]:
         """All features, (rows, D) at a time, in the order of the keys."""
         for block in self._blocks(['feature']):
-            yield torch.tensor(np.array([row['feature'] for row in block], dtype=np.float32))
+            yield _as_tensor(block)
 
     def item_blocks(self) -> Iterator[Items]:
         """All items, in the order of the keys."""
-        yield from map(_as_items, self._blocks(FIELDS))
+        yield from map(_as_items, self._blocks(self._fields))
+
+    def blocks(self) -> Iterator[tuple[Items, Tensor]]:
+        """All items with their features, in the order of the keys."""
+        for rows in self._blocks([*self._fields, 'feature']):
+            yield _as_items(rows), _as_tensor(rows)
+
+    def features_of(self, ids: Sequence[str]) -> Tensor:
+        """Features of some items."""
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(ids), NAMES_PER_CALL):
+            wanted = _one_of('item_id', ids[start : start + NAMES_PER_CALL])
+            rows = self._query(wanted, ['item_id', 'feature'])
+            found |= {row['item_id']: row for row in rows}
+        return _as_tensor([found[item_id] for item_id in ids])
 
     def _blocks(self, output: list[str]) -> Iterator[list[dict[str, Any]]]:
         rows = self._call(
@@ -269,7 +299,15 @@ class MilvusEngine(SearchEngine):
 
 
 def _as_items(rows: Sequence[dict[str, Any]]) -> Items:
-    return Items(*([row[name] for row in rows] for name in FIELDS))
+    # The embedded Milvus gives JSON back as text.
+    records = [row.get(METADATA) or NOTHING for row in rows]
+    parsed = [json.loads(each) if isinstance(each, (str, bytes)) else each for each in records]
+    ids, paths, people, cameras = ([row[name] for row in rows] for name in FIELDS)
+    return Items(ids, paths, people, cameras, parsed)
+
+
+def _as_tensor(rows: Sequence[dict[str, Any]]) -> Tensor:
+    return torch.tensor(np.array([row['feature'] for row in rows], dtype=np.float32))
 
 
 def as_expression(wanted: GalleryFilter) -> str:
@@ -284,7 +322,19 @@ def as_expression(wanted: GalleryFilter) -> str:
             parts.append(_one_of(field, only))
         if never:
             parts.append(f'not ({_one_of(field, never)})')
+    for condition in wanted.conditions:
+        name = f'{METADATA}[{json.dumps(condition.column, ensure_ascii=False)}]'
+        if condition.values is not None:
+            equal = [f'{name} == {_literal(value)}' for value in condition.values]
+            parts.append(f'({" or ".join(equal)})' if equal else '(person_id < -1)')
+        for sign, end in (('>=', condition.low), ('<=', condition.high)):
+            if end is not None:
+                parts.append(f'{name} {sign} {_literal(end)}')
     return ' and '.join(parts)
+
+
+def _literal(value: Value) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _one_of(field: str, values: Iterable[Any]) -> str:
