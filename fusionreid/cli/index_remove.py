@@ -84,7 +84,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def say_audit(audit: Path | None, removed: Sequence[str]) -> None:
-    """Say where the line about a deletion is."""
+    """Say where the line about a deletion is.
+
+    Args:
+        audit: Its file; None if there is none.
+        removed: What was removed.
+    """
     if audit is not None:
         say(f'recorded in {audit}')
     elif removed:
