@@ -211,7 +211,12 @@ PRODUCED = {
     'explain': ['maps/relevance.png', 'maps/pairs.png', 'why.png'],
     'export': ['exported/onnx/export.json', 'exported/boxmot/model.onnx'],
     'fusion': ['chart.png', f'{SAVED_FEATURES}/feature_scores.md'],
-    'gallery': ['index/gallery.json', 'work_dirs/people/gallery.json', 'result.png'],
+    'gallery': [
+        'index/gallery.json',
+        'work_dirs/people/gallery.json',
+        'work_dirs/lately/gallery.json',
+        'result.png',
+    ],
     'grouping': ['work_dirs/groups/photos.csv', 'work_dirs/query_groups/people.json'],
     'models': ['model.svg'],
     'model_zoo': ['my_model/model.safetensors', 'my_model/config.json', 'my_model/README.md'],

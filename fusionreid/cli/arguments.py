@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 
+from fusionreid.utils.durations import read_duration
 from fusionreid.visualization.color_scale import DEFAULT_COLORMAP
 
 from .option_actions import OptionAction
@@ -27,6 +29,22 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
     return value
+
+
+def duration(text: str) -> timedelta:
+    """Read an argument that is a span of time.
+
+    Raises:
+        ArgumentTypeError: If it is none.
+
+    Example:
+        >>> str(duration('2w'))
+        '14 days, 0:00:00'
+    """
+    try:
+        return read_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = True) -> None:

@@ -59,6 +59,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('index remove', 'index_remove', 'remove images from an index'),
         Command('index merge', 'index_merge', 'add what other indexes hold to an index'),
         Command('gallery copy', 'gallery_copy', 'copy an index to another engine or database'),
+        Command('gallery prune', 'gallery_prune', 'remove from an index what is too old'),
         Command('video', 'video', 'make a searchable index of who passes through videos'),
         Command('search', 'search', 'find people in an index'),
         Command('serve', 'serve', 'search an index on a page in the browser, and over HTTP'),

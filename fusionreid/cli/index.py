@@ -15,7 +15,13 @@ import argparse
 from fusionreid.apis import FeatureExtractor
 from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
 from fusionreid.cli.gallery_place import add_new_index_arguments, check_new_index_arguments
-from fusionreid.cli.indexing import add_label_arguments, add_to_index, finish, read_sources
+from fusionreid.cli.indexing import (
+    add_label_arguments,
+    add_time_argument,
+    add_to_index,
+    finish,
+    read_sources,
+)
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import DatabaseAddress, Gallery
 from fusionreid.gallery.storage import check_place, engine_of, gallery_exists
@@ -27,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, 'folder of images; the folders below it count too; or a table of images (.csv)'
     )
     add_label_arguments(parser)
+    add_time_argument(parser)
     add_new_index_arguments(parser)
 
 
@@ -67,5 +74,5 @@ def run(args: argparse.Namespace) -> None:
     gallery = open_gallery(args, build_extractor(args))
     # Before hours of work, not after them.
     check_place(args.out)
-    failed = add_to_index(gallery, images, args.images_dir, args.out)
+    failed = add_to_index(gallery, images, args.images_dir, args.out, args.times_from_files)
     finish(gallery, args.out, failed)

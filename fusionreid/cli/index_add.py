@@ -13,7 +13,7 @@ from fusionreid.gallery import Gallery
 from fusionreid.gallery.storage import check_place
 
 from .extraction import add_index_arguments
-from .indexing import add_label_arguments, add_to_index, finish, read_sources
+from .indexing import add_label_arguments, add_time_argument, add_to_index, finish, read_sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'images', nargs='+', help='folders of images, tables of images (.csv), or images'
     )
     add_label_arguments(parser)
+    add_time_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -33,5 +34,5 @@ def run(args: argparse.Namespace) -> None:
     gallery.use_model(args.checkpoint, args.config)
     failed: list[str] = []
     for source, images in zip(args.images, sources, strict=True):
-        failed += add_to_index(gallery, images, source, args.index)
+        failed += add_to_index(gallery, images, source, args.index, args.times_from_files)
     finish(gallery, args.index, failed)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
+from fusionreid.gallery.deletion import AUDIT_FILE, delete_items
 from fusionreid.gallery.names import Label, find_number
 from fusionreid.utils.names import is_number
 from fusionreid.utils.terminal import say
@@ -50,6 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--missing', action='store_true', help='images whose files do not exist any more'
     )
+    add_audit_argument(parser)
+
+
+def add_audit_argument(parser: argparse.ArgumentParser) -> None:
+    """Add where it is recorded that images were removed."""
+    parser.add_argument(
+        '--audit',
+        metavar='FILE',
+        help=f'file that a line about the removal is appended to: when, who, how many and why, no '
+        f'names (default: {AUDIT_FILE} in the folder of the index)',
+    )
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -62,16 +75,25 @@ def run(args: argparse.Namespace) -> None:
     """Remove and save."""
     gallery = Gallery.load(args.index)
     removed = _choose(gallery, args)
-    if len(removed) == len(gallery):
-        raise GalleryError(
-            f'these are all {len(gallery)} images of {args.index}: '
-            + ('drop its table' if gallery.engine.place else 'remove its folder')
-            + ' instead'
-        )
-    if removed:
-        gallery.remove(removed)
-        gallery.save(args.index)
+    # What was asked for, and not whose images.
+    kinds = ('images', 'camera', 'identity', 'missing')
+    reason = ', '.join(kind for kind in kinds if getattr(args, kind))
+    audit = delete_items(gallery, args.index, removed, reason, args.audit)
     say(f'{args.index}: {len(removed)} images removed, {len(gallery)} left')
+    say_audit(audit, removed)
+
+
+def say_audit(audit: Path | None, removed: Sequence[str]) -> None:
+    """Say where the line about a deletion is.
+
+    Args:
+        audit: Its file; None if there is none.
+        removed: What was removed.
+    """
+    if audit is not None:
+        say(f'recorded in {audit}')
+    elif removed:
+        say('not recorded: a database has no such file, name one (--audit)')
 
 
 def _choose(gallery: Gallery, args: argparse.Namespace) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timezone
 
 from fusionreid.datasets.annotation import ROLES
 from fusionreid.errors import GalleryError
@@ -12,6 +14,7 @@ from fusionreid.gallery import Gallery
 from fusionreid.gallery.address import Place
 from fusionreid.gallery.labelled_images import LabelledImages, is_table, read_images
 from fusionreid.gallery.names import number_labels
+from fusionreid.gallery.times import TIME
 from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.terminal import say
 from fusionreid.visualization.style import camera_name
@@ -28,6 +31,16 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
         help='the folder that an image lies in names its camera',
     )
     parser.add_argument('--role', choices=ROLES, nargs='+', help='rows of a table (default: all)')
+
+
+def add_time_argument(parser: argparse.ArgumentParser) -> None:
+    """Add where it is known from when an image was seen."""
+    parser.add_argument(
+        '--times-from-files',
+        action='store_true',
+        help='keep when its file was last changed as the time when an image was seen, for '
+        'search --seen-after and gallery prune',
+    )
 
 
 def read_sources(args: argparse.Namespace, sources: Sequence[str]) -> list[LabelledImages]:
@@ -60,7 +73,11 @@ def read_sources(args: argparse.Namespace, sources: Sequence[str]) -> list[Label
 
 
 def add_to_index(
-    gallery: Gallery, images: LabelledImages, source: str, out: Place
+    gallery: Gallery,
+    images: LabelledImages,
+    source: str,
+    out: Place,
+    times_from_files: bool = False,
 ) -> Sequence[str]:
     """Add the images that are new, and save the index.
 
@@ -71,6 +88,7 @@ def add_to_index(
         images: The images.
         source: Where they are from, for what is printed.
         out: Where the index is.
+        times_from_files: Whether an image was seen when its file was last changed.
 
     Returns:
         Why images could not be decoded, a line each.
@@ -86,6 +104,7 @@ def add_to_index(
             new.paths,
             person_ids=new.people,
             camera_ids=new.cameras,
+            metadata=[{TIME: _changed(path)} for path in new.paths] if times_from_files else None,
             progress=sys.stderr.isatty(),
         )
     except BaseException:  # an interrupt, or the device is out of memory
@@ -118,6 +137,11 @@ def finish(gallery: Gallery, out: Place, failed: Sequence[str]) -> None:
         say(reason, sys.stderr)
     if failed:
         raise GalleryError(f'{len(failed)} images, named above, could not be indexed')
+
+
+def _changed(path: str) -> datetime:
+    """When a file was last changed."""
+    return datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
 
 
 def _say_labels(new: LabelledImages) -> None:

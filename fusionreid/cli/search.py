@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,17 @@ from fusionreid.cli.answers import (
     format_estimate,
     search_options,
 )
+from fusionreid.cli.arguments import duration
 from fusionreid.cli.extraction import add_index_arguments
 from fusionreid.cli.indexing import add_label_arguments, read_sources
 from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import GalleryError
-from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
+from fusionreid.gallery import Between, Gallery, GalleryFilter, GallerySearchResult
 from fusionreid.gallery.labelled_images import LabelledImages
 from fusionreid.gallery.names import Label, number_labels
+from fusionreid.gallery.rescoring import DEFAULT_CANDIDATES
+from fusionreid.gallery.times import TIME, order_by_age, time_of
+from fusionreid.utils.durations import read_duration
 from fusionreid.utils.files import open_atomic
 from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.names import is_number
@@ -55,6 +60,28 @@ def camera_label(text: str) -> Label:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'cameras are counted from 1, got {text}')
     return int(text) - 1
+
+
+def moment(text: str) -> datetime:
+    """Read a time, or an age, which is counted back from now.
+
+    Example:
+        >>> moment('2024-05-01T08:00+02:00').isoformat()
+        '2024-05-01T06:00:00+00:00'
+    """
+    try:
+        return datetime.now(timezone.utc) - read_duration(text)
+    except ValueError:
+        pass
+    try:
+        found = time_of({TIME: text})
+    except GalleryError:
+        found = None
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f'expected a time such as 2024-05-01T08:00 or an age such as 7d, got {text!r}'
+        )
+    return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +111,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--query-camera',
         type=camera_label,
         help='camera of the queries, if nothing else tells it',
+    )
+    parser.add_argument(
+        '--seen-after',
+        type=moment,
+        metavar='TIME',
+        help='find only images seen then or later: a time such as 2024-05-01T08:00 (UTC unless it '
+        'says +02:00), or an age such as 7d',
+    )
+    parser.add_argument(
+        '--seen-before', type=moment, metavar='TIME', help='find only images seen then or earlier'
+    )
+    parser.add_argument(
+        '--half-life',
+        type=duration,
+        metavar='AGE',
+        help=f'halve the similarity of an image with each such span since it was seen, e.g. 7d, '
+        f'and order the {DEFAULT_CANDIDATES} nearest by that',
     )
     parser.add_argument(
         '--mean-camera',
@@ -118,9 +162,15 @@ def run(args: argparse.Namespace) -> None:
     options = search_options(args, gallery)
     limit = find_limit(gallery, options)
     indexed = gallery.known(paths)
+    k = min(DEFAULT_K, len(gallery)) if args.k is None else args.k
+    width = k
+    if args.half_life is not None and k > 0:
+        width = max(k, min(len(gallery), DEFAULT_CANDIDATES))
+    seen = args.seen_after is not None or args.seen_before is not None
     found = gallery.search(
         paths,
-        min(DEFAULT_K, len(gallery)) if args.k is None else args.k,
+        width,
+        metadata={TIME: Between(args.seen_after, args.seen_before)} if seen else None,
         query_camera_ids=None if args.mean_camera else cameras,
         cameras=args.camera,
         exclude_cameras=args.exclude_camera,
@@ -135,6 +185,8 @@ def run(args: argparse.Namespace) -> None:
         ],
         **options,
     )
+    if args.half_life is not None:
+        found = order_by_age(found, args.half_life, k)
     passages = find_passages(path for paths in found.paths for path in paths)
     answers = _as_answers(queries, found, limit, passages)
     if limit is not None:

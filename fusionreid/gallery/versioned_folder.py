@@ -91,6 +91,23 @@ def save_generation(
         raise GalleryError(f'{folder} cannot be saved: {error}') from error
 
 
+def other_generations(folder: Path) -> list[Path]:
+    """List the states in a folder besides the current one, which a save should have removed.
+
+    Args:
+        folder: The folder of an index.
+
+    Returns:
+        Their folders.
+    """
+    current = _current(folder)
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if _GENERATION_NAME.fullmatch(path.name) and path.name != current
+    ]
+
+
 def check_target(folder: str | Path) -> None:
     """Make a folder that an index can be saved in, or see that it is one.
 

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+UNITS = dict(s=1, min=MINUTE, h=HOUR, d=DAY, w=7 * DAY)
+_DURATION = re.compile(rf'(\d{{1,9}}(?:\.\d{{1,9}})?) ?({"|".join(UNITS)})')
+
+
+def read_duration(text: str) -> timedelta:
+    """Read a span of time.
+
+    Args:
+        text: A number and a unit: s, min, h, d or w.
+
+    Returns:
+        The span, longer than 0.
+
+    Raises:
+        ValueError: It is none.
+
+    Example:
+        >>> str(read_duration('30d')), str(read_duration('90 min'))
+        ('30 days, 0:00:00', '1:30:00')
+    """
+    found = _DURATION.fullmatch(text.strip())
+    seconds = float(found[1]) * UNITS[found[2]] if found else 0
+    if not 0 < seconds < timedelta.max.total_seconds() / 1000:
+        raise ValueError(f'expected a span of time such as 30d, 12h, 2w or 90min, got {text!r}')
+    return timedelta(seconds=seconds)
 
 
 def describe_duration(seconds: float) -> str:

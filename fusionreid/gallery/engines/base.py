@@ -155,6 +155,13 @@ class SearchEngine(ABC):
     def remove(self, ids: Sequence[str]) -> None:
         """Remove items."""
 
+    def purge(self) -> None:  # noqa: B027 most keep nothing of them
+        """Leave nothing of removed items behind, in what was learned from them or in files.
+
+        Raises:
+            GalleryError: If what must stay cannot be kept.
+        """
+
     @abstractmethod
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
         """Find the nearest items for each query.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -105,7 +106,7 @@ class MilvusEngine(SearchEngine):
 
     def open(self, width: int, label: str) -> None:
         """Make the collection, or take the one that is there if it fits."""
-        if self._call('has_collection', self.collection):
+        if self._exists():
             self._attach(width, label)
             return
         # A key of Milvus's own: pymilvus's iterator breaks on a key of text with a quote in it.
@@ -138,7 +139,7 @@ class MilvusEngine(SearchEngine):
 
     def attach(self) -> int | None:
         """Take over the collection, if there is one."""
-        if not self._call('has_collection', self.collection):
+        if not self._exists():
             return None
         self._width, _ = self._describe()
         self._call('load_collection', self.collection)
@@ -231,6 +232,49 @@ class MilvusEngine(SearchEngine):
             wanted = _one_of('item_id', ids[start : start + NAMES_PER_CALL])
             self._call('delete', self.collection, filter=wanted)
 
+    def purge(self) -> None:
+        """Write the embedded Milvus's files anew, which else keep removed items.
+
+        A server removes them from its files when it compacts and collects its garbage.
+        """
+        if '://' in self.uri:
+            self._call('compact', self.collection)
+            return
+        kept = copy.copy(self)
+        kept.collection = self._kept
+        if self._call('has_collection', self._kept):  # an interrupted copy
+            self._call('drop_collection', self._kept)
+        kept.open(*self._describe())
+        for items, features in self.blocks():
+            kept.add(items, features)
+        self._call('flush', self._kept)
+        if len(kept) != len(self):
+            raise GalleryError(
+                f'{self._where} holds {len(self)} items, {len(kept)} of which were copied: nothing '
+                f'was changed, so try again'
+            )
+        self._call('drop_collection', self.collection)
+        self._finish_purge()
+        self._call('load_collection', self.collection)
+
+    @property
+    def _kept(self) -> str:
+        """Name of the collection that takes the place of this one."""
+        return f'{self.collection}_kept'
+
+    def _finish_purge(self) -> None:
+        """Give the copy that :meth:`purge` made the name of the collection."""
+        self._call('rename_collection', self._kept, self.collection)
+
+    def _exists(self) -> bool:
+        """Whether there is a collection; one that was purged and not renamed is renamed."""
+        if self._call('has_collection', self.collection):
+            return True
+        if '://' in self.uri or not self._call('has_collection', self._kept):
+            return False
+        self._finish_purge()
+        return True
+
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
         """Find the nearest items by the index of the collection."""
         if k > MOST_ANSWERS:
@@ -293,7 +337,7 @@ class MilvusEngine(SearchEngine):
 
     def read(self, folder: Path, width: int, label: str) -> None:
         """Find the collection again, which must be there."""
-        if not self._call('has_collection', self.collection):
+        if not self._exists():
             raise GalleryError(f'there is no Milvus collection {self.collection!r} at {self.uri}')
         self._attach(width, label)
 
