@@ -50,6 +50,11 @@ def add_extraction_arguments(
     )
     add_model_arguments(parser)
     add_runtime_options(parser)
+    parser.add_argument(
+        '--projection',
+        metavar='FILE',
+        help='make the features narrower by it (fusionreid fit-projection)',
+    )
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +62,11 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('index', help='folder made by fusionreid index')
     parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
     parser.add_argument('--config', help="config file; the index's own otherwise")
+    parser.add_argument(
+        '--projection',
+        metavar='FILE',
+        help='the projection that the index was made with, if it is not where it was',
+    )
     add_device_argument(parser)
 
 
@@ -89,4 +99,5 @@ def build_extractor(args: argparse.Namespace) -> FeatureExtractor:
         batch_size=args.batch_size,
         precision=args.precision,
         runtime=args.runtime_options,
+        projection=args.projection,
     )

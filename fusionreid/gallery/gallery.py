@@ -156,6 +156,7 @@ class Gallery:
         checkpoint: str | Path | None = None,
         config: str | Path | None = None,
         device: str | torch.device | None = None,
+        projection: str | Path | None = None,
     ) -> None:
         """Load the model that the gallery was made with.
 
@@ -164,6 +165,7 @@ class Gallery:
                 were.
             config: Its config; the one saved with the gallery otherwise.
             device: Where it runs; otherwise where :meth:`load` was told.
+            projection: The projection of its features, if it is not where it was.
 
         Raises:
             GalleryError: If the gallery was made without a model, the checkpoint is missing, or it
@@ -195,6 +197,7 @@ class Gallery:
             device=self._device if device is None else device,
             # The path of a program in an index is nobody's choice.
             trusts_programs=is_named,
+            projection=projection or spec.projection,
         )
         spec.check_same(extractor.spec)
         self._extractor = extractor
