@@ -2,12 +2,14 @@
 
 from .base import Hits, SearchEngine
 from .build import build_engine, engine_names
+from .compressed import CompressedEngine
 from .exact import ExactEngine
 from .faiss_flat import FaissFlatEngine
 from .faiss_ivfpq import FaissIVFPQEngine
 from .milvus import MilvusEngine
 
 __all__ = [
+    'CompressedEngine',
     'ExactEngine',
     'FaissFlatEngine',
     'FaissIVFPQEngine',
