@@ -155,7 +155,7 @@ def read_features(
     if features.dtype != dtype or features.shape != (rows, width):
         raise error(
             f'{path} holds {features.dtype} of shape {tuple(features.shape)}, expected '
-            f'{str(dtype).removeprefix("torch.")} of shape ({rows}, {width}): a row for each of the '
+            f'{str(dtype)[6:]} of shape ({rows}, {width}): a row for each of the '
             f'{rows} images'
         )
     start = 0
