@@ -193,6 +193,7 @@ PRODUCED = {
     'quickstart': ['cnn_fused.png'],
     'reranking': ['k1.png'],
     'serve': ['work_dirs/people/gallery.json'],
+    'smaller_features': ['narrow.safetensors', 'work_dirs/codes/gallery.json'],
     'synthetic': ['contact_sheet.png'],
     'video': ['street.png', 'street.json', 'work_dirs/street-tracklets/camera_1/0001.jpg'],
     'weights': ['weights/msmt17.pth', 'weights/msmt17.py'],

@@ -45,15 +45,19 @@ WIDTHS = (64, 128, 256)
 
 
 def score(engine: dict[str, Any], query: LabeledFeatures, gallery: LabeledFeatures) -> Any:
-    """Score the whole ranking that an engine gives."""
-    filled = Gallery(engine=engine)
+    """Score the ranking that an engine gives: its K best, then the others by their codes alone."""
+    codes = engine if engine['type'] == 'exact' else dict(engine, rescore='none')
     ids = list(map(str, range(len(gallery.features))))
-    filled.add(features=gallery.features, ids=ids)
-    found = filled.search(query.features, len(filled))
-    places = torch.from_numpy(found.ids.astype(int))
-    # The order of the answers, since those of a rescored search have distances of their own.
-    ranks = torch.arange(len(filled), dtype=torch.float32).expand_as(places)
-    distances = torch.empty(places.shape).scatter_(1, places, ranks.clone())
+    places = []
+    for settings, k in ((engine, K), (codes, len(ids))):
+        filled = Gallery(engine=settings)
+        filled.add(features=gallery.features, ids=ids)
+        places.append(torch.from_numpy(filled.search(query.features, k).ids.astype(int)))
+    best, order = places
+    # Ranks, since distances of codes and of features are not comparable.
+    distances = torch.empty(order.shape)
+    distances.scatter_(1, order, torch.arange(len(ids)).float().expand_as(order).clone())
+    distances.scatter_(1, best, torch.arange(-K, 0).float().expand_as(best).clone())
     return evaluate_distances(
         distances, query.person_ids, gallery.person_ids, query.camera_ids, gallery.camera_ids
     )
