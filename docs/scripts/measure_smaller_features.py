@@ -157,7 +157,10 @@ def draw(rows: list[dict[str, Any]]) -> None:
                 (row['bytes_on_disk'], row['mAP'])
                 for row in rows
                 if row['storage'] == storage
-                and (row['features'].startswith(start) or row['features'] == 'all')
+                and (
+                    row['features'].startswith(start)
+                    or (row['features'] == 'all' and start == 'projected')
+                )
             )
             line = '-' if start == 'projected' else ':'
             axes.plot(*zip(*points, strict=True), line, marker=marker, color=color, label=label)
@@ -167,7 +170,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
                 row['features'],
                 (row['bytes_on_disk'], row['mAP']),
                 fontsize=8,
-                xytext=(4, -9),
+                xytext=(4, 4 if row['features'] == 'cnn' else -9),
                 textcoords='offset points',
             )
             if row['features'] != 'all':
