@@ -226,6 +226,7 @@ PRODUCED = {
     'reranking': ['k1.png'],
     'reuse': ['work_dirs/mmpretrain/epoch_1.pth'],
     'serve': ['work_dirs/people/gallery.json'],
+    'smaller_features': ['narrow.safetensors', 'work_dirs/codes/gallery.json'],
     'synthetic': ['contact_sheet.png'],
     'team_gallery': ['result.png', 'people.calibration.json', 'work_dirs/copied/gallery.json'],
     'video': ['street.png', 'street.json', 'work_dirs/street-tracklets/camera_1/0001.jpg'],

@@ -10,6 +10,7 @@ from .calibration_file import (
 from .feature_extractor import FeatureExtractor
 from .feature_spec import FeatureSpec
 from .model_zoo import get_model, list_models
+from .projection import Projection
 from .reid_inferencer import Comparison, ReIDInferencer, ReIDResult
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'Comparison',
     'FeatureExtractor',
     'FeatureSpec',
+    'Projection',
     'RateEstimate',
     'ReIDInferencer',
     'ReIDResult',

@@ -27,14 +27,19 @@ def calibration_path(spec: FeatureSpec) -> Path | None:
         spec: What the features are.
 
     Returns:
-        ``CHECKPOINT.FEATURE.calibration.json``; None for features without a checkpoint.
+        ``CHECKPOINT.FEATURE.calibration.json``, of projected features with the beginning of the
+        projection's checksum behind the feature; None for features without a checkpoint.
 
     Example:
         >>> spec = FeatureSpec(8, 'cnn', 'before BNNeck', '/runs/epoch_6.pth', 64 * '0')
         >>> calibration_path(spec).name
         'epoch_6.pth.cnn.calibration.json'
     """
-    return None if spec.checkpoint is None else Path(f'{spec.checkpoint}.{spec.feature}{SUFFIX}')
+    if spec.checkpoint is None:
+        return None
+    digest = spec.projection_sha256
+    projected = '' if digest is None else f'.{digest[:12]}'
+    return Path(f'{spec.checkpoint}.{spec.feature}{projected}{SUFFIX}')
 
 
 def save_calibration(calibration: Calibration, path: str | Path) -> None:

@@ -49,6 +49,7 @@ from .exported_features import check_exported_use, describe_exported
 from .feature_spec import FeatureSpec
 from .hub_folder import hub_weights, read_hub_config
 from .image_input import Image, check_channel_order, check_image, image_name, to_rgb
+from .projection import Projection
 
 LOADERS = ('test_dataloader', 'val_dataloader')
 SETTINGS = ('model', 'input_size', *LOADERS)
@@ -112,8 +113,10 @@ class FeatureExtractor:
         precision: ``'fp32'``, or ``'fp16'`` or ``'bf16'`` for automatic mixed precision.
         runtime: What runs an exported model, see :func:`~fusionreid.runtimes.open_export`.
         trusts_programs: Whether an exported model may be a program, see there too.
+        projection: What makes the feature narrower, or its file; None leaves it as it is.
 
     Raises:
+        UserError: If the projection cannot be read, or takes features of another model.
         ConfigError: If there is no config, it is no valid one, there is no such device, or the
             feature, the batch size or the precision cannot be.
         WeightsError: If the weights cannot be read or do not fit the model.
@@ -132,6 +135,7 @@ class FeatureExtractor:
         precision: str = 'fp32',
         runtime: str | dict[str, Any] | None = None,
         trusts_programs: bool = True,
+        projection: str | Path | Projection | None = None,
     ) -> None:
         if as_integer(batch_size, 'batch_size', ConfigError) < 1:
             raise ConfigError(f'batch_size must be at least 1, got {batch_size}')
@@ -163,6 +167,11 @@ class FeatureExtractor:
             # It alone takes arrays as well as files.
             raise ConfigError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
         self._check_image_size()
+        if projection is not None and not isinstance(projection, Projection):
+            projection = Projection.load(projection)
+        self.projection = projection
+        if projection is not None:
+            self.spec = projection.spec_of(self.spec)
 
     def _load_model(
         self,
@@ -312,7 +321,8 @@ class FeatureExtractor:
         """
         if not samples:
             return torch.empty(0, self.spec.width, device=self.device)
-        return F.normalize(self._columns(samples))
+        features = F.normalize(self._columns(samples))
+        return features if self.projection is None else self.projection.apply(features)
 
     def _columns(self, samples: Sequence[ReIDDataSample]) -> Tensor:
         """The feature, not normalized."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from fusionreid.config import read_literals
 from fusionreid.errors import GalleryError
 
 GIVEN = 'given'
+# What stands in a label before the projection.
+PROJECTED = ', projected by '
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class FeatureSpec:
         checkpoint: Path of the weights; None for features that need none.
         sha256: Checksum of that file.
         config: Text of the model's config and test pipeline; None without a model.
+        projection: Path of the projection that made the feature narrower; None if none did.
+        projection_sha256: Checksum of that file.
 
     Raises:
         ValueError: If ``config`` is a single line, which would be taken for the name of a file, or
-            a checkpoint has no checksum, so that any file could be in its place.
+            a checkpoint or a projection has no checksum, so that any file could be in its place.
         TypeError: If a value is of another type.
     """
 
@@ -38,11 +42,14 @@ class FeatureSpec:
     checkpoint: str | None = None
     sha256: str | None = None
     config: str | None = None
+    projection: str | None = None
+    projection_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.width) is not int or self.width < 1:
             raise ValueError(f'width must be a whole number from 1 on, got {self.width!r}')
-        for name in ('feature', 'protocol', 'checkpoint', 'sha256', 'config'):
+        texts = [column.name for column in fields(self) if column.name != 'width']
+        for name in texts:
             value = getattr(self, name)
             may_lack = name not in ('feature', 'protocol')
             if not isinstance(value, str) and not (value is None and may_lack):
@@ -51,6 +58,8 @@ class FeatureSpec:
             raise ValueError(f'config is {self.config!r:.80}, not the text of a config')
         if self.checkpoint is not None and self.sha256 is None:
             raise ValueError(f'checkpoint is {self.checkpoint!r:.80}, without its sha256')
+        if (self.projection is None) != (self.projection_sha256 is None):
+            raise ValueError(f'projection is {self.projection!r:.80}, without its sha256')
 
     @property
     def weights(self) -> str:
@@ -60,15 +69,25 @@ class FeatureSpec:
         return f'{Path(self.checkpoint).name} (sha256 {self.sha256[:12]})'
 
     @property
+    def projected(self) -> str:
+        """The projection in words, as :attr:`weights` says the weights."""
+        if self.projection is None or self.projection_sha256 is None:
+            return 'no projection'
+        return f'{Path(self.projection).name} (sha256 {self.projection_sha256[:12]})'
+
+    @property
     def label(self) -> str:
         """One line about the features."""
-        return f'{self.feature}, width {self.width}, {self.protocol}, {self.weights}'
+        projected = '' if self.projection is None else f'{PROJECTED}{self.projected}'
+        return f'{self.feature}, width {self.width}, {self.protocol}, {self.weights}{projected}'
 
     @property
     def fingerprint(self) -> str:
-        """The label without the file's name, which says nothing about the features."""
+        """The label without the files' names, which say nothing about the features."""
         weights = 'no weights' if self.sha256 is None else f'sha256 {self.sha256[:12]}'
-        return f'{self.feature}, width {self.width}, {self.protocol}, {weights}'
+        digest = self.projection_sha256
+        projected = '' if digest is None else f'{PROJECTED}sha256 {digest[:12]}'
+        return f'{self.feature}, width {self.width}, {self.protocol}, {weights}{projected}'
 
     @property
     def pipeline(self) -> str:
@@ -83,7 +102,7 @@ class FeatureSpec:
     def _identity(self) -> tuple[str | int | None, ...]:
         # The config counts where there are no weights to tell models apart.
         maker = self.config if self.sha256 is None else self.sha256
-        return self.feature, self.width, self.protocol, maker
+        return self.feature, self.width, self.protocol, maker, self.projection_sha256
 
     def difference(self, other: FeatureSpec) -> str | None:
         """Say how other features differ from these, in the first thing that does.
@@ -106,13 +125,21 @@ class FeatureSpec:
         Raises:
             GalleryError: If they cannot be compared, naming both.
         """
+        # Of features that were computed elsewhere nobody knows whether they are projected.
+        is_given = GIVEN in (self.feature, other.feature)
+        if not is_given and self.projection_sha256 != other.projection_sha256:
+            raise GalleryError(
+                f'the gallery holds features made narrower by {self.projected}, the model gives '
+                f'them with {other.projected}: name the projection of the gallery (--projection), '
+                f'or index the images again'
+            )
         if self.width != other.width:
             raise GalleryError(
                 f'the gallery holds features of width {self.width} ({self.feature}, '
                 f'{self.weights}), the model gives width {other.width} ({other.feature}, '
                 f'{other.weights}): use the model of the gallery, or index the images again'
             )
-        if GIVEN not in (self.feature, other.feature) and self._identity != other._identity:
+        if not is_given and self._identity != other._identity:
             raise GalleryError(
                 f'the gallery holds features of another model or protocol: {self.label}; the model '
                 f'gives: {other.label}'

@@ -40,6 +40,7 @@ from .image_input import (
     to_rgb,
 )
 from .model_zoo import list_models
+from .projection import Projection
 
 # More do not fit into one picture.
 DRAWN = 16
@@ -115,8 +116,10 @@ class ReIDInferencer(BaseInferencer):
         show_progress: Show a line on stderr with the time left.
         runtime: What runs an exported model: ``'onnxruntime'``, ``'openvino'``, ``'torch'``, or
             settings such as ``dict(type='openvino', threads=2, hint='throughput')``.
+        projection: What makes :attr:`ReIDResult.embedding` narrower, or its file; None leaves it.
 
     Raises:
+        UserError: The projection cannot be read, or takes features of another model.
         ConfigError: There is no config, it is no valid one, or a setting cannot be.
         WeightsError: The weights cannot be read or do not fit the model.
         CalibrationError: The calibration is of other features.
@@ -152,6 +155,7 @@ class ReIDInferencer(BaseInferencer):
         calibration: Calibration | None = None,
         show_progress: bool = False,
         runtime: str | dict[str, Any] | None = None,
+        projection: str | Path | Projection | None = None,
     ) -> None:
         if pretrained is None and isinstance(model, (str, Path)) and is_export(model):
             model, pretrained = None, model
@@ -172,6 +176,7 @@ class ReIDInferencer(BaseInferencer):
             batch_size=batch_size,
             precision=precision,
             runtime=runtime,
+            projection=projection,
         )
         self.model = self.extractor.model
         self.pipeline = self._init_pipeline({})

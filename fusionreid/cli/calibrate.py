@@ -25,7 +25,7 @@ from fusionreid.apis import (
 )
 from fusionreid.cli.answers import format_estimate, format_rate
 from fusionreid.cli.gallery_place import gallery_place
-from fusionreid.cli.labeled_features import LabeledFeatures, read_extracted, read_feature_set
+from fusionreid.cli.labeled_features import read_saved
 from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import CalibrationError, UserError
 from fusionreid.gallery import Gallery
@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--mean-camera',
         action='store_true',
         help='the features were made with the mean camera embedding',
+    )
+    parser.add_argument(
+        '--projection',
+        metavar='FILE',
+        help='what makes the features narrower (fusionreid fit-projection): of saved ones that are '
+        'not projected yet, or that fusionreid extract projected',
     )
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument(
@@ -87,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _calibrate_index(args: argparse.Namespace) -> Calibration:
     """Measure on the items of an index, and keep it there."""
-    for name in ('checkpoint', 'config', 'index'):
+    for name in ('checkpoint', 'config', 'index', 'projection'):
         if getattr(args, name) is not None:
             raise UserError(
                 f'{args.source} is an index, which knows its model: leave out the {name}'
@@ -119,14 +125,18 @@ def _calibrate_saved(args: argparse.Namespace) -> Calibration:
             f'{args.source} is no index: of saved features, also name the checkpoint that they are '
             'of, so that the calibration is used for its features alone'
         )
-    photos = _read(args)
+    photos = read_saved(args.source, args.feature)
     extractor = FeatureExtractor(
         args.checkpoint,
         args.config,
         feature=args.feature,
         use_cameras=False if args.mean_camera else None,
         device=args.device,
+        projection=args.projection,
     )
+    projection = extractor.projection
+    if projection is not None and photos.features.shape[1] == projection.takes:
+        photos = photos.project(projection)
     if args.out or calibration_path(extractor.spec) is None:
         check_output_file(_target(extractor.spec, args.out))
     if problem := photos.check_model(extractor):
@@ -143,11 +153,6 @@ def _calibrate_saved(args: argparse.Namespace) -> Calibration:
     )
     _save(calibration, extractor.spec, args.out)
     return calibration
-
-
-def _read(args: argparse.Namespace) -> LabeledFeatures:
-    source = Path(args.source)
-    return read_feature_set(source, args.feature) if source.is_dir() else read_extracted(source)
 
 
 def _target(spec: FeatureSpec, out: str | None) -> Path:

@@ -65,6 +65,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('serve', 'serve', 'search an index on a page in the browser, and over HTTP'),
         Command('group', 'group', 'group photos into people'),
         Command('extract', 'extract', 'save the features of a folder of images'),
+        Command('fit-projection', 'fit_projection', 'make the features of a model narrower'),
         Command('calibrate', 'calibrate', 'measure how often strangers are as near as a distance'),
     ),
     'Understand a model': (

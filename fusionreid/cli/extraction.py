@@ -51,6 +51,11 @@ def add_extraction_arguments(
     )
     add_model_arguments(parser)
     add_runtime_options(parser)
+    parser.add_argument(
+        '--projection',
+        metavar='FILE',
+        help='make the features narrower by it (fusionreid fit-projection)',
+    )
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +63,11 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('index', type=gallery_place, help=INDEX_HELP)
     parser.add_argument('--checkpoint', help='the trained model, if it is not where it was')
     parser.add_argument('--config', help="config file; the index's own otherwise")
+    parser.add_argument(
+        '--projection',
+        metavar='FILE',
+        help='the projection that the index was made with, if it is not where it was',
+    )
     add_device_argument(parser)
 
 
@@ -90,4 +100,5 @@ def build_extractor(args: argparse.Namespace) -> FeatureExtractor:
         batch_size=args.batch_size,
         precision=args.precision,
         runtime=args.runtime_options,
+        projection=args.projection,
     )

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     sources = read_sources(args, args.images)
     gallery = Gallery.load(args.index, device=args.device)
     check_place(args.index)
-    gallery.use_model(args.checkpoint, args.config)
+    gallery.use_model(args.checkpoint, args.config, projection=args.projection)
     failed: list[str] = []
     for source, images in zip(args.images, sources, strict=True):
         failed += add_to_index(gallery, images, source, args.index, args.times_from_files)

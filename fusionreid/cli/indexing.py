@@ -21,6 +21,8 @@ from fusionreid.visualization.style import camera_name
 
 RECALL_K, RECALL_QUERIES = 10, 200
 SHOWN_CAMERAS = 10
+# Engines whose recall is measured when an index is made.
+APPROXIMATE = ('compressed', 'faiss_ivfpq')
 
 
 def add_label_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +132,7 @@ def finish(gallery: Gallery, out: Place, failed: Sequence[str]) -> None:
     """
     if gallery.spec is not None and len(gallery):
         say(f'{out}: {len(gallery)} images, engine {gallery.engine.name}, {gallery.spec.label}')
-    if gallery.engine.name == 'faiss_ivfpq' and len(gallery) > RECALL_K:
+    if gallery.engine.name in APPROXIMATE and len(gallery) > RECALL_K:
         recall = gallery.measure_recall(RECALL_K, RECALL_QUERIES)
         say(f'recall@{RECALL_K} against the exact search: {recall:.3f}')
     for reason in failed:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fusionreid.apis import FeatureExtractor, FeatureSpec
+from fusionreid.apis import FeatureExtractor, FeatureSpec, Projection
+from fusionreid.apis.feature_spec import PROJECTED
 from fusionreid.errors import CalibrationError, InferenceError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.metrics.score_table import describe_data_set
@@ -19,6 +20,8 @@ from fusionreid.utils.feature_files import check_regular
 
 # Photos whose features are computed again, to see whether they are the model's.
 COMPARED_PHOTOS = 4
+# Features that are projected at once.
+PROJECTED_ROWS = 8192
 # How far these may be from those that were saved: other devices, precisions and decoders.
 LARGEST_DIFFERENCE = 0.02
 
@@ -44,6 +47,24 @@ class LabeledFeatures:
     paths: Sequence[str]
     data: str
     protocol: str | None = None
+
+    def project(self, projection: Projection) -> LabeledFeatures:
+        """The photos with narrower features.
+
+        Args:
+            projection: What takes features of this width.
+
+        Returns:
+            They, with the label that such features have.
+
+        Raises:
+            ScoringError: A feature that cannot be projected.
+        """
+        rows = torch.nn.functional.normalize(self.features)
+        narrow = torch.cat([projection.apply(part) for part in rows.split(PROJECTED_ROWS)])
+        digest = f'{PROJECTED}sha256 {projection.sha256}'
+        protocol = None if self.protocol is None else f'{self.protocol}{digest}'
+        return replace(self, features=narrow, protocol=protocol)
 
     def check_model(self, extractor: FeatureExtractor) -> str | None:
         """Compare with the features of a model, by computing a few again.
@@ -86,6 +107,23 @@ class LabeledFeatures:
                 'way (such as --flip), so extract them again, or name the right checkpoint'
             )
         return None
+
+
+def read_saved(source: Path, feature: str) -> LabeledFeatures:
+    """Read features that a command saved, in a folder or a file.
+
+    Args:
+        source: Folder of ``fusionreid test --out``, or file of ``fusionreid extract``.
+        feature: Feature to take of a folder, ``'all'`` for all side by side.
+
+    Returns:
+        The features.
+
+    Raises:
+        ScoringError: As :func:`read_feature_set`.
+        CalibrationError: As :func:`read_extracted`.
+    """
+    return read_feature_set(source, feature) if source.is_dir() else read_extracted(source)
 
 
 def read_feature_set(folder: Path, feature: str) -> LabeledFeatures:
@@ -152,7 +190,10 @@ def read_extracted(path: Path, spec: FeatureSpec | None = None) -> LabeledFeatur
 
 def _is_of(label: str, spec: FeatureSpec) -> bool:
     """Whether a label names the protocol of features and, if it names weights, theirs."""
-    weights = spec.sha256
-    return spec.protocol in label and (
-        weights is None or ' (sha256 ' not in label or weights[:12] in label
+    weights, projection = spec.sha256, spec.projection_sha256
+    label, _, projected = label.partition(PROJECTED)
+    return (
+        spec.protocol in label
+        and (weights is None or ' (sha256 ' not in label or weights[:12] in label)
+        and (projected == '' if projection is None else projection[:12] in projected)
     )

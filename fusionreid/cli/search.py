@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> None:
         raise GalleryError(
             '--other-cameras: the camera of a query is unknown, give it by --query-camera'
         )
-    gallery.use_model(args.checkpoint, args.config)
+    gallery.use_model(args.checkpoint, args.config, projection=args.projection)
     options = search_options(args, gallery)
     limit = find_limit(gallery, options)
     indexed = gallery.known(paths)

@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> None:
 
     with open_socket(args.host, args.port) as opened:
         gallery = Gallery.load(args.index, device=args.device)
-        gallery.use_model(args.checkpoint, args.config)
+        gallery.use_model(args.checkpoint, args.config, projection=args.projection)
         if args.calibration:
             gallery.calibration = load_calibration(args.calibration)
         limits = dataclasses.replace(

@@ -173,6 +173,7 @@ class Gallery:
         checkpoint: str | Path | None = None,
         config: str | Path | None = None,
         device: str | torch.device | None = None,
+        projection: str | Path | None = None,
     ) -> None:
         """Load the model that the gallery was made with.
 
@@ -181,13 +182,18 @@ class Gallery:
                 were.
             config: Its config; the one saved with the gallery otherwise.
             device: Where it runs; otherwise where :meth:`load` was told.
+            projection: The projection of its features, if it is not where it was.
 
         Raises:
             GalleryError: If the gallery was made without a model, the checkpoint is missing, or it
                 is another one.
         """
         extractor = load_model(
-            self.spec, checkpoint, config, self._device if device is None else device
+            self.spec,
+            checkpoint,
+            config,
+            self._device if device is None else device,
+            projection,
         )
         assert self.spec is not None
         self.spec.check_same(extractor.spec)

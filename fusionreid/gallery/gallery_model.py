@@ -18,6 +18,7 @@ def load_model(
     checkpoint: str | Path | None,
     config: str | Path | None,
     device: str | torch.device,
+    projection: str | Path | None = None,
 ) -> FeatureExtractor:
     """Load the model that features were made with.
 
@@ -27,6 +28,7 @@ def load_model(
             were.
         config: Its config; the one saved with the features otherwise.
         device: Where it runs.
+        projection: The projection of its features, if it is not where it was.
 
     Returns:
         The model.
@@ -60,4 +62,5 @@ def load_model(
         device=device,
         # The path of a program in an index is nobody's choice.
         trusts_programs=is_named,
+        projection=projection or spec.projection,
     )

@@ -111,7 +111,7 @@ def write_features(path: Path, features: Tensor) -> None:
 
     Args:
         path: The file, in an existing folder.
-        features: (N, D) float32, on any device.
+        features: (N, D), on any device; as codes of any type.
 
     Raises:
         OSError: It cannot be written, for example because the disk is full.
@@ -121,7 +121,12 @@ def write_features(path: Path, features: Tensor) -> None:
 
 
 def read_features(
-    path: Path, rows: int, width: int, error: type[UserError], normalized: bool = False
+    path: Path,
+    rows: int,
+    width: int,
+    error: type[UserError],
+    normalized: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Map the features that :func:`write_features` wrote.
 
@@ -131,9 +136,10 @@ def read_features(
         width: How wide they must be.
         error: What to raise.
         normalized: Whether each must have length 1.
+        dtype: What type they must have.
 
     Returns:
-        (rows, width) float32, mapped from the file.
+        (rows, width) of that type, mapped from the file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -146,15 +152,16 @@ def read_features(
             features = file.get_tensor(FEATURES)
     except SafetensorError as reason:
         raise error(f'{path} is damaged: {reason}') from reason
-    if features.dtype != torch.float32 or features.shape != (rows, width):
+    if features.dtype != dtype or features.shape != (rows, width):
         raise error(
-            f'{path} holds {features.dtype} of shape {tuple(features.shape)}, expected float32 of '
-            f'shape ({rows}, {width}): a row for each of the {rows} images'
+            f'{path} holds {features.dtype} of shape {tuple(features.shape)}, expected '
+            f'{str(dtype)[6:]} of shape ({rows}, {width}): a row for each of the '
+            f'{rows} images'
         )
     start = 0
     for block in features.split(BLOCK_ROWS):
         if normalized:  # a NaN or infinite value has no length near 1
-            good = (torch.linalg.vector_norm(block, dim=1) - 1).abs() < LENGTH_TOLERANCE
+            good = (torch.linalg.vector_norm(block.float(), dim=1) - 1).abs() < LENGTH_TOLERANCE
         else:
             good = block.isfinite().all(dim=1)
         bad = (~good).nonzero().flatten().tolist()

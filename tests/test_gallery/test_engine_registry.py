@@ -110,7 +110,9 @@ def test_other_names_are_refused_and_import_nothing(name, tmp_path):
         lambda: Gallery(engine=dict(type=name)),
         lambda: Gallery.load(tmp_path / 'index'),
     ):
-        with pytest.raises(GalleryError, match=f"engine '{name}' is unknown, choose one of exact"):
+        with pytest.raises(
+            GalleryError, match=f"engine '{name}' is unknown, choose one of compressed"
+        ):
             attempt()
     assert set(sys.modules) == before
     assert 'this' not in sys.modules

@@ -15,6 +15,11 @@ from .open_set import (
     evaluate_open_set,
     evaluate_open_set_distances,
 )
+from .principal_components import (
+    PrincipalComponents,
+    fit_principal_components,
+    principal_coordinates,
+)
 from .query_expansion import average_query_expansion
 from .ranking import evaluate_distances, evaluate_ranking, rank_queries
 from .ranking_result import QueryScores, RankingResult
@@ -41,6 +46,7 @@ __all__ = [
     'OpenSetPoint',
     'OpenSetResult',
     'OperatingPoint',
+    'PrincipalComponents',
     'QueryScores',
     'RankingResult',
     'RepeatedResult',
@@ -62,11 +68,13 @@ __all__ = [
     'evaluate_ranking',
     'evaluate_search_rates',
     'evaluate_verification',
+    'fit_principal_components',
     'k_reciprocal_rerank',
     'labels_of_one_set',
     'mean_of_tracklets',
     'normalize_distances',
     'normalized_blocks',
+    'principal_coordinates',
     'rank_queries',
     'reranked_blocks',
     'subset_scores',

@@ -2,6 +2,7 @@
 
 from .base import Hits, SearchEngine
 from .build import build_engine, engine_names
+from .compressed import CompressedEngine
 from .exact import ExactEngine
 from .faiss_flat import FaissFlatEngine
 from .faiss_ivfpq import FaissIVFPQEngine
@@ -9,6 +10,7 @@ from .milvus import MilvusEngine
 from .pgvector import PgvectorEngine
 
 __all__ = [
+    'CompressedEngine',
     'ExactEngine',
     'FaissFlatEngine',
     'FaissIVFPQEngine',

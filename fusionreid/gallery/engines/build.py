@@ -17,7 +17,7 @@ def engine_names() -> list[str]:
 
     Example:
         >>> engine_names()
-        ['exact', 'faiss_flat', 'faiss_ivfpq', 'milvus', 'pgvector']
+        ['compressed', 'exact', 'faiss_flat', 'faiss_ivfpq', 'milvus', 'pgvector']
     """
     SEARCH_ENGINES.import_from_location()
     return sorted(SEARCH_ENGINES.module_dict)

@@ -18,7 +18,8 @@ from fusionreid.utils.files import save_tensors, sync, write_durably
 from fusionreid.utils.optional import import_optional
 
 from .exact import exact_nearest
-from .local import BLOCK_ROWS, LocalEngine
+from .feature_rows import BLOCK_ROWS
+from .local import LocalEngine
 from .refine import refine_rows
 
 INDEX_FILE = 'ivfpq.faiss'

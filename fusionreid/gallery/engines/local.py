@@ -27,21 +27,20 @@ from ..filter import GalleryFilter
 from ..items import Items, ItemTable
 from ..metadata import Metadata, check_metadata
 from .base import Hits, SearchEngine
+from .feature_rows import BLOCK_ROWS, FeatureRows
 
 FEATURES_FILE = 'features.safetensors'
 ITEMS_FILE = 'items.csv'
 # Of items that have metadata; otherwise there is no such file.
 METADATA_FILE = 'metadata.jsonl'
 COLUMNS = dict(item_id=str, path=str, person_id=int, camera_id=int)
-BLOCK_ROWS = 8192
-GROWTH = 1.5
 
 
 class LocalEngine(SearchEngine):
     """Items and features in the memory of this process.
 
     The features of a gallery that was read from disk are mapped, not read: they take memory only
-    where they are used. Storage grows by half its size, so that adding is amortized.
+    where they are used.
 
     Args:
         device: Where the features are kept.
@@ -50,11 +49,11 @@ class LocalEngine(SearchEngine):
     def __init__(self, device: str | torch.device = 'cpu') -> None:
         self.device = find_device(device)
         self.table = ItemTable()
-        self._storage = torch.empty(0, 0)
+        self._rows = FeatureRows(0)
 
     def open(self, width: int, label: str) -> None:
         """Begin an empty storage; the label is not kept."""
-        self._storage = torch.empty(0, width, device=self.device)
+        self._rows = FeatureRows(width, device=self.device)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -62,12 +61,12 @@ class LocalEngine(SearchEngine):
     @property
     def width(self) -> int:
         """Width D of the features."""
-        return self._storage.shape[1]
+        return self._rows.width
 
     @property
     def features(self) -> Tensor:
         """The features (N, D), in the order of their arrival."""
-        return self._storage[: len(self.table)]
+        return self._rows.first(len(self.table))
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids that are in memory."""
@@ -75,13 +74,7 @@ class LocalEngine(SearchEngine):
 
     def add(self, items: Items, features: Tensor) -> None:
         """Append items and features, which are copied to the device of the engine."""
-        start, stop = len(self.table), len(self.table) + len(items)
-        if stop > len(self._storage):
-            rows = max(stop, int(len(self._storage) * GROWTH))
-            storage = torch.empty(rows, self.width, device=self.device)
-            storage[:start] = self._storage[:start]
-            self._storage = storage
-        self._storage[start:stop] = features.to(self.device)
+        self._rows.put(len(self.table), features)
         self.table.append(items)
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -92,12 +85,8 @@ class LocalEngine(SearchEngine):
         self.table.keep(keep)
 
     def _keep(self, keep: np.ndarray) -> None:
-        """Close the gaps where the mask ``keep`` (N,) is False, a block at a time."""
-        target = 0
-        for start in range(0, len(keep), BLOCK_ROWS):
-            rows = torch.from_numpy(np.flatnonzero(keep[start : start + BLOCK_ROWS]) + start)
-            self._storage[target : target + len(rows)] = self._storage[rows.to(self.device)]
-            target += len(rows)
+        """Close the gaps where the mask ``keep`` (N,) is False."""
+        self._rows.keep(keep)
 
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:
         """Find the nearest items among those that pass the filter, as many for every query."""
@@ -154,6 +143,9 @@ class LocalEngine(SearchEngine):
         if any(items.metadata):
             lines = (json.dumps(metadata, ensure_ascii=False) for metadata in items.metadata)
             write_durably(folder / METADATA_FILE, ''.join(f'{line}\n' for line in lines).encode())
+        self._write_features(folder)
+
+    def _write_features(self, folder: Path) -> None:
         write_features(folder / FEATURES_FILE, self.features)
 
     def read(self, folder: Path, width: int, label: str) -> None:
@@ -164,10 +156,14 @@ class LocalEngine(SearchEngine):
             items = replace(items, metadata=_read_metadata(folder / METADATA_FILE, len(items)))
         if len(set(items.ids)) < len(items):
             raise GalleryError(f'{folder / ITEMS_FILE} holds an item_id twice')
-        path = folder / FEATURES_FILE
-        features = read_features(path, len(items), width, GalleryError, normalized=True)
-        self._storage = features.to(self.device)
+        self._read_features(folder, len(items), width)
         self.table.append(items)
+
+    def _read_features(self, folder: Path, count: int, width: int) -> None:
+        """Map the features of ``count`` items."""
+        path = folder / FEATURES_FILE
+        features = read_features(path, count, width, GalleryError, normalized=True)
+        self._rows = FeatureRows(width, device=self.device, stored=features)
 
 
 def _read_metadata(path: Path, count: int) -> list[Metadata]:
