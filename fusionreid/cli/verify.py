@@ -1,8 +1,8 @@
-"""Verify an index, saved features, an exported model or a checkpoint: ``fusionreid verify PATH``.
+"""Verify what other commands have saved: ``fusionreid verify PATH``.
 
-Every byte of an index, of saved features and of an exported model is compared with the checksums
-that were saved with them, and so are the tensors of a checkpoint. The exit status is 1 if anything
-differs.
+Every byte of an index, of saved features, of an exported model and of a calibration is compared
+with the checksums that were saved with them, and so are the tensors of a checkpoint. The exit
+status is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fusionreid.apis import load_calibration
 from fusionreid.checkpoints.integrity import verify_checkpoint
 from fusionreid.errors import UserError
 from fusionreid.evaluation import feature_set
@@ -28,13 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'path',
         help='folder of an index, saved features, an exported model or the tracklets of a '
-        'video, or file of a checkpoint',
+        'video, or file of a checkpoint or a calibration',
     )
 
 
 def run(args: argparse.Namespace) -> None:
     """Verify, and print what was compared."""
     folder = Path(args.path)
+    if _is_json(folder):
+        print(format_table(_describe_calibration(folder)))
+        return
     if not folder.is_dir():
         print(format_table(verify_checkpoint(args.path)))
         return
@@ -58,6 +62,26 @@ def run(args: argparse.Namespace) -> None:
         )
     for facts in found:
         print(format_table(facts))
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a file begins as a JSON object does, which a checkpoint never does."""
+    if not path.is_file():
+        return False
+    with path.open('rb') as file:
+        return file.read(1) == b'{'
+
+
+def _describe_calibration(path: Path) -> Facts:
+    calibration = load_calibration(path)
+    assert calibration.spec is not None
+    return [
+        ('what', f'calibration {path}, {calibration.describe()}'),
+        ('features', calibration.spec.label),
+        ('compared', 'all of it'),
+        ('bytes', f'{path.stat().st_size:,}'),
+        ('checksums', 'ok'),
+    ]
 
 
 def _describe_index(folder: Path, manifest: dict[str, Any]) -> Facts:
