@@ -35,6 +35,21 @@ def text_font(size: int, bold: bool = False, text: str = '') -> ImageFont.FreeTy
     return _load(find_font(text, bold), size)
 
 
+def baseline(size: int, bold: bool = False) -> int:
+    """Tell how far the line that letters stand on is below the top of a text.
+
+    Letters of another font stand on the line of the usual one with the anchor ``'ls'`` of Pillow.
+
+    Args:
+        size: Size in pixels.
+        bold: Whether the letters are bold.
+
+    Returns:
+        Pixels, of the usual font.
+    """
+    return text_font(size, bold).getmetrics()[0]
+
+
 @cache
 def _load(path: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size)

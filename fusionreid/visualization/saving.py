@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,13 @@ def figure_pixels(figure: Figure) -> np.ndarray:
 def _any_script(figure: Figure) -> Iterator[None]:
     """Draw letters that the usual font lacks by others; what no font has is said once."""
     set_fonts(figure)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Glyph .* missing from font')
-        yield
+    # It says for each text that the other font is not as bold.
+    finder = logging.getLogger('matplotlib.font_manager')
+    level = finder.level
+    finder.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Glyph .* missing from font')
+            yield
+    finally:
+        finder.setLevel(level)
