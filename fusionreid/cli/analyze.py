@@ -31,6 +31,7 @@ from fusionreid.evaluation.functional import (
     evaluate_verification,
 )
 from fusionreid.evaluation.functional.memory import DEFAULT_MEMORY_LIMIT
+from fusionreid.evaluation.metrics.open_set_scores import DEFAULT_FPIRS, open_set_text
 from fusionreid.evaluation.metrics.score_table import (
     describe_features,
     describe_protocol,
@@ -46,7 +47,7 @@ from fusionreid.visualization.verification import describe_few_pairs
 
 from .arguments import add_memory_limit
 from .labeled_features import read_extracted
-from .open_set import open_set_record, open_set_text, score_open_set
+from .open_set import add_open_set_argument, open_set_record, score_open_set
 from .output_file import clear_links
 from .runner_config import make_folder
 
@@ -57,7 +58,6 @@ OUTPUTS = VERIFICATION, CAMERA_PAIRS, ANALYSIS = (
 )
 
 HISTOGRAM_BINS = 100
-FPIRS = (0.01, 0.1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,14 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='RATE',
         help='accepted shares of pairs of different people (default: 0.01 0.001 0.0001)',
     )
-    parser.add_argument(
-        '--open-set',
-        type=float,
-        nargs='*',
-        metavar='RATE',
-        help='also score searches for people who may not be in the gallery (TPIR), at these shares '
-        'of searches for strangers that find somebody (FPIR; default: 0.01 0.1)',
-    )
+    add_open_set_argument(parser)
     parser.add_argument(
         '--center-cameras',
         action='store_true',
@@ -123,7 +116,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     if args.cohort is None and args.cohort_size is not None:
         parser.error('--cohort-size needs --cohort')
     if args.open_set == []:
-        args.open_set = list(FPIRS)
+        args.open_set = list(DEFAULT_FPIRS)
 
 
 def run(args: argparse.Namespace) -> None:

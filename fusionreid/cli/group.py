@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 
+from fusionreid.apis import load_calibration
 from fusionreid.cli.arguments import positive
 from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
 from fusionreid.cli.indexing import add_label_arguments, read_sources
@@ -57,8 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--max-fpr',
         type=float,
         metavar='RATE',
-        help='the same for a share of the pairs of strangers that may be as near, e.g. 0.001; the '
-        'index or the checkpoint has a calibration for it (fusionreid calibrate)',
+        help='the same for a share of the pairs of strangers that may be as near, e.g. 0.001; '
+        'it needs a calibration',
+    )
+    parser.add_argument(
+        '--calibration',
+        metavar='FILE',
+        help="what distances mean, for --max-fpr (fusionreid calibrate); otherwise the index's "
+        'own, or the one beside the checkpoint',
     )
     parser.add_argument(
         '--times',
@@ -105,6 +112,8 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     for name, value in (('--max-distance', args.max_distance), ('--max-fpr', args.max_fpr)):
         if value is not None and args.method == 'hdbscan':
             parser.error(f'{name}: hdbscan finds its own distances, leave it out')
+    if args.calibration and args.max_fpr is None:
+        parser.error('--calibration is for --max-fpr: give it too, or leave it out')
     if args.times and args.ignore_times:
         parser.error('--times and --ignore-times contradict each other: leave one out')
 
@@ -123,6 +132,8 @@ def run(args: argparse.Namespace) -> None:
         gallery = Gallery.load(place)
     else:
         gallery, failed = _read_source(args)
+    if args.calibration:
+        gallery.calibration = load_calibration(args.calibration)
     if args.max_fpr is not None:
         args.max_distance = _distance_at(gallery, args.max_fpr)
     people = find_people(

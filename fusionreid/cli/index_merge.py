@@ -35,8 +35,18 @@ def run(args: argparse.Namespace) -> None:
     """Merge and save."""
     gallery = Gallery.load(args.index)
     check_place(args.index)
+    calibration = gallery.calibration
     for other in args.others:
-        added = gallery.merge(Gallery.load(other), keep_first=args.keep_first)
+        more = Gallery.load(other)
+        added = gallery.merge(more, keep_first=args.keep_first)
         say(f'{other}: {added} images taken')
+        if more.calibration is not None and gallery.calibration is None:
+            say(
+                f'{other}: its calibration is '
+                + ('not taken' if calibration is None else f'another one than that of {args.index}')
+                + f', which has none now: fusionreid calibrate {args.index} measures one on all '
+                'images with identities'
+            )
+            calibration = None
     gallery.save(args.index)
     finish(gallery, args.index, [])

@@ -18,25 +18,10 @@ from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
 from fusionreid.gallery.deletion import AUDIT_FILE, delete_items
 from fusionreid.gallery.names import Label, find_number
-from fusionreid.utils.names import is_number
 from fusionreid.utils.terminal import say
 
 from .gallery_place import INDEX_HELP, gallery_place
-from .search import camera_label
-
-
-def person_label(text: str) -> Label:
-    """Read an identity: its name or its number.
-
-    Example:
-        >>> person_label('12'), person_label('anna')
-        (12, 'anna')
-    """
-    if not is_number(text):
-        return text
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'identities are whole numbers or names, got {text}')
-    return int(text)
+from .search_filters import camera_label, person_label
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -38,6 +38,7 @@ class LabeledFeatures:
         paths: Image files.
         data: What they are of, in words.
         protocol: How the model made them; None if that is not known.
+        camera_names: Names of cameras by the number that stands for them.
     """
 
     features: Tensor
@@ -47,6 +48,7 @@ class LabeledFeatures:
     paths: Sequence[str]
     data: str
     protocol: str | None = None
+    camera_names: Mapping[int, str] = field(default_factory=dict)
 
     def project(self, projection: Projection) -> LabeledFeatures:
         """The photos with narrower features.
@@ -93,7 +95,10 @@ class LabeledFeatures:
         if not there:
             return 'the images are not where they were'
         rows = there[:: max(1, len(there) // COMPARED_PHOTOS)][:COMPARED_PHOTOS]
-        cameras = self.camera_ids[rows].tolist() if extractor.known_cameras else None
+        cameras = None
+        if extractor.known_cameras:
+            seen = self.camera_ids[rows].tolist()
+            cameras = [self.camera_names.get(camera, camera) for camera in seen]
         try:
             computed = extractor.extract([self.paths[row] for row in rows], cameras).cpu()
         except InferenceError as error:
@@ -176,7 +181,9 @@ def read_extracted(path: Path, spec: FeatureSpec | None = None) -> LabeledFeatur
             metadata = file.metadata() or {}
         paths = json.loads(metadata['paths'])
         label = metadata['label']
-    except (SafetensorError, KeyError, ValueError) as error:
+        named = json.loads(metadata.get('camera_names', '{}'))
+        camera_names = {int(number): str(name) for number, name in named.items()}
+    except (SafetensorError, KeyError, ValueError, AttributeError) as error:
         raise CalibrationError(
             f'{path} is damaged, or was not written by fusionreid extract: {error}'
         ) from error
@@ -185,7 +192,7 @@ def read_extracted(path: Path, spec: FeatureSpec | None = None) -> LabeledFeatur
         raise CalibrationError(f'{path} is damaged: its columns differ in length: extract again')
     if spec is not None and (features.shape[1] != spec.width or not _is_of(label, spec)):
         raise CalibrationError(f'{path} holds other features ({label}) than needed: {spec.label}')
-    return LabeledFeatures(features, people, cameras, None, paths, str(path), label)
+    return LabeledFeatures(features, people, cameras, None, paths, str(path), label, camera_names)
 
 
 def _is_of(label: str, spec: FeatureSpec) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
 from fusionreid.errors import ScoringError
 from fusionreid.evaluation.functional import (
-    OpenSetPoint,
-    OpenSetResult,
-    RankingResult,
     camera_means,
     center_cameras,
     cohort_statistics,
@@ -23,28 +21,38 @@ from fusionreid.evaluation.functional import (
     evaluate_ranking,
     normalized_blocks,
 )
-from fusionreid.utils.tables import markdown_table
+from fusionreid.evaluation.metrics.open_set_scores import DEFAULT_FPIRS, OpenSetScores
 
 from .labeled_features import LabeledFeatures
 
 PLAIN, CENTERED, NORMALIZED = 'Euclidean distance', 'cameras centered', 'AS-norm'
-# Fewer searches of strangers tell no rate of a percent.
-FEW_EVENTS = 10
 
 
-@dataclass(frozen=True)
-class OpenSetScores:
-    """What one way to compare photos comes to.
+def add_open_set_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the rates at which searches are scored.
 
     Args:
-        ranking: Its ranking.
-        result: Its searches.
-        points: Its rates, one for each FPIR.
+        parser: Parser to add them to.
     """
+    defaults = ' '.join(f'{fpir:g}' for fpir in DEFAULT_FPIRS)
+    parser.add_argument(
+        '--open-set',
+        type=_rate,
+        nargs='*',
+        metavar='RATE',
+        help='also score searches for people who may not be in the gallery (TPIR), at these shares '
+        f'of searches for strangers that find somebody (FPIR; default: {defaults})',
+    )
 
-    ranking: RankingResult
-    result: OpenSetResult
-    points: Sequence[OpenSetPoint]
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number') from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'must be a share of the searches in 0..1, got {text}')
+    return value
 
 
 def score_open_set(
@@ -105,7 +113,7 @@ def _score_both(
 ) -> list[OpenSetScores]:
     """Score by Euclidean distance and, with a cohort, by normalized distances."""
     ranking = evaluate_ranking(query, gallery, *labels, **options)
-    plain = _scores(ranking, evaluate_open_set(query, gallery, *labels, **options), fpirs)
+    plain = OpenSetScores.at(ranking, evaluate_open_set(query, gallery, *labels, **options), fpirs)
     if cohort is None:
         return [plain]
     limit = options['memory_limit']
@@ -122,57 +130,8 @@ def _score_both(
     ranking = evaluate_distances(blocks(), *labels, **half)
     return [
         plain,
-        _scores(ranking, evaluate_open_set_distances(blocks(), *labels, **half), fpirs),
+        OpenSetScores.at(ranking, evaluate_open_set_distances(blocks(), *labels, **half), fpirs),
     ]
-
-
-def _scores(ranking: RankingResult, result: OpenSetResult, fpirs: Sequence[float]) -> OpenSetScores:
-    return OpenSetScores(ranking, result, [result.at_fpir(fpir) for fpir in fpirs])
-
-
-def open_set_text(scores: dict[str, OpenSetScores]) -> str:
-    """Lay out the scores.
-
-    Args:
-        scores: From :func:`score_open_set`.
-
-    Returns:
-        A heading and a table, in percent, with a warning where the searches are few.
-    """
-    first = next(iter(scores.values()))
-    points = first.points
-    rows = [
-        [
-            'compared by',
-            'mAP',
-            'Rank-1',
-            *(f'TPIR at FPIR {100 * point.target_fpir:g}%' for point in points),
-            *(f'nearer than, at {100 * point.target_fpir:g}%' for point in points),
-        ]
-    ]
-    for name, own in scores.items():
-        rows.append(
-            [
-                name,
-                f'{100 * own.ranking.mAP:.2f}',
-                f'{100 * float(own.ranking.cmc[0]):.2f}',
-                *(f'{100 * point.tpir:.2f}' for point in own.points),
-                *(f'{point.threshold:.4f}' for point in own.points),
-            ]
-        )
-    strangers = first.result.num_strangers
-    text = (
-        f'Who is found, while strangers are not? {first.result.num_known} searches for people who '
-        f'are in the gallery, {strangers} for strangers (each query without the images of its '
-        f'person), at rank 1\n\n{markdown_table(rows)}'
-    )
-    few = [p.target_fpir for p in points if 0 < p.target_fpir * strangers < FEW_EVENTS]
-    if few:
-        text += (
-            f'\n\nwarning: {", ".join(f"{100 * fpir:g}%" for fpir in few)} of {strangers} searches '
-            f'is fewer than {FEW_EVENTS}: the rates at it rest on single searches'
-        )
-    return text
 
 
 def open_set_record(scores: dict[str, OpenSetScores]) -> dict[str, Any]:

@@ -28,6 +28,12 @@ from fusionreid.cli.arguments import duration
 from fusionreid.cli.extraction import add_index_arguments
 from fusionreid.cli.indexing import add_label_arguments, read_sources
 from fusionreid.cli.output_file import check_output_file
+from fusionreid.cli.search_filters import (
+    add_filter_arguments,
+    camera_label,
+    check_filter_arguments,
+    filter_options,
+)
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Between, Gallery, GalleryFilter, GallerySearchResult
 from fusionreid.gallery.labelled_images import LabelledImages
@@ -37,7 +43,6 @@ from fusionreid.gallery.times import TIME, order_by_age, time_of
 from fusionreid.utils.durations import read_duration
 from fusionreid.utils.files import open_atomic
 from fusionreid.utils.integers import UNKNOWN
-from fusionreid.utils.names import is_number
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say
 from fusionreid.video.passage_folder import Passage, find_passages
@@ -46,20 +51,6 @@ from fusionreid.visualization.search_results import QueryAnswers, draw_search_re
 from fusionreid.visualization.style import camera_name
 
 DEFAULT_K = 10
-
-
-def camera_label(text: str) -> Label:
-    """Read a camera: its name, or its number from 1, which is returned counted from 0.
-
-    Example:
-        >>> camera_label('1'), camera_label('north door')
-        (0, 'north door')
-    """
-    if not is_number(text):
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'cameras are counted from 1, got {text}')
-    return int(text) - 1
 
 
 def moment(text: str) -> datetime:
@@ -97,13 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', help='picture to write, e.g. result.png')
     parser.add_argument('--json', metavar='FILE', help='file for the answers, as JSON')
     add_answer_arguments(parser)
-    cameras = 'cameras: names, or numbers from 1 as in file names'
-    parser.add_argument(
-        '--camera', type=camera_label, nargs='+', help=f'find only images of these {cameras}'
-    )
-    parser.add_argument(
-        '--exclude-camera', type=camera_label, nargs='+', help=f'find no image of these {cameras}'
-    )
+    add_filter_arguments(parser)
     parser.add_argument(
         '--other-cameras', action='store_true', help="find no image of the query's own camera"
     )
@@ -145,6 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse arguments that do not go together."""
     check_answer_arguments(args, parser)
+    check_filter_arguments(args, parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -160,6 +146,7 @@ def run(args: argparse.Namespace) -> None:
         )
     gallery.use_model(args.checkpoint, args.config, projection=args.projection)
     options = search_options(args, gallery)
+    allowed = filter_options(args, gallery)
     limit = find_limit(gallery, options)
     indexed = gallery.known(paths)
     k = min(DEFAULT_K, len(gallery)) if args.k is None else args.k
@@ -172,8 +159,6 @@ def run(args: argparse.Namespace) -> None:
         width,
         metadata={TIME: Between(args.seen_after, args.seen_before)} if seen else None,
         query_camera_ids=None if args.mean_camera else cameras,
-        cameras=args.camera,
-        exclude_cameras=args.exclude_camera,
         filters=[
             GalleryFilter(
                 exclude_cameras=[camera] if args.other_cameras else None,
@@ -183,6 +168,7 @@ def run(args: argparse.Namespace) -> None:
             # As numbers, since the own camera may be one of which nothing is in the index.
             for path, camera in zip(paths, number_labels(cameras, 'cameras')[0], strict=True)
         ],
+        **allowed,
         **options,
     )
     if args.half_life is not None:

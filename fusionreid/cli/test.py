@@ -28,12 +28,14 @@ from fusionreid.evaluation.functional.reranking import (
     DEFAULT_LAMBDA_VALUE,
 )
 from fusionreid.evaluation.functional.ties import TIES
+from fusionreid.evaluation.metrics.open_set_scores import DEFAULT_FPIRS
 from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
 from fusionreid.registry import DATASETS, METRICS
 from fusionreid.runtimes import open_exported
 
 from .arguments import add_common_arguments, add_runtime_options
 from .exported_runner import build_exported_runner
+from .open_set import add_open_set_argument
 from .output_file import clear_links
 from .processes import leave_process_group, lost_process_errors, print_once
 from .runner_config import check_checkpoint, load_config, make_folder, written_in_place
@@ -70,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'also score after k-reciprocal re-ranking; k1={DEFAULT_K1} k2={DEFAULT_K2} '
         f'lambda_value={DEFAULT_LAMBDA_VALUE} unless given',
     )
+    add_open_set_argument(parser)
     parser.add_argument(
         '--ties',
         choices=TIES,
@@ -176,6 +179,8 @@ def _set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:
         evaluator['features'] = args.features.split(',')
     if args.ties:
         evaluator['ties'] = args.ties
+    if args.open_set is not None:
+        evaluator['open_set'] = args.open_set or list(DEFAULT_FPIRS)
     if args.rerank is not None:
         evaluator['rerank'] = dict(args.rerank)
         try:

@@ -1,9 +1,8 @@
-"""Verify an index, saved features, an exported model or a checkpoint: ``fusionreid verify PATH``.
+"""Verify what other commands have saved: ``fusionreid verify PATH``.
 
-Every byte of an index, of saved features and of an exported model is compared with the checksums
-that were saved with them, and so are the tensors of a checkpoint. Of a table in PostgreSQL every
-feature is read. The exit status is 1 if anything
-differs.
+Every byte of an index, of saved features, of an exported model and of a calibration is compared
+with the checksums that were saved with them, and so are the tensors of a checkpoint. Of a table in
+PostgreSQL every feature is read. The exit status is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from fusionreid.apis import load_calibration
 from fusionreid.checkpoints.integrity import verify_checkpoint
 from fusionreid.errors import GalleryError, UserError
 from fusionreid.evaluation import feature_set
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'path',
         help='folder or table of an index, or folder of saved features, an exported model or the '
-        'tracklets of a video, or file of a checkpoint',
+        'tracklets of a video, or file of a checkpoint or a calibration',
     )
 
 
@@ -44,6 +44,9 @@ def run(args: argparse.Namespace) -> None:
         print(format_table(_describe_table(Gallery.load(place), place)))
         return
     folder = Path(args.path)
+    if _is_json(folder):
+        print(format_table(_describe_calibration(folder)))
+        return
     if not folder.is_dir():
         print(format_table(verify_checkpoint(args.path)))
         return
@@ -67,6 +70,26 @@ def run(args: argparse.Namespace) -> None:
         )
     for facts in found:
         print(format_table(facts))
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a file begins as a JSON object does, which a checkpoint never does."""
+    if not path.is_file():
+        return False
+    with path.open('rb') as file:
+        return file.read(1) == b'{'
+
+
+def _describe_calibration(path: Path) -> Facts:
+    calibration = load_calibration(path)
+    assert calibration.spec is not None
+    return [
+        ('what', f'calibration {path}, {calibration.describe()}'),
+        ('features', calibration.spec.label),
+        ('compared', 'all of it'),
+        ('bytes', f'{path.stat().st_size:,}'),
+        ('checksums', 'ok'),
+    ]
 
 
 def _describe_index(folder: Path, manifest: dict[str, Any]) -> Facts:

@@ -18,7 +18,7 @@ from torch import Tensor
 from fusionreid.apis.calibration import Calibration
 from fusionreid.apis.calibration_file import find_calibration
 from fusionreid.apis.feature_extractor import FeatureExtractor
-from fusionreid.apis.feature_spec import GIVEN, FeatureSpec
+from fusionreid.apis.feature_spec import FeatureSpec
 from fusionreid.apis.image_input import Image, check_image, list_inputs
 from fusionreid.apis.reid_inferencer import ReIDInferencer
 from fusionreid.errors import GalleryError
@@ -41,6 +41,7 @@ from .item_checks import (
     query_cameras,
 )
 from .items import Items
+from .merging import check_mergeable, common_calibration
 from .names import Label, add_names
 from .recall import measure_recall
 from .rescoring import Rescoring
@@ -325,7 +326,8 @@ class Gallery:
     def merge(self, other: Gallery, *, keep_first: bool = False) -> int:
         """Add the items of another gallery with their features, which are not computed again.
 
-        Equal names are one camera or identity, and so are equal numbers.
+        Equal names are one camera or identity, and so are equal numbers. A calibration stays
+        unless the other gallery has another one.
 
         Args:
             other: The gallery; it stays as it is.
@@ -351,13 +353,9 @@ class Gallery:
             return 0
         if self.spec is None:
             self._open(other.spec)
-        elif (self.spec.feature == GIVEN) != (other.spec.feature == GIVEN):
-            raise GalleryError(
-                f'features that were computed elsewhere are not merged with those of a model: '
-                f'{self.spec.label}; {other.spec.label}'
-            )
+            self._calibration = other.calibration
         else:
-            self.spec.check_same(other.spec)
+            check_mergeable(self.spec, other.spec)
         both: set[str] = set()
         for items in other.item_blocks():
             both |= self.known(items.ids)
@@ -372,6 +370,7 @@ class Gallery:
             if rows:
                 self._take(other.with_names(items.take(rows)), features[rows])
             added += len(rows)
+        self._calibration = common_calibration(self.calibration, other.calibration)
         return added
 
     def with_names(self, items: Items) -> NamedItems:

@@ -292,13 +292,10 @@ class Finder:
         """Items that were seen between two seconds; None for all items."""
         if first is None and last is None:
             return None
-        low, high = -math.inf if first is None else first, math.inf if last is None else last
         return [
             item_id
             for item_id, path in zip(self.ids, self._paths, strict=True)
-            if (passage := self._passages.get(path))
-            and passage.last >= low
-            and passage.first <= high
+            if (passage := self._passages.get(path)) and passage.is_between(first, last)
         ]
 
     def _answers(

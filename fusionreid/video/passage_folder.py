@@ -46,6 +46,23 @@ class Passage:
     first: float
     last: float
 
+    def is_between(self, first: float | None, last: float | None) -> bool:
+        """Whether somebody was seen, for however short, between two times.
+
+        Args:
+            first: Seconds from the beginning of the video; None for any time.
+            last: The same, not before ``first``.
+
+        Returns:
+            True where the passage has a moment in common with them.
+
+        Example:
+            >>> passage = Passage('strip.jpg', first=10, last=20)
+            >>> [passage.is_between(*times) for times in ((20, None), (None, 9), (12, 13))]
+            [True, False, True]
+        """
+        return (first is None or self.last >= first) and (last is None or self.first <= last)
+
     def __str__(self) -> str:
         return f'{clock(self.first)} to {clock(self.last)}'
 

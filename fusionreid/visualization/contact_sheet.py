@@ -16,7 +16,8 @@ from fusionreid.datasets.image_listing import list_images
 from fusionreid.datasets.market_style_dataset import parse_market_name
 from fusionreid.errors import DatasetFormatError, DatasetNotFoundError
 
-from .style import FAINT_COLOR, TEXT_COLOR, camera_name, camera_order, text_font
+from .fonts import text_font
+from .style import FAINT_COLOR, TEXT_COLOR, camera_name, camera_order
 from .tiles import BACKGROUND, MAT_COLOR, try_picture
 
 # Identity, a number and the 1-based camera; MSMT17 itself reads the identity from its lists.
@@ -125,29 +126,35 @@ def draw_contact_sheet(
     subtitle = (
         f'rows: {len(people)} of {total} people, by {row_name}; columns: the cameras that see them'
     )
-    widest = max(text_font(_TEXT_SIZE).getlength(f'{row_name} {person}') for person in people)
+    named = {person: f'{row_name} {person}' for person in people}
+    widest = max(text_font(_TEXT_SIZE, text=name).getlength(name) for name in named.values())
     labels = max(_LABEL_WIDTH, math.ceil(widest) + 2 * _MARGIN)
     width = max(_LEAST_WIDTH, _EDGE + labels + column * len(cameras) + _EDGE)
     titles = _wrap(title, _TITLE_SIZE, width - 2 * _EDGE, bold=True)
     lines = _wrap(subtitle, _TEXT_SIZE, width - 2 * _EDGE)
     header = _EDGE + _TITLE_LINE * len(titles) + _LINE * len(lines) + _COLUMN_TITLE + _MARGIN
     sheet = Image.new('RGB', (width, header + row * len(people) + _EDGE), BACKGROUND)
-    draw, font = ImageDraw.Draw(sheet), text_font(_TEXT_SIZE)
+    draw = ImageDraw.Draw(sheet)
     top = _EDGE
     for line in titles:
-        draw.text((_EDGE, top), line, font=text_font(_TITLE_SIZE, bold=True), fill=TEXT_COLOR)
+        font = text_font(_TITLE_SIZE, True, line)
+        draw.text((_EDGE, top), line, font=font, fill=TEXT_COLOR)
         top += _TITLE_LINE
     for line in lines:
+        font = text_font(_TEXT_SIZE, text=line)
         draw.text((_EDGE, top), line, font=font, fill=FAINT_COLOR)
         top += _LINE
     start = _EDGE + labels
     for place, camera in enumerate(cameras):
         corner = (start + place * column, header - _COLUMN_TITLE // 2)
-        draw.text(corner, f'camera {camera_name(camera)}', font=font, fill=TEXT_COLOR, anchor='lm')
+        text = f'camera {camera_name(camera)}'
+        font = text_font(_TEXT_SIZE, text=text)
+        draw.text(corner, text, font=font, fill=TEXT_COLOR, anchor='lm')
     for number, person in enumerate(people):
         top = header + number * row
         middle = (_EDGE, top + image_height // 2)
-        draw.text(middle, f'{row_name} {person}', font=font, fill=TEXT_COLOR, anchor='lm')
+        font = text_font(_TEXT_SIZE, text=named[person])
+        draw.text(middle, named[person], font=font, fill=TEXT_COLOR, anchor='lm')
         for place, camera in enumerate(cameras):
             paths = shown[person].get(camera, [])
             for position in range(images_per_camera):
@@ -162,7 +169,7 @@ def draw_contact_sheet(
                         draw.text(
                             middle,
                             'cannot\nbe read',
-                            font=font,
+                            font=text_font(_TEXT_SIZE),
                             fill=TEXT_COLOR,
                             anchor='mm',
                             align='center',
@@ -172,7 +179,7 @@ def draw_contact_sheet(
 
 def _wrap(text: str, size: int, width: int, bold: bool = False) -> list[str]:
     """Break a text into lines of at most ``width`` pixels, between words."""
-    font = text_font(size, bold)
+    font = text_font(size, bold, text)
     lines = ['']
     for word in text.split():
         longer = f'{lines[-1]} {word}'.strip()

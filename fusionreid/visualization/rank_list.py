@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw, ImageOps
 from fusionreid.errors import ScoringError
 
 from .color_scale import DEFAULT_COLORMAP, ColorScale
+from .fonts import text_font
 from .map_grid import MapPanel
-from .style import FAINT_COLOR, QUERY_COLOR, RIGHT_COLOR, TEXT_COLOR, WRONG_COLOR, text_font
+from .style import FAINT_COLOR, QUERY_COLOR, RIGHT_COLOR, TEXT_COLOR, WRONG_COLOR
 from .tiles import (
     BADGE,
     CAPTION_HEIGHT,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fusionreid.errors import UserError
+
+from .fonts import set_fonts
 
 
 def save_picture(picture: Image.Image | Figure, path: str | Path) -> None:
@@ -25,7 +31,8 @@ def save_picture(picture: Image.Image | Figure, path: str | Path) -> None:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(picture, Figure):
-            picture.savefig(path)
+            with _any_script(picture):
+                picture.savefig(path)
         else:
             picture.save(path)
     except (OSError, ValueError) as error:
@@ -46,5 +53,22 @@ def figure_pixels(figure: Figure) -> np.ndarray:
         (100, 200, 3)
     """
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with _any_script(figure):
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+@contextmanager
+def _any_script(figure: Figure) -> Iterator[None]:
+    """Draw letters that the usual font lacks by others; what no font has is said once."""
+    set_fonts(figure)
+    # It says for each text that the other font is not as bold.
+    finder = logging.getLogger('matplotlib.font_manager')
+    level = finder.level
+    finder.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Glyph .* missing from font')
+            yield
+    finally:
+        finder.setLevel(level)

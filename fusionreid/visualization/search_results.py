@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from fusionreid.utils.integers import UNKNOWN
 
+from .fonts import text_font
 from .style import (
     FAINT_COLOR,
     QUERY_COLOR,
@@ -18,7 +19,6 @@ from .style import (
     TEXT_COLOR,
     UNKNOWN_COLOR,
     WRONG_COLOR,
-    text_font,
 )
 from .tiles import (
     CAPTION_HEIGHT,

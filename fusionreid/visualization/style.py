@@ -1,16 +1,13 @@
-"""The look that all pictures share: colors, fonts, and the layout of charts."""
+"""The look that all pictures share: colors, and the layout of charts."""
 
 from __future__ import annotations
 
 import textwrap
-from functools import cache
 from typing import Literal
 
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import ImageFont
 
 TEXT_COLOR = '#222222'
 FAINT_COLOR = '#6E6E6E'
@@ -31,24 +28,6 @@ TITLE_BASE = 0.45
 PROTOCOL_TOP = 0.6
 LINE_HEIGHT = 0.2
 LETTERS_PER_INCH = 13
-
-
-@cache
-def text_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Load the font of pictures that are made of pixels.
-
-    Args:
-        size: Size in pixels.
-        bold: Whether the letters are bold.
-
-    Returns:
-        The font.
-    """
-    # matplotlib brings this font along, so the picture looks the same on every machine.
-    properties = font_manager.FontProperties(
-        family='DejaVu Sans', weight='bold' if bold else 'normal'
-    )
-    return ImageFont.truetype(font_manager.findfont(properties), size)
 
 
 def camera_name(camera: int | str) -> str:

@@ -13,6 +13,7 @@ from fusionreid.datasets.transforms import read_image
 from fusionreid.errors import ImageDecodeError
 from fusionreid.utils.terminal import escape_controls
 
+from .fonts import baseline, text_font
 from .style import (
     FAINT_COLOR,
     RIGHT_COLOR,
@@ -21,7 +22,6 @@ from .style import (
     WRONG_COLOR,
     Color,
     camera_name,
-    text_font,
 )
 
 Point = tuple[int, int]
@@ -113,13 +113,15 @@ def new_canvas(
     Returns:
         The picture, wide enough for columns and head.
     """
-    title_font, subtitle_font = text_font(TITLE_SIZE, bold=True), text_font(SUBTITLE_SIZE)
+    title_font = text_font(TITLE_SIZE, True, title)
+    subtitle_font = text_font(SUBTITLE_SIZE, text=subtitle)
     texts = max(title_font.getlength(title) + beside_title, subtitle_font.getlength(subtitle))
     width = max(answer_left(columns) - GAP, MARGIN + math.ceil(texts)) + MARGIN
     canvas = Image.new('RGB', (width, height), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    draw.text((MARGIN, 28), title, font=title_font, fill=TEXT_COLOR)
-    draw.text((MARGIN, 70), subtitle, font=subtitle_font, fill=FAINT_COLOR)
+    lines = (28 + baseline(TITLE_SIZE, True), 70 + baseline(SUBTITLE_SIZE))
+    draw.text((MARGIN, lines[0]), title, font=title_font, fill=TEXT_COLOR, anchor='ls')
+    draw.text((MARGIN, lines[1]), subtitle, font=subtitle_font, fill=FAINT_COLOR, anchor='ls')
     line = MARGIN + TILE_WIDTH + QUERY_GAP // 2
     draw.line((line, HEADER_HEIGHT, line, height - MARGIN // 2), fill=LINE_COLOR, width=2)
     return canvas
@@ -226,19 +228,24 @@ def draw_caption(
     draw = ImageDraw.Draw(canvas)
     left, top = corner[0], corner[1] + TILE_HEIGHT + 6
     right, below = left + TILE_WIDTH, top + 20
-    bold, label, small = text_font(LABEL_SIZE, True), text_font(LABEL_SIZE), text_font(SMALL_SIZE)
+    label = text_font(LABEL_SIZE)
     if isinstance(camera, str):  # a name takes the whole line
+        bold = text_font(LABEL_SIZE, True, camera)
         seen_by, value_top, beside = _shorten(camera, bold, TILE_WIDTH), below - 1, value + note
     else:
+        bold = text_font(LABEL_SIZE, True)
         seen_by, value_top, beside = f'cam {camera_name(camera)}', top, note
-    draw.text((left, top), seen_by, font=bold, fill=TEXT_COLOR)
+    place = (left, top + baseline(LABEL_SIZE, True))
+    draw.text(place, seen_by, font=bold, fill=TEXT_COLOR, anchor='ls')
     draw.text((right, value_top), value, font=label, fill=TEXT_COLOR, anchor='ra')
     if not isinstance(person_id, str):
         person_id = f'id {person_id}' if person_id >= 0 else name or 'id ?'
     kept = round(label.getlength(beside)) + CAPTION_GAP if beside else 0
+    small = text_font(SMALL_SIZE, text=person_id)
     identity = _shorten(person_id, small, TILE_WIDTH - kept)
-    draw.text((left, below), identity, font=small, fill=FAINT_COLOR)
-    draw.text((right, below), note, font=small, fill=FAINT_COLOR, anchor='ra')
+    place = (left, below + baseline(SMALL_SIZE))
+    draw.text(place, identity, font=small, fill=FAINT_COLOR, anchor='ls')
+    draw.text((right, below), note, font=text_font(SMALL_SIZE), fill=FAINT_COLOR, anchor='ra')
 
 
 def _shorten(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:

@@ -157,6 +157,21 @@ def test_an_open_set_is_scored_by_analyze(data, run, tmp_path, capsys):
         for point in record['scores'][way]['points']:
             assert point['fpir'] <= point['target_fpir']
             assert 0 <= point['tpir'] <= record['scores'][way]['rank1']
+    # What fusionreid test says of the same features.
+    call('test', '--from', saved, '--open-set', '--features', 'all', '--out', tmp_path)
+    scores = json.loads((tmp_path / 'metrics.json').read_text())
+    for point in record['scores']['Euclidean distance']['points']:
+        found = [
+            scores[f'reid/open_set.{name}_at_{point["target_fpir"]:g}']
+            for name in ('tpir', 'fpir', 'threshold')
+        ]
+        assert found == pytest.approx(
+            [100 * point['tpir'], 100 * point['fpir'], point['threshold']]
+        )
+    for number in ('num_known', 'num_strangers'):
+        assert scores[f'reid/open_set.{number}'] == record[number]
+    with pytest.raises(SystemExit):
+        parse_command('test', ['--from', str(saved), '--open-set', '2'])
     args = parse_command('analyze', [str(saved), '--open-set', '0.2'])
     assert args.open_set == [0.2]
     with pytest.raises(SystemExit):

@@ -212,6 +212,12 @@ def test_a_table_names_cameras_and_a_calibration_limits_the_distance(data, tmp_p
     limit = Gallery.load(tmp_path / 'index').calibration.distance_at(0.1)
     assert f'up to the distance {limit:.4f} (as near as 0.1 of' in capsys.readouterr().out
     rows, summary = read(tmp_path / 'b')
+    given = ('--max-fpr', 0.1, '--calibration', tmp_path / 'calibration.json')
+    call('group', *arguments, '-o', tmp_path / 'c', *given)
+    assert read(tmp_path / 'c')[1]['max_distance'] == summary['max_distance']
+    with pytest.raises(SystemExit):
+        call('group', *arguments, '-o', tmp_path / 'd', *given[2:])
+    assert '--calibration is for --max-fpr' in capsys.readouterr().err
     assert {row['camera_id'] for row in rows.values()} == {'yard', 'Hof – Süd'}
     assert summary['max_distance'] == pytest.approx(limit)
     assert set(summary['people'][0]['cameras']) <= {'yard', 'Hof – Süd'}

@@ -11,8 +11,11 @@ import torch
 from gallery_commands import HISTOGRAM, call, failure, table_rows
 from image_trees import write_image
 
+from fusionreid.apis import Calibration
+from fusionreid.cli.labeled_features import read_extracted
 from fusionreid.cli.main import run_command
 from fusionreid.gallery import Gallery, versioned_folder
+from fusionreid.gallery.names import number_of
 
 NAMES = {
     'north door': ('IMG 1.JPG', 'ä.jpeg'),
@@ -235,3 +238,43 @@ def test_a_model_knows_the_names_of_its_training(photos, checkpoint, tmp_path):
     assert (
         "of the camera 'yard', the model was trained with the cameras Hof – Süd, gate," in message
     )
+
+
+def test_two_calibrations_are_none_of_a_merged_index(photos, index, tmp_path, capsys):
+    own, more = Gallery.load(index), Gallery.load(index)
+    people = torch.arange(4).repeat(5)
+    torch.manual_seed(0)
+    for gallery, spread in ((own, 0.1), (more, 0.2)):
+        rows = torch.randn(4, own.spec.width)[people] + spread * torch.randn(20, own.spec.width)
+        gallery.calibration = Calibration.fit(rows, people, spec=own.spec)
+    own.save(index)
+    more.remove([str(photos / 'north door' / 'IMG 1.JPG')])
+    more.save(tmp_path / 'more')
+    call('index merge', index, tmp_path / 'more', '--keep-first')
+    assert f'its calibration is another one than that of {index}' in capsys.readouterr().out
+    assert Gallery.load(index).calibration is None
+    call('index merge', index, tmp_path / 'more', '--keep-first')
+    assert 'its calibration is not taken' in capsys.readouterr().out
+
+
+def test_features_of_a_table_keep_its_names(photos, tmp_path, capsys):
+    out = tmp_path / 'a.safetensors'
+    arguments = (photos / 'people.csv', '-o', out, '--config', HISTOGRAM)
+    call('extract', *arguments, '--role', 'gallery')
+    saved = read_extracted(out)
+    assert [Path(path).name for path in saved.paths] == ['ä.jpeg', 'bild (2).PNG', 'b.jpg']
+    assert saved.camera_names == {number_of(name): name for name in ('north door', 'Hof – Süd')}
+    assert saved.camera_ids.tolist() == [*map(number_of, ('north door', 'Hof – Süd')), -1]
+    assert saved.person_ids.tolist() == [number_of('Zoë'), number_of('Anna'), 12]
+    gallery = Gallery()
+    gallery.add(features=saved.features, paths=saved.paths)
+    call('index', photos / 'people.csv', '-o', tmp_path / 'index', '--config', HISTOGRAM)
+    (items,) = Gallery.load(tmp_path / 'index').item_blocks()
+    assert items.camera_ids[1:] == saved.camera_ids.tolist()
+    assert items.person_ids[1:] == saved.person_ids.tolist()
+    call('extract', photos, '-o', out, '--config', HISTOGRAM, '--cameras-from-folders')
+    assert set(read_extracted(out).camera_names.values()) == {'north door', 'Hof – Süd'}
+    assert 2 in read_extracted(out).camera_ids
+    message = failure('extract', *arguments, '--role', 'train')
+    assert 'has no rows of the role train' in message
+    assert 'its rows' in failure('extract', photos, *arguments[1:], '--role', 'query')

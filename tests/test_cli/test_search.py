@@ -60,6 +60,43 @@ def test_filters_and_folders_of_queries(data, index, tmp_path, capsys):
     assert printed.count('query ') == len(list((data / 'query').glob('*.jpg')))
 
 
+def test_identities_are_chosen_or_left_out(data, index, capsys):
+    query = min((data / 'query').glob('*.jpg'))
+    own = str(int(query.name[:4]))
+    call('search', index, query, '-k', 20, '--identity', own, 7)
+    assert own in (found := {row[3] for row in table_rows(capsys.readouterr().out)})
+    assert found <= {own, '7'}
+    call('search', index, query, '-k', 20, '--exclude-identity', own)
+    rows = table_rows(capsys.readouterr().out)
+    assert len(rows) == 20
+    assert own not in {row[3] for row in rows}
+    call('search', index, query, '--identity', 999)
+    assert 'no image passes the filters' in capsys.readouterr().out
+    assert 'no image of the index has the identity' in failure(
+        'search', index, query, '--exclude-identity', 'Anna'
+    )
+    assert 'no image of the index has a time' in failure('search', index, query, '--to-time', 9)
+
+
+@pytest.mark.parametrize(
+    ('option', 'value'),
+    [
+        ('--identity', '-1'),
+        ('--from-time', 'noon'),
+        ('--from-time', '-1'),
+        ('--from-time', 'nan'),
+        ('--to-time', '1:75'),
+        ('--to-time', '1:2:3:4'),
+        ('--to-time', '1:-1'),
+        ('--to-time', '1:99:00'),
+    ],
+)
+def test_filters_that_are_none(option, value, capsys):
+    with pytest.raises(SystemExit):
+        parse_command('search', ['index', 'query.jpg', f'{option}={value}'])
+    assert f'got {value}' in capsys.readouterr().err
+
+
 def test_answers_that_are_gone_are_drawn_gray(data, tmp_path, capsys):
     folder = tmp_path / 'images'
     for number in range(3):

@@ -104,6 +104,29 @@ def test_passages_have_time_and_place(street, index, tmp_path, capsys):
         assert picture.height < height
 
 
+def test_a_search_between_two_times(index, tmp_path, capsys):
+    (items,) = Gallery.load(index).item_blocks()
+    arguments = ['search', index, items.paths[0], '-k', len(items) - 1, '--json', tmp_path / 'a']
+
+    def seen(*times: object) -> set[tuple[str, float, float]]:
+        call(*arguments, *times)
+        answers = json.loads((tmp_path / 'a').read_text())['queries'][0]['answers']
+        return {(one['path'], one['first_second'], one['last_second']) for one in answers}
+
+    everybody = seen()
+    middle = sorted(last for _, _, last in everybody)[len(everybody) // 2]
+    early = seen('--to-time', middle - 0.01)
+    assert early == {one for one in everybody if one[1] < middle}
+    late = seen('--from-time', f'00:{middle:05.2f}')
+    assert late == {one for one in everybody if one[2] >= middle}
+    assert 0 < len(late) < len(everybody)
+    assert seen('--from-time', '10:00:00') == set()
+    assert 'no image passes the filters' in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        call(*arguments, '--from-time', '2:00', '--to-time', '1:59')
+    assert '--from-time 120 s is later than --to-time 119 s' in capsys.readouterr().err
+
+
 def test_passages_are_those_of_the_tracks(street, index):
     """Where a file tells who is who, nobody else is in a passage."""
     folder = index.parent / 'index-tracklets' / 'camera_1'

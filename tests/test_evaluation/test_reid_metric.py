@@ -14,6 +14,7 @@ from fusionreid.errors import ScoringError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import (
     evaluate_distances,
+    evaluate_open_set,
     evaluate_ranking,
     k_reciprocal_rerank,
 )
@@ -195,6 +196,32 @@ def test_reranked_scores_stand_beside_the_plain_ones():
     assert len(logged) == 2
 
 
+def test_searches_for_strangers_are_scored_feature_by_feature():
+    samples = make_samples()
+    plain = score(ReIDMetric(), samples)
+    logged = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reid_metric, 'print_log', lambda text, **_: logged.append(text))
+        both = score(ReIDMetric(open_set=[0.2, 1]), samples)
+    assert {name: value for name, value in both.items() if 'open_set' not in name} == plain
+    features = normalize(torch.stack([sample.features['cnn'] for sample in samples]))
+    ids = torch.tensor([sample.person_id for sample in samples])
+    cameras = torch.tensor([sample.camera_id for sample in samples])
+    searches = evaluate_open_set(
+        features[:15], features[15:], ids[:15], ids[15:], cameras[:15], cameras[15:]
+    )
+    point = searches.at_fpir(0.2)
+    assert both['reid/cnn.open_set.tpir_at_0.2'] == pytest.approx(100 * point.tpir)
+    assert both['reid/cnn.open_set.threshold_at_0.2'] == pytest.approx(point.threshold, abs=1e-6)
+    assert both['reid/cnn.open_set.fpir_at_0.2'] <= 20
+    # With everybody let in, the person is found wherever it is the first.
+    assert both['reid/open_set.tpir_at_1'] == pytest.approx(both['reid/rank1'])
+    assert both['reid/open_set.num_strangers'] == 15
+    assert 'reid/open_set.threshold_at_1' not in both  # infinite, which JSON has no word for
+    rows = [line for line in logged[1].splitlines() if line.startswith('| ')]
+    assert [row.split()[1] for row in rows] == ['feature', 'cnn', 'transformer', 'all']
+
+
 def test_features_that_cannot_be_saved_are_scored_all_the_same(tmp_path):
     (tmp_path / 'taken').write_text('')
     logged = []
@@ -209,11 +236,11 @@ def test_features_that_cannot_be_saved_are_scored_all_the_same(tmp_path):
 
 
 @pytest.mark.parametrize('features', [None, 'cnn', ['all', 'cnn'], ['transformer', 'cnn']])
-@pytest.mark.parametrize('rerank', [None, dict(k1=6, k2=3)])
-def test_the_names_of_the_scores_are_known_before(features, rerank):
+@pytest.mark.parametrize('more', [{}, dict(rerank=dict(k1=6, k2=3), open_set=(0.1, 1))])
+def test_the_names_of_the_scores_are_known_before(features, more):
     for widths in ((('cnn', 8), ('transformer', 6)), (('cnn', 8),)):
         if features in (None, 'cnn') or len(widths) == 2:
-            metric = ReIDMetric(features=features, rerank=rerank, topk=(1, 3), prefix='street')
+            metric = ReIDMetric(features=features, topk=(1, 3), prefix='street', **more)
             scores = score(metric, make_samples(widths=widths))
             assert metric.score_names([name for name, _ in widths]) == list(scores)
 
@@ -296,6 +323,10 @@ def test_bad_sets_are_named():
         {'rerank': {'k3': 1}},
         {'rerank': {'k1': 0}},
         {'rerank': {'lambda_value': 2}},
+        {'open_set': ()},
+        {'open_set': 0.1},
+        {'open_set': [0.1, 0.1]},
+        {'open_set': [1.5]},
     ],
 )
 def test_bad_options_are_refused(options):
@@ -337,7 +368,8 @@ WORKER = """
         share = [sample for i, sample in enumerate(samples) if i % 3] + samples[:4]
     results['scores'] = module.score(ReIDMetric(), share, size=61)
     # Three features for two processes.
-    results['reranked'] = module.score(ReIDMetric(rerank=dict(k1=6, k2=3)), share, size=61)
+    more = dict(rerank=dict(k1=6, k2=3), open_set=(0.1,))
+    results['reranked'] = module.score(ReIDMetric(**more), share, size=61)
     # Everything on one process.
     results['lopsided'] = module.score(ReIDMetric(), samples if rank == 0 else [], size=61)
     # Given by hand, all in turn.
@@ -382,7 +414,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     for found in (first['scores'], first['lopsided'], first['by hand']):
         assert list(found) == list(expected)
         assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-6)
-    reranked = score(ReIDMetric(rerank=dict(k1=6, k2=3)), make_samples(61))
+    reranked = score(ReIDMetric(rerank=dict(k1=6, k2=3), open_set=(0.1,)), make_samples(61))
     assert list(first['reranked']) == list(reranked)
     assert list(first['reranked'].values()) == pytest.approx(list(reranked.values()), abs=1e-6)
     assert first == second

@@ -211,3 +211,32 @@ def test_only_candidates_are_rescored():
         assert set(found.ids[row]) == set(near.ids[row])
     nothing = gallery.search(queries, 6, cameras=[9], rescoring=Rescoring(True))
     assert nothing.counts.tolist() == [0] * 5
+
+
+def test_a_merged_gallery_keeps_a_calibration_that_both_have():
+    """One that was measured on other photos than those of both says nothing about them."""
+
+    def make(name: str, seed: int | None) -> Gallery:
+        gallery = Gallery()
+        features, ids, _ = people(width=9)
+        gallery.add(features=features, ids=[f'{name} {row}' for row in range(len(features))])
+        if seed is not None:
+            torch.manual_seed(seed)
+            gallery.calibration = Calibration.fit(features + 0.1 * torch.randn_like(features), ids)
+        return gallery
+
+    one, two, same = (make(*given) for given in (('a', 1), ('b', 2), ('c', 1)))
+    rates, without = one.calibration, make('d', None)
+    for other in (same, without):
+        one.merge(other)
+        assert one.calibration is rates
+    one.merge(two)
+    assert one.calibration is None
+    assert two.calibration is not None
+    without.merge(two)
+    assert without.calibration is None
+    empty = Gallery()
+    empty.merge(two)
+    assert empty.calibration is two.calibration
+    with pytest.raises(CalibrationError, match='needs a calibration'):
+        one.search(torch.ones(9), max_fpr=0.1)

@@ -16,6 +16,8 @@ from manifests import change_manifest, record_again
 from safetensors.torch import load_file, save_file
 from tiny_runs import refused, render_tiny, write_tiny_config
 
+from fusionreid.apis import Calibration, FeatureSpec
+from fusionreid.apis.calibration_file import save_calibration
 from fusionreid.checkpoints import find_resumable, read_state_dict, read_weight_file
 from fusionreid.checkpoints.checkpoint_loader import load_from_weight_file
 from fusionreid.checkpoints.inspection import inspect_weights
@@ -562,6 +564,27 @@ def test_the_command_verifies_what_is_stored(tmp_path, capsys):
         assert path.name in refuse(
             path if path == weights else index if 'ivf' in path.name else features
         )
+    assert capsys.readouterr().out == ''
+
+
+def test_a_calibration_is_verified_by_the_command(tmp_path, capsys):
+    people = torch.arange(10).repeat(4)
+    spec = FeatureSpec(8, 'cnn', 'before BNNeck')
+    torch.manual_seed(0)
+    features = torch.randn(10, 8)[people] + 0.3 * torch.randn(40, 8)
+    path = tmp_path / 'rates'  # any name
+    save_calibration(Calibration.fit(features, people, spec=spec, data='ten people'), path)
+    verify(path)
+    printed = capsys.readouterr().out
+    assert 'ten people: 720 pairs of 10 people' in printed
+    assert 'cnn, width 8, before BNNeck' in printed
+    assert 'ok' in printed
+    for place in random.Random(0).sample(range(1, path.stat().st_size), 8):
+        whole = flip(path, place)
+        assert 'rates' in refuse(path)
+        path.write_bytes(whole)
+    path.write_text('{"format": "fusionreid-gallery-3"}')
+    assert "has the format 'fusionreid-gallery-3'" in refuse(path)
     assert capsys.readouterr().out == ''
 
 

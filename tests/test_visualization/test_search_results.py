@@ -9,13 +9,13 @@ from image_trees import write_image
 from PIL import ImageDraw
 
 from fusionreid.visualization import tiles
+from fusionreid.visualization.fonts import text_font
 from fusionreid.visualization.search_results import QueryAnswers, draw_search_results
 from fusionreid.visualization.style import (
     QUERY_COLOR,
     RIGHT_COLOR,
     UNKNOWN_COLOR,
     WRONG_COLOR,
-    text_font,
 )
 from fusionreid.visualization.tiles import MAT_COLOR, SMALL_SIZE, TILE_WIDTH
 

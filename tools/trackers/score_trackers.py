@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -183,6 +184,8 @@ def main() -> None:
         ]
     rows = [('tracker', 'features', 'IDF1', 'switches', 'MOTA', 'ms/frame')]
     for tracker, features, make in runs:
+        # Minutes pass for each on a CPU.
+        print(f'scoring {tracker}, features: {features}', file=sys.stderr, flush=True)
         idf1, switches, mota, spent = score(make, args.clips)
         rows.append(
             (tracker, features, f'{idf1:.3f}', f'{switches}', f'{mota:.3f}', f'{spent:.0f}')

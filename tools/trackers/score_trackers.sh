@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Scores trackers with and without features of FusionReID, in an environment of its own.
 #
-#   bash tools/trackers/score_trackers.sh CHECKPOINT [FOLDER]
+#   bash tools/trackers/score_trackers.sh CHECKPOINT [FOLDER [OPTION ...]]
 #
-# FOLDER (work_dirs/trackers) gets the environment and two rendered videos. Installs BoxMOT, which
-# is under the AGPL, deep-sort-realtime and motmetrics, none of which FusionReID needs otherwise.
+# FOLDER (work_dirs/trackers) gets the environment and two rendered videos. Options are those of
+# score_trackers.py, such as --max-distance 0.1. Installs BoxMOT, which is under the AGPL,
+# deep-sort-realtime and motmetrics, none of which FusionReID needs otherwise.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -26,4 +27,5 @@ fi
 if [[ ! -d "$folder/clips" ]]; then
   "$folder/venv/bin/fusionreid" render-video "$folder/clips"
 fi
-"$folder/venv/bin/python" "$root/tools/trackers/score_trackers.py" "$folder/clips" "$checkpoint"
+"$folder/venv/bin/python" "$root/tools/trackers/score_trackers.py" "$folder/clips" "$checkpoint" \
+  "${@:3}"

@@ -107,7 +107,7 @@ class CrossDomainTestLoop(TestLoop):
         # A data set without ties, say, lacks the score of their share.
         names = list(dict.fromkeys(name for headline in headlines for name in headline))
         for row, headline in zip(rows, headlines, strict=True):
-            row += [f'{headline[name]:.2f}' if name in headline else '' for name in names]
+            row += [_cell(headline.get(name)) for name in names]
         rows.insert(0, ['data set', 'queries', 'gallery', 'cameras', *names])
         print_log(f'Scores in percent\n{format_table(rows, rule=True)}', logger='current')
         return metrics
@@ -134,6 +134,13 @@ class CrossDomainTestLoop(TestLoop):
         if model.num_cameras:
             cameras = 'known' if model.use_cameras else 'mean'
         return [str(counts['query']['images']), str(counts['gallery']['images']), cameras]
+
+
+def _cell(score: float | None) -> str:
+    """A percentage or a distance with digits, a count without."""
+    if score is None:
+        return ''
+    return str(score) if isinstance(score, int) else f'{score:.2f}'
 
 
 def _headline(scores: Mapping[str, float]) -> dict[str, float]:

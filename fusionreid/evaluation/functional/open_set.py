@@ -70,6 +70,21 @@ class OpenSetResult:
     other_distances: Tensor
     is_stranger: Tensor
 
+    @classmethod
+    def unmeasured(cls, count: int, device: torch.device) -> OpenSetResult:
+        """Make the result of searches that another process makes, to which theirs is added.
+
+        Args:
+            count: Number of queries.
+            device: Where it is kept.
+
+        Returns:
+            Zeros; every query counts for the FPIR.
+        """
+        zeros = torch.zeros(count, dtype=torch.float64, device=device)
+        ranks = torch.zeros(count, dtype=torch.int64, device=device)
+        return cls(zeros, ranks, zeros.clone(), torch.ones_like(ranks, dtype=torch.bool))
+
     @property
     def num_known(self) -> int:
         """Searches for somebody who is in the gallery."""

@@ -20,11 +20,13 @@ from fusionreid.registry import METRICS
 from ..feature_set import ALL, ROLES, FeatureSet
 from ..functional import (
     MeanScores,
+    OpenSetResult,
     QueryScores,
     RankingResult,
     RepeatedResult,
     ScoringInputError,
     evaluate_distances,
+    evaluate_open_set,
     rank_queries,
     reranked_blocks,
 )
@@ -34,6 +36,7 @@ from ..functional.validation import check_ties
 from ..scoring_errors import scoring_errors
 from .feature_collector import FeatureCollector, raise_together
 from .foreign_samples import check_keys, list_samples, rename_keys
+from .open_set_scores import OPEN_SET, OpenSetScores, check_fpirs, open_set_names, open_set_text
 from .rerank_protocol import RERANKED, RerankProtocol
 from .score_table import format_repeated, format_scores, warn_of_ties
 
@@ -50,12 +53,13 @@ class ReIDMetric(BaseMetric):
     there is a second set of scores, called ``rerank.mAP``, ``<feature>.rerank.mAP`` and so on.
     Where a data set has several test splits (``test_splits`` in its metainfo), each is ranked;
     every score is the mean over them, and ``mAP_std`` and so on are the sample standard deviations.
-    Where matches are at the very distance of images of other people, their share is a further
-    score, ``tied``.
+    With ``open_set`` there are scores of searches for people who may not be in the gallery,
+    called ``open_set.tpir_at_0.01`` and so on. Where matches are at the very distance of images
+    of other people, their share is a further score, ``tied``.
 
     In several processes each sends its features to all, and ranks its share of the queries; the
-    features to re-rank are shared out among them. The scores do not depend on the number of
-    processes.
+    features to re-rank or to search are shared out among them. The scores do not depend on the
+    number of processes.
 
     Args:
         features: Names of the features to score, ``'all'`` among them if wanted. None scores
@@ -68,6 +72,8 @@ class ReIDMetric(BaseMetric):
         rerank: Also score after k-reciprocal re-ranking with these ``k1``, ``k2`` and
             ``lambda_value`` (see :class:`RerankProtocol`; an empty dict takes the published
             ones). None does not re-rank.
+        open_set: Also score searches by distance at these false positive identification rates
+            (see :func:`evaluate_open_set`). None does not.
         ties: How gallery images at the same distance are scored: in gallery ``'order'``, or
             ``'expected'``, the mean over all their orders.
         memory_limit: Bytes that ranking may use on top of the features.
@@ -83,8 +89,8 @@ class ReIDMetric(BaseMetric):
             Features may be a single tensor there.
 
     Raises:
-        ValueError: ``topk``, ``features``, ``rerank``, ``ties``, ``collect_device`` or ``keys``
-            make no sense.
+        ValueError: ``topk``, ``features``, ``rerank``, ``open_set``, ``ties``, ``collect_device``
+            or ``keys`` make no sense.
     """
 
     default_prefix = 'reid'
@@ -96,6 +102,7 @@ class ReIDMetric(BaseMetric):
         remove_same_camera: bool = True,
         remove_same_clothes: bool = False,
         rerank: Mapping[str, Any] | None = None,
+        open_set: Sequence[float] | None = None,
         ties: str = 'order',
         memory_limit: int = DEFAULT_MEMORY_LIMIT,
         rerank_memory_limit: int = 2 * DEFAULT_RERANKING_MEMORY_LIMIT,
@@ -124,6 +131,9 @@ class ReIDMetric(BaseMetric):
         self.remove_same_camera = remove_same_camera
         self.remove_same_clothes = remove_same_clothes
         self.rerank = None if rerank is None else RerankProtocol.from_config(rerank)
+        if open_set is not None:
+            check_fpirs(open_set)
+        self.open_set = open_set
         check_ties(ties)
         self.ties = ties
         self.memory_limit = memory_limit
@@ -225,12 +235,16 @@ class ReIDMetric(BaseMetric):
         Returns:
             Names of all scores, prefix included.
         """
-        kinds = [''] if self.rerank is None else ['', f'{RERANKED}.']
+        ranked = ['mAP', *(f'rank{rank}' for rank in self.topk), 'mINP']
+        kinds = {'': ranked}
+        if self.open_set is not None:
+            kinds[f'{OPEN_SET}.'] = open_set_names(self.open_set)
+        if self.rerank is not None:
+            kinds[f'{RERANKED}.'] = ranked
         labels = [label for label, _ in _labelled(self._choose(model_features))]
-        numbers = ['mAP', *(f'rank{rank}' for rank in self.topk), 'mINP']
         return [
             f'{self.prefix}/{label}{kind}{number}'
-            for kind in kinds
+            for kind, numbers in kinds.items()
             for label in labels
             for number in numbers
         ]
@@ -291,6 +305,18 @@ class ReIDMetric(BaseMetric):
                 for observe in self.observers:
                     observe(part, rankings[0])
         scores = self._report(parts, rankings, '')
+        if self.open_set is not None:
+            if len(parts) > 1 or self.remove_same_clothes:
+                raise ScoringError(
+                    'open_set is scored on one test split, whatever people wear: choose a split of '
+                    'the data set (split_index), and leave out remove_same_clothes'
+                )
+            query, gallery = query_and_gallery[0]
+            found = self._search_all(results, rankings[0], query, gallery, self.open_set)
+            print_log(open_set_text(found, 'feature'), logger='current')
+            for label, name in _labelled(names):
+                own = found[name].by_name()
+                scores.update({f'{label}{OPEN_SET}.{key}': own[key] for key in own})
         if self.rerank is not None:
             # After the first table is logged: what comes next takes longer and may fail.
             reranked = [
@@ -460,6 +486,39 @@ class ReIDMetric(BaseMetric):
             tasks.append((everything if mine else nothing, lambda name=name: measure(name)))
         results = self._together(tasks, len(query), device)
         return dict(zip(names, results, strict=True))
+
+    def _search_all(
+        self,
+        feature_set: FeatureSet,
+        rankings: Mapping[str, RankingResult],
+        query: Tensor,
+        gallery: Tensor,
+        fpirs: Sequence[float],
+    ) -> dict[str, OpenSetScores]:
+        """Score searches by the features, each of them in one of the processes."""
+        problem = None
+        results: dict[str, OpenSetResult] = {}
+        for position, name in enumerate(rankings):
+            results[name] = OpenSetResult.unmeasured(len(query), feature_set.features.device)
+            if problem is None and position % get_world_size() == get_rank():
+                try:
+                    results[name] = evaluate_open_set(
+                        feature_set.unit_rows(name, query),
+                        feature_set.unit_rows(name, gallery),
+                        *self._labels(feature_set, query, gallery),
+                        remove_same_camera=self.remove_same_camera,
+                        memory_limit=self.memory_limit,
+                    )
+                except (ScoringError, ScoringInputError) as error:
+                    problem = str(error)
+        raise_together(problem)
+        for result in results.values():
+            for total in (result.match_distances, result.match_ranks, result.other_distances):
+                all_reduce(total)
+        return {
+            name: OpenSetScores.at(rankings[name], result, fpirs)
+            for name, result in results.items()
+        }
 
     def _together(
         self,

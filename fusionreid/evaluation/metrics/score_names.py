@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from .open_set_scores import OPEN_SET
 from .rerank_protocol import RERANKED
+
+# What a score is of besides a feature.
+KINDS = (f'{RERANKED}.', f'{OPEN_SET}.')
 
 
 def is_headline(name: str) -> bool:
@@ -17,5 +21,8 @@ def is_headline(name: str) -> bool:
     Example:
         >>> [is_headline(name) for name in ('reid/mAP', 'reid/rerank.mAP', 'reid/cnn_fused.mAP')]
         [True, True, False]
+        >>> is_headline('reid/open_set.tpir_at_0.01')
+        True
     """
-    return '.' not in name.rpartition('/')[2].removeprefix(f'{RERANKED}.')
+    own = name.rpartition('/')[2]
+    return own.startswith(KINDS) or '.' not in own
