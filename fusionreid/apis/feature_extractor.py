@@ -29,6 +29,7 @@ from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, Wei
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.functional import ScoringInputError
 from fusionreid.evaluation.functional.unit_rows import unit_rows_
+from fusionreid.models import FusionReID, inference_form
 from fusionreid.models.image_size import check_image_size
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from fusionreid.structures import ReIDDataSample
@@ -93,6 +94,8 @@ class FeatureExtractor:
         device: Where the model runs.
         batch_size: Images that go through the model at once.
         precision: ``'fp32'``, or ``'fp16'`` or ``'bf16'`` for automatic mixed precision.
+        fold: Whether the model computes in its :func:`~fusionreid.models.inference_form`. False
+            keeps the layers as they were trained, for hooks and for saving the model.
 
     Raises:
         ConfigError: If there is no config, it is no valid one, there is no such device, or the
@@ -110,6 +113,7 @@ class FeatureExtractor:
         device: str | torch.device = 'cpu',
         batch_size: int = 64,
         precision: str = 'fp32',
+        fold: bool = True,
     ) -> None:
         if as_integer(batch_size, 'batch_size', ConfigError) < 1:
             raise ConfigError(f'batch_size must be at least 1, got {batch_size}')
@@ -133,10 +137,12 @@ class FeatureExtractor:
         if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
             # It alone takes arrays as well as files.
             raise ConfigError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
-        self._check_image_size()
+        image_size = self._check_image_size()
         loader = dict(dataset=dict(pipeline=pipeline))
         load_weights(self.model, content, checkpoint)
         self.model.to(self.device).eval()
+        if fold and isinstance(self.model, FusionReID):
+            self.model = inference_form(self.model, image_size)
         widths = self.model.feature_widths
         if feature not in (ALL, *widths):
             raise ConfigError(f'feature {feature!r} is unknown: the model gives {[ALL, *widths]}')
@@ -304,11 +310,13 @@ class FeatureExtractor:
             parts.append(batch.features)
         return torch.cat(parts)
 
-    def _check_image_size(self) -> None:
+    def _check_image_size(self) -> tuple[int, int]:
         """Compare what the pipeline makes of an image with what the model is built for."""
         with build_errors():
             inputs = self._prepare(np.zeros((8, 8, 3), np.uint8), 0, UNKNOWN, 'rgb')['inputs']
-        check_image_size(self.model, (inputs.shape[1], inputs.shape[2]), 'the test pipeline')
+        size = (inputs.shape[1], inputs.shape[2])
+        check_image_size(self.model, size, 'the test pipeline')
+        return size
 
     def _check(
         self, images: Sequence[Image], camera_ids: Sequence[int] | None, channel_order: str

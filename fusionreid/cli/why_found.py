@@ -58,7 +58,7 @@ def explain_found(
         ImageDecodeError: If an image cannot be read.
         UserError: If the model cannot be loaded.
     """
-    extractor = FeatureExtractor(checkpoint)
+    extractor = FeatureExtractor(checkpoint, fold=False)
     every = list(extractor.model.feature_widths)
     feature = ALL if list(features) == every and len(every) > 1 else features[0]
     if len(features) > 1 and feature != ALL:
