@@ -107,7 +107,9 @@ def test_the_model_itself_stays_as_it_is():
     model.train().extract(images)['cnn'].sum().backward()
     backbone = model.branches.cnn.backbone
     assert backbone.bn1.weight.grad is not None
-    assert not torch.equal(backbone.bn1.running_mean, before['branches.cnn.backbone.bn1.running_mean'])
+    assert not torch.equal(
+        backbone.bn1.running_mean, before['branches.cnn.backbone.bn1.running_mean']
+    )
 
 
 def test_a_model_in_training_is_refused():
