@@ -7,6 +7,7 @@ from .backbones import (
 )
 from .data_preprocessors import ReIDDataPreprocessor
 from .heads import BNNeckHead
+from .inference_form import inference_form
 from .losses import BatchHardTripletLoss, IDLoss
 from .meta_device import build_on_meta
 from .necks import DualAttentionMutualFusion, GeMPooling
@@ -27,5 +28,6 @@ __all__ = [
     'ReIDT2TViT',
     'ReIDVisionTransformer',
     'build_on_meta',
+    'inference_form',
     'plain_computation',
 ]

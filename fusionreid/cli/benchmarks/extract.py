@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 
 from fusionreid.evaluation.metrics.feature_collector import FeatureCollector
+from fusionreid.models import inference_form
 
 from .instruments import PhaseTimer
 from .model_speed import SpeedRun, add_speed_arguments, prepare, print_figures
@@ -23,9 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_speed_arguments(parser)
 
 
-def build_step(run: SpeedRun) -> Callable[[PhaseTimer], None]:
-    """Make a step of extraction, split into its phases."""
+def build_step(run: SpeedRun, plain: bool) -> Callable[[PhaseTimer], None]:
+    """Make a step of extraction, split into its phases.
+
+    Args:
+        run: The model and its batches.
+        plain: Whether the layers stay as they were trained.
+    """
     model = run.model.eval()
+    if not plain:
+        model = inference_form(model, run.input_size)
     collector = FeatureCollector()
 
     @torch.no_grad()
@@ -45,4 +53,4 @@ def run(args: argparse.Namespace) -> None:
     """Print the figures."""
     with print_figures() as figures:
         speed = prepare(args, 'test_dataloader')
-        figures.update(speed.report(1, lambda plain: build_step(speed)))
+        figures.update(speed.report(1, lambda plain: build_step(speed, plain)))
