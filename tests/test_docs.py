@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from documents import (
     options,
     read_command,
 )
+from exported_models import tiny_model, traced_once
 from gallery_commands import write_checkpoint
 from image_trees import write_image
 from mmengine.config import Config
@@ -121,14 +122,23 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(page: Path, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    page: Path,
+    workshop: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
     """A copy of the workshop, with what a page needs beside it."""
     shutil.copytree(workshop, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path / 'my'))
     if prepare := PREPARED.get(page.stem):
         prepare(tmp_path)
-    return tmp_path
+    if page.stem == 'export':
+        shutil.copy(tiny_model(tmp_path_factory).checkpoint, CHECKPOINT)
+    with traced_once(tmp_path_factory):
+        yield tmp_path
 
 
 def prepare_weights(folder: Path) -> None:
