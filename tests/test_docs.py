@@ -29,6 +29,7 @@ from documents import (
     options,
     read_command,
 )
+from exported_models import tiny_model, traced_once
 from gallery_commands import write_checkpoint
 from image_trees import write_image
 from mmengine.config import Config
@@ -139,6 +140,7 @@ def folder(
     page: Path,
     workshop: Path,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Iterator[Path]:
@@ -148,12 +150,14 @@ def folder(
     monkeypatch.syspath_prepend(str(tmp_path / 'my'))
     if prepare := PREPARED.get(page.stem):
         prepare(tmp_path)
-    if page.stem != 'team_gallery':
-        yield tmp_path
-        return
-    with database(request.getfixturevalue('postgres'), 'team') as variables:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+    if page.stem == 'export':
+        shutil.copy(tiny_model(tmp_path_factory).checkpoint, CHECKPOINT)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(traced_once(tmp_path_factory))
+        if page.stem == 'team_gallery':
+            server = request.getfixturevalue('postgres')
+            for name, value in stack.enter_context(database(server, 'team')).items():
+                monkeypatch.setenv(name, value)
         yield tmp_path
 
 

@@ -29,6 +29,7 @@ from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, Wei
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.functional import ScoringInputError
 from fusionreid.evaluation.functional.unit_rows import unit_rows_
+from fusionreid.models import FusionReID, inference_form
 from fusionreid.models.image_size import check_image_size
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from fusionreid.runtimes import ExportedModel, is_export, open_exported
@@ -114,6 +115,8 @@ class FeatureExtractor:
         runtime: What runs an exported model, see :func:`~fusionreid.runtimes.open_export`.
         trusts_programs: Whether an exported model may be a program, see there too.
         projection: What makes the feature narrower, or its file; None leaves it as it is.
+        fold: Whether the model computes in its :func:`~fusionreid.models.inference_form`. False
+            keeps the layers as they were trained, for hooks and for saving the model.
 
     Raises:
         UserError: If the projection cannot be read, or takes features of another model.
@@ -136,6 +139,7 @@ class FeatureExtractor:
         runtime: str | dict[str, Any] | None = None,
         trusts_programs: bool = True,
         projection: str | Path | Projection | None = None,
+        fold: bool = True,
     ) -> None:
         if as_integer(batch_size, 'batch_size', ConfigError) < 1:
             raise ConfigError(f'batch_size must be at least 1, got {batch_size}')
@@ -166,7 +170,9 @@ class FeatureExtractor:
         if not any(isinstance(step, LoadReIDImage) for step in self.pipeline):
             # It alone takes arrays as well as files.
             raise ConfigError(f"the test pipeline has no dict(type='LoadReIDImage'): {pipeline}")
-        self._check_image_size()
+        size = self._check_image_size()
+        if fold and isinstance(self.model, FusionReID):
+            self.model = inference_form(self.model, size)
         if projection is not None and not isinstance(projection, Projection):
             projection = Projection.load(projection)
         self.projection = projection
@@ -384,11 +390,13 @@ class FeatureExtractor:
             parts.append(batch.features)
         return torch.cat(parts)
 
-    def _check_image_size(self) -> None:
+    def _check_image_size(self) -> tuple[int, int]:
         """Compare what the pipeline makes of an image with what the model is built for."""
         with build_errors():
             inputs = self._prepare(np.zeros((8, 8, 3), np.uint8), 0, UNKNOWN, 'rgb')['inputs']
-        check_image_size(self.model, (inputs.shape[1], inputs.shape[2]), 'the test pipeline')
+        size = (inputs.shape[1], inputs.shape[2])
+        check_image_size(self.model, size, 'the test pipeline')
+        return size
 
     def _check(
         self, images: Sequence[Image], camera_ids: Sequence[int | str] | None, channel_order: str

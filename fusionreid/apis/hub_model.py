@@ -204,7 +204,7 @@ class HubModel(
             WeightsError: If the weights do not fit.
             ScoringError: If the features are damaged.
         """
-        extractor = FeatureExtractor(checkpoint, config)
+        extractor = FeatureExtractor(checkpoint, config, fold=False)
         settings = extractor.settings
         scores = None
         if features is not None:

@@ -249,6 +249,7 @@ class Explanation:
             config,
             use_cameras=False if self.args.mean_camera else None,
             device=self.args.device,
+            fold=False,
         )
 
     def _cameras(self, paths: list[str]) -> list[int]:

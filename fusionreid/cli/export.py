@@ -133,6 +133,7 @@ def run(args: argparse.Namespace) -> None:
         args.checkpoint,
         None if args.config == CHECKPOINTS_OWN else args.config,
         use_cameras=False if args.mean_camera or args.layout == BOXMOT else None,
+        fold=False,
     )
     with tempfile.TemporaryDirectory() as rendered:
         if args.images is None:

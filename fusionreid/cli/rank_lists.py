@@ -61,7 +61,11 @@ def run(args: argparse.Namespace) -> None:
     """Rank, and draw the picture."""
     # Before the work.
     find_colormap(args.colormap)
-    model = FeatureExtractor(args.why, args.config, device=args.device) if args.why else None
+    model = (
+        FeatureExtractor(args.why, args.config, device=args.device, fold=False)
+        if args.why
+        else None
+    )
     feature_set = FeatureSet.load(args.features_dir)
     with scoring_errors():
         average_precision = score_queries(feature_set, args.features)

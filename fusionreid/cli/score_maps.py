@@ -85,7 +85,7 @@ def choose_pairs(data_root: str, count: int) -> list[tuple[PlannedImage, Planned
 def run(args: argparse.Namespace) -> None:
     """Show the table, and write it if wanted."""
     pairs = choose_pairs(args.data_root, args.pairs)
-    extractor = FeatureExtractor(args.checkpoint, args.config, device=args.device)
+    extractor = FeatureExtractor(args.checkpoint, args.config, device=args.device, fold=False)
     names = [*extractor.torch_model.feature_widths, ALL]
     rows = [['feature', 'method', 'on the person', 'drop', 'random drop']]
     found: dict[tuple[str, str], list[MapScores]] = defaultdict(list)

@@ -18,6 +18,7 @@ from fusionreid.apis import FeatureExtractor
 from fusionreid.apis.feature_spec import FeatureSpec
 from fusionreid.errors import ExportError, ImageDecodeError
 from fusionreid.evaluation.feature_set import ALL
+from fusionreid.models import inference_form
 from fusionreid.registry import RUNTIMES
 from fusionreid.runtimes import ExportManifest, Runtime
 from fusionreid.runtimes.export_manifest import LAYOUTS, RAW_INPUTS
@@ -117,7 +118,7 @@ def export_model(
             f'the layout {BOXMOT} takes no cameras: build the model with the mean one'
         )
     pixels = read_pixels(extractor, images)
-    graph = build_graph(extractor, settings, features)
+    graph = build_graph(extractor, settings, features, (pixels.shape[2], pixels.shape[3]))
     mean, std = (
         (IMAGENET_MEAN, IMAGENET_STD) if settings.layout == BOXMOT else _own_pixels(extractor)
     )
@@ -127,7 +128,7 @@ def export_model(
     with whole_folder(folder) as partial:
         try:
             exporter.convert(graph, example.float() if is_float else example, cameras)
-        except Exception as error:  # each converter has its own for what it does not know
+        except RuntimeError as error:  # of PyTorch, its ONNX exporter and OpenVINO alike
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ExportError(
                 f'the model cannot be exported to {settings.format} ({type(error).__name__}: '
@@ -246,14 +247,18 @@ def describe_embedding(extractor: FeatureExtractor, features: dict[str, int]) ->
 
 
 def build_graph(
-    extractor: FeatureExtractor, settings: ExportSettings, features: dict[str, int]
+    extractor: FeatureExtractor,
+    settings: ExportSettings,
+    features: dict[str, int],
+    image_size: tuple[int, int],
 ) -> ExportGraph:
-    """Build the graph of a model.
+    """Build the graph of a model, in which batch norms are part of the convolutions.
 
     Args:
         extractor: The model.
         settings: How it is exported.
         features: Widths of the chosen features by name.
+        image_size: Height and width of the images in pixels.
 
     Returns:
         The graph.
@@ -267,7 +272,8 @@ def build_graph(
     elif settings.raw_input == 'float':
         normalization = None
     return ExportGraph(
-        extractor.model,
+        # The comparison is with the layers as trained, if the extractor has them.
+        inference_form(extractor.model, image_size),
         list(features),
         normalization,
         takes_cameras=extractor.known_cameras > 0,

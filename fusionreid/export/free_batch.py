@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmpretrain.models.backbones.mixmim import MixMIMBlock
 from mmpretrain.models.utils.attention import ShiftWindowMSA
 from torch import Tensor, nn
 
@@ -13,12 +14,12 @@ def free_batch_size(model: nn.Module) -> None:
         model: The model, a copy that is exported and not trained.
     """
     for module in model.modules():
-        if isinstance(module, ShiftWindowMSA):
+        if isinstance(module, (ShiftWindowMSA, MixMIMBlock)):
             module.window_reverse = join_windows
 
 
 def join_windows(windows: Tensor, height: int, width: int, window_size: int) -> Tensor:
-    """Lay windows side by side, as Swin's ``window_reverse`` does.
+    """Lay windows side by side, as ``window_reverse`` of Swin and MixMIM does.
 
     Args:
         windows: Windows of shape ``(B * n, window_size, window_size, C)``.

@@ -227,7 +227,7 @@ class Parity:
             images = (images - mean) / std
         try:
             outputs = runtime(images, cameras)
-        except Exception as error:  # each runtime has its own
+        except Exception as error:  # those of ONNX Runtime have no other class in common
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ModelRunError(f'batch {len(rows)} does not run: {lines[-1].strip()}') from error
         if outputs[EMBEDDING].shape != (len(rows), manifest.width):

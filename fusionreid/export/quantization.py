@@ -311,7 +311,7 @@ def quantize(model: Any, inputs: Sequence[dict[str, Any]]) -> Any:
                 # For models without attention too: weights symmetric, activations not.
                 model_type=nncf.ModelType.TRANSFORMER,
             )
-    except Exception as error:  # it has many for what it does not know
+    except Exception as error:  # some of NNCF's errors have no other class in common
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ExportError(
             f'the model cannot be quantized ({type(error).__name__}: {reason})'

@@ -8,6 +8,7 @@ from .backbones import (
 )
 from .data_preprocessors import ReIDDataPreprocessor
 from .heads import BNNeckHead, FeatureHeads
+from .inference_form import inference_form
 from .losses import BatchHardTripletLoss, IDLoss
 from .meta_device import build_on_meta
 from .necks import DualAttentionMutualFusion, GeMPooling
@@ -31,5 +32,6 @@ __all__ = [
     'ReIDVisionTransformer',
     'TrackerReID',
     'build_on_meta',
+    'inference_form',
     'plain_computation',
 ]

@@ -6,23 +6,29 @@ import csv
 from pathlib import Path
 
 import pytest
+from exported_models import tiny_model, traced_once
 from gallery_commands import call
-from tiny_runs import render_tiny, write_tiny_config
 
 from fusionreid.cli.benchmarks.runtimes import RUN_COLUMNS, SPEED_COLUMNS, Variant, summarize
 
 
 @pytest.mark.slow
-def test_variants_are_measured_in_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = write_tiny_config(tmp_path, render_tiny(tmp_path / 'data'))
+def test_variants_are_measured_in_turns(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tiny_model(tmp_path_factory).config
     table = tmp_path / 'speeds.csv'
-    call(
-        'benchmark runtimes',
-        config,
-        *('--runtimes', 'pytorch', 'openvino', '--precisions', 'fp32', 'int8'),
-        *('--batch-sizes', '1', '3', '--rounds', '2', '--calibration-images', '16'),
-        *('--threads', '1', '--csv', table),
-    )
+    # The random weights that it takes are those of the tiny model.
+    with traced_once(tmp_path_factory):
+        call(
+            'benchmark runtimes',
+            config,
+            *('--runtimes', 'pytorch', 'openvino', '--precisions', 'fp32', 'int8'),
+            *('--batch-sizes', '1', '3', '--rounds', '2', '--calibration-images', '16'),
+            *('--threads', '1', '--csv', table),
+        )
     with table.open(newline='') as file:
         records = list(csv.DictReader(file))
     assert list(records[0]) == [*RUN_COLUMNS, *SPEED_COLUMNS]

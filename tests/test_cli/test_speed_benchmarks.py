@@ -71,6 +71,21 @@ def test_training_beside_its_plain_form(config: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
+def test_compiling_is_compared_with_the_eager_model(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = write_tiny_config(
+        tmp_path, data, 'r18_synthetic', "model['compile'] = dict(backend='eager')"
+    )
+    result = run('extract', capsys, str(path), *TINY, '--compile', '--rounds', '2')
+    assert result['compile'] is True
+    # What is traced takes longer than a step.
+    assert result['compile_s'] > 4 / result['images_per_s']
+    assert result['compile_ratio'] > 0
+    assert result['eager_images_per_s'] > 0
+
+
+@pytest.mark.slow
 def test_extraction_of_a_data_set(config: str, capsys: pytest.CaptureFixture) -> None:
     made_up = run('extract', capsys, config, *TINY)
     assert made_up.keys() >= COMMON

@@ -1,29 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gallery_commands import write_checkpoint
-from tiny_runs import render_tiny, write_tiny_config
+from exported_models import onnx_export, tiny_model, traced_once
 
 from fusionreid.apis import FeatureExtractor
-from fusionreid.export import ExportSettings, export_model
 
 
 @pytest.fixture(scope='session')
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('people') / 'data')
+    return tiny_model(tmp_path_factory).data
 
 
 @pytest.fixture(scope='session')
-def images(data: Path) -> list[str]:
-    return sorted(str(path) for path in (data / 'bounding_box_train').glob('*.jpg'))
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return tiny_model(tmp_path_factory).images
 
 
 @pytest.fixture(scope='session')
-def checkpoint(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('model')
-    return write_checkpoint(write_tiny_config(folder, data), folder / 'tiny.pth')
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory).config
+
+
+@pytest.fixture(scope='session')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory).checkpoint
 
 
 @pytest.fixture(scope='session')
@@ -32,10 +35,12 @@ def extractor(checkpoint: Path) -> FeatureExtractor:
 
 
 @pytest.fixture(scope='session')
-def exported(
-    extractor: FeatureExtractor, images: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ONNX model of all features."""
-    folder = tmp_path_factory.mktemp('exported') / 'onnx'
-    export_model(extractor, folder, ExportSettings(), images)
-    return folder
+    return onnx_export(tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def _traced_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with traced_once(tmp_path_factory):
+        yield

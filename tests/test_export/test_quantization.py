@@ -5,28 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gallery_commands import call, failure, write_checkpoint
-from tiny_runs import render_tiny, write_tiny_config
+from gallery_commands import call, failure
 
 from fusionreid.apis import FeatureExtractor
 from fusionreid.cli.main import run_command
 from fusionreid.export.quantization import QuantizationLoss
 from fusionreid.runtimes import read_export
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('people') / 'data')
-
-
-@pytest.fixture(scope='module')
-def config(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_config(tmp_path_factory.mktemp('model'), data)
-
-
-@pytest.fixture(scope='module')
-def checkpoint(config: Path) -> Path:
-    return write_checkpoint(config, config.parent / 'tiny.pth')
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from gallery_commands import call, failure, write_checkpoint
+from exported_models import onnx_export, tiny_model
+from gallery_commands import call, failure
 from manifests import change_manifest
-from tiny_runs import render_tiny, write_tiny_config
 
 from fusionreid import Gallery, ReIDInferencer
 from fusionreid.apis import FeatureExtractor
@@ -23,23 +23,18 @@ CAMERAS = [0, 1, -1, 2, 0, -1, 3]
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render_tiny(tmp_path_factory.mktemp('people') / 'data')
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return tiny_model(tmp_path_factory).images[:7]
 
 
 @pytest.fixture(scope='module')
-def images(data: Path) -> list[str]:
-    return sorted(str(path) for path in (data / 'bounding_box_train').glob('*.jpg'))[:7]
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory).config
 
 
 @pytest.fixture(scope='module')
-def config(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_config(tmp_path_factory.mktemp('config'), data)
-
-
-@pytest.fixture(scope='module')
-def checkpoint(config: Path) -> Path:
-    return write_checkpoint(config, config.parent / 'tiny.pth')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory).checkpoint
 
 
 @pytest.fixture(scope='module')
@@ -48,12 +43,8 @@ def extractor(checkpoint: Path) -> FeatureExtractor:
 
 
 @pytest.fixture(scope='module')
-def onnx(
-    extractor: FeatureExtractor, images: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    folder = tmp_path_factory.mktemp('exported') / 'onnx'
-    export_model(extractor, folder, ExportSettings(), images)
-    return folder
+def onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx_export(tmp_path_factory)
 
 
 @pytest.fixture(scope='module')

@@ -304,7 +304,7 @@ def prepare(args: argparse.Namespace, loader: str) -> SpeedRun:
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
     if args.compile:
-        cfg.model.compile = True
+        cfg.model.compile = cfg.model.get('compile') or True
     missing = open_counts(cfg.model)
     if missing:
         raise ConfigError(

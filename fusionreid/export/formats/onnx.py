@@ -13,10 +13,12 @@ from ..graph import ExportGraph
 from .base import Exporter, export_program
 
 BATCH = 'batch'
+# Bytes of weights beside which the rest fits into one file of protobuf, at most 2 GiB.
+LARGEST_FILE = 2**31 - 2**26
 
 
 class ONNXExporter(Exporter):
-    """Writes ``model.onnx``."""
+    """Writes ``model.onnx``, and ``model.onnx.data`` where the weights do not fit in."""
 
     file = 'model.onnx'
     precisions = ('fp32', 'fp16')
@@ -28,11 +30,11 @@ class ONNXExporter(Exporter):
         self.model = onnx_model(graph, images, cameras)
 
     def save(self, folder: Path, metadata: dict[str, str]) -> None:
-        """Write the file."""
+        """Write the files."""
         import onnx
 
         onnx.helper.set_model_props(self.model, metadata)
-        onnx.save(self.model, folder / self.file)
+        save_onnx(self.model, folder / self.file)
 
     def versions(self) -> dict[str, str]:
         """Versions of the packages, of the operator set and of the format."""
@@ -72,3 +74,23 @@ def onnx_model(graph: ExportGraph, images: Tensor, cameras: Tensor | None) -> An
     for node in model.graph.node:
         del node.metadata_props[:]
     return model
+
+
+def save_onnx(model: Any, path: Path) -> None:
+    """Write an ONNX model; weights of more than 2 GB go into a file beside it, ``PATH.data``.
+
+    Args:
+        model: The ``onnx.ModelProto``, which keeps its weights.
+        path: Its file.
+    """
+    import onnx
+
+    if sum(len(each.raw_data) for each in model.graph.initializer) <= LARGEST_FILE:
+        onnx.save(model, path)
+        return
+    data = path.with_name(f'{path.name}.data')
+    # It would be appended to.
+    data.unlink(missing_ok=True)
+    onnx.save(model, path, save_as_external_data=True, location=data.name)
+    # Writing takes the weights out of the model.
+    onnx.load_external_data_for_model(model, str(path.parent))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..graph import ExportGraph
 from .base import Exporter
-from .onnx import onnx_model
+from .onnx import ONNXExporter, onnx_model, save_onnx
 
 
 class OpenVINOExporter(Exporter):
@@ -30,8 +30,11 @@ class OpenVINOExporter(Exporter):
         """Convert a graph, in memory."""
         import openvino
 
-        content = onnx_model(graph, images, cameras).SerializeToString()
-        self.model: Any = openvino.Core().read_model(io.BytesIO(content))
+        # The model may read its weights there until it is saved.
+        self.scratch = tempfile.TemporaryDirectory()
+        path = Path(self.scratch.name) / ONNXExporter.file
+        save_onnx(onnx_model(graph, images, cameras), path)
+        self.model: Any = openvino.Core().read_model(path)
 
     def save(self, folder: Path, metadata: dict[str, str]) -> None:
         """Write the files."""
