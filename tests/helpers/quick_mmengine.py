@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import config
 from mmengine.runner import runner
+from yapf.yapflib import yapf_api
 
 STAMP = '%Y%m%d_%H%M%S'  # of the folder of a run
 
@@ -19,8 +20,10 @@ def make_quick() -> None:
     A training writes its config a dozen times, and laying the text out takes 0.3 seconds each. The
     description of the machine asks compilers.
     """
-    if not hasattr(config.FormatCode, '__wrapped__'):
-        config.FormatCode = _plain(config.FormatCode)
+    # The forks' config module imports the function for each text.
+    home = config if hasattr(config, 'FormatCode') else yapf_api
+    if not hasattr(home.FormatCode, '__wrapped__'):
+        home.FormatCode = _plain(home.FormatCode)
         runner.collect_env = cache(runner.collect_env)
         runner.Runner.setup_env = _with_a_second_of_its_own(runner.Runner.setup_env)
 
