@@ -44,7 +44,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     'Start': (
         Command('quickstart', 'quickstart', 'render people, train small models on a CPU, draw'),
         Command('configs', 'configs', 'list the configs of the package'),
-        Command('doctor', 'doctor', 'describe this installation: versions, devices, what is missing'),
+        Command('doctor', 'doctor', 'describe this installation: versions, devices, packages'),
     ),
     'Train and score': (
         Command('train', 'train', 'train a model'),

@@ -12,6 +12,8 @@ from mmengine.runner import runner
 from yapf.yapflib import yapf_api
 
 STAMP = '%Y%m%d_%H%M%S'  # of the folder of a run
+# The module whose FormatCode lays out configs: the forks' config module imports it for each text.
+LAYOUT = config if hasattr(config, 'FormatCode') else yapf_api
 
 
 def make_quick() -> None:
@@ -20,10 +22,8 @@ def make_quick() -> None:
     A training writes its config a dozen times, and laying the text out takes 0.3 seconds each. The
     description of the machine asks compilers.
     """
-    # The forks' config module imports the function for each text.
-    home = config if hasattr(config, 'FormatCode') else yapf_api
-    if not hasattr(home.FormatCode, '__wrapped__'):
-        home.FormatCode = _plain(home.FormatCode)
+    if not hasattr(LAYOUT.FormatCode, '__wrapped__'):
+        LAYOUT.FormatCode = _plain(LAYOUT.FormatCode)
         runner.collect_env = cache(runner.collect_env)
         runner.Runner.setup_env = _with_a_second_of_its_own(runner.Runner.setup_env)
 
