@@ -55,6 +55,7 @@ OPTIONAL_PARTS = (
     Part('fusionreid export to OpenVINO; its models', ('openvino',)),
     Part('fusionreid export --precision int8', ('nncf',)),
     Part('fusionreid export to TensorRT', ('tensorrt',)),
+    Part('fusionreid completion', ('shtab',)),
     Part('features for BoxMOT', ('boxmot',)),
     Part('features for deep-sort-realtime', ('deep-sort-realtime',)),
     Part('WandbVisBackend', ('wandb',)),
