@@ -79,7 +79,8 @@ def wheel_file(tmp_path_factory) -> Path:
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
     for name in ('fusionreid', 'configs', 'tools', 'requirements'):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
-    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'model-index.yml'):
+    metadata = ('MANIFEST.in', 'LICENSE', 'README.md', 'model-index.yml')
+    for name in ('setup.py', 'pyproject.toml', *metadata):
         shutil.copy(ROOT / name, source / name)
     stale = source / 'build' / 'lib' / 'fusionreid' / '.mim' / 'configs' / 'gone.py'
     stale.parent.mkdir(parents=True)
