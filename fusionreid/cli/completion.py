@@ -66,7 +66,7 @@ def build_parser(file: dict[str, str]) -> argparse.ArgumentParser:
         summary = COMMANDS[first].summary if first in COMMANDS else _title(first, GROUPS)
         groups[first] = parsers.add_parser(first, help=summary).add_subparsers()
         if first in COMMANDS:  # takes files too
-            setattr(groups[first], 'complete', file)
+            vars(groups[first])['complete'] = file
     for name, command in COMMANDS.items():
         first, _, second = name.partition(' ')
         if name in groups:
@@ -78,8 +78,7 @@ def build_parser(file: dict[str, str]) -> argparse.ArgumentParser:
         command.load().add_arguments(leaf)
         for action in leaf._actions:
             if action.nargs != 0 and action.choices is None:
-                kind = CONFIG_FILE if action.dest == 'config' else file
-                setattr(action, 'complete', kind)
+                vars(action)['complete'] = CONFIG_FILE if action.dest == 'config' else file
     return parser
 
 
