@@ -223,10 +223,53 @@ def test_every_test_import_is_required():
     assert not undeclared, f'imported by tests, but in no requirements file: {undeclared}'
 
 
+def test_both_stacks_need_the_same_besides_openmmlab():
+    stacks = [
+        {line for name, line in required(stack).items() if not re.search('mm|setuptools', name)}
+        for stack in ('runtime', 'onedl')
+    ]
+    assert len(stacks[0]) > 8
+    assert stacks[0] == stacks[1]
+
+
+NOT_EVERYWHERE = """
+import builtins
+real = builtins.__import__
+def limited(name, globals=None, locals=None, fromlist=(), level=0):
+    if name in ('fcntl', 'resource', 'termios', 'pwd', 'grp'):
+        if globals and str(globals.get('__name__')).startswith('fusionreid'):
+            raise ImportError(name)
+    return real(name, globals, locals, fromlist, level)
+builtins.__import__ = limited
+import fusionreid.cli.commands as commands, fusionreid.gallery, fusionreid.apis
+for command in commands.COMMANDS.values():
+    command.load()
+print(len(commands.COMMANDS))
+"""
+
+
+@pytest.mark.slow
+def test_no_module_of_one_system_alone_is_imported():
+    command = [sys.executable, '-W', 'ignore', '-c', NOT_EVERYWHERE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
+
+
 def test_requirements_name_no_host():
     for path in [ROOT / 'requirements.txt', *(ROOT / 'requirements').glob('*.txt')]:
         text = path.read_text()
         assert not re.search('://|--index|--find-links', text)
+
+
+def test_the_image_is_built_from_files_that_exist():
+    folder = ROOT / 'tools' / 'deployment'
+    ignored = (folder / 'Dockerfile.dockerignore').read_text().splitlines()
+    context = [line[1:] for line in ignored if line.startswith('!')]
+    assert {'fusionreid', 'setup.py', 'pyproject.toml', 'README.md'} <= set(context)
+    assert [name for name in context if not (ROOT / name).exists()] == []
+    stages = re.findall(r'^FROM \S+ AS (\w+)$', (folder / 'Dockerfile').read_text(), re.MULTILINE)
+    assert stages == ['build', 'cpu', 'cuda']
 
 
 def test_citation_states_the_version_of_the_package():

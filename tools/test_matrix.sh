@@ -6,7 +6,7 @@
 #   bash tools/test_matrix.sh default/default/onedl -- tests/test_models -k resnet
 #
 # PYTHON is a version whose pythonX.Y is on PATH, TORCH a version of torch, REQUIREMENTS a file of
-# requirements/ with one stack of OpenMMLab packages (runtime or onedl); `default` is python3, and
+# requirements/ with one stack of OpenMMLab packages (runtime or onedl); `default` is PYTHON or python3, and
 # the newest torch that pip finds. After `--` come arguments of pytest; without them those tests run
 # that are not slow. Each combination gets an environment of its own in FUSIONREID_MATRIX_DIR
 # (otherwise ~/.cache/fusionreid/matrix), of up to 8 GB, which is removed afterwards unless
@@ -40,7 +40,7 @@ pins() {
 
 # Makes the environment $1 for Python $2, torch $3 and requirements/$4.txt.
 install() {
-  local folder="$1" python=python3 pinned
+  local folder="$1" python="${PYTHON:-python3}" pinned
   [[ "$2" == default ]] || python="python$2"
   if [[ ! -f "requirements/$4.txt" ]]; then
     say "error: there is no requirements/$4.txt" >&2
