@@ -15,23 +15,22 @@ from fusionreid.config import packaged_configs
 from fusionreid.errors import CommandError
 from fusionreid.utils.optional import import_optional
 
-# Completes names of the packaged configs, and files.
-PREAMBLE = {
-    'bash': """_fusionreid_config_file() {{
-  compgen -W '{names}' -- "$1"
+# A function that completes some words, and files.
+WORD_OR_FILE = {
+    'bash': """_fusionreid_{name}_file() {{
+  compgen -W '{words}' -- "$1"
   compgen -f -- "$1"
 }}""",
-    'zsh': """_fusionreid_config_file() {{
-  compadd -- {names}
+    'zsh': """_fusionreid_{name}_file() {{
+  compadd -- {words}
   _files
 }}""",
 }
-CONFIG_FILE = dict.fromkeys(PREAMBLE, '_fusionreid_config_file')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('shell', choices=sorted(PREAMBLE), help='the shell')
+    parser.add_argument('shell', choices=sorted(WORD_OR_FILE), help='the shell')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,8 +40,29 @@ def run(args: argparse.Namespace) -> None:
         CommandError: If shtab is not installed.
     """
     shtab = import_optional('shtab', 'shtab', 'fusionreid completion', CommandError)
-    preamble = PREAMBLE[args.shell].format(names=' '.join(packaged_configs()))
+    words = {'config': list(packaged_configs()), **subcommands()}
+    preamble = '\n'.join(
+        WORD_OR_FILE[args.shell].format(name=name, words=' '.join(each))
+        for name, each in words.items()
+    )
     print(shtab.complete(build_parser(shtab.FILE), args.shell, preamble={args.shell: preamble}))
+
+
+def subcommands() -> dict[str, list[str]]:
+    """Second words of the commands of two words, by the first."""
+    # Imported here: this module is one of the commands.
+    from .commands import COMMANDS
+
+    found: dict[str, list[str]] = {}
+    for name in COMMANDS:
+        first, _, second = name.partition(' ')
+        if second:
+            found.setdefault(first, []).append(second)
+    return found
+
+
+def _word_or_file(name: str) -> dict[str, str]:
+    return dict.fromkeys(WORD_OR_FILE, f'_fusionreid_{name}_file')
 
 
 def build_parser(file: dict[str, str]) -> argparse.ArgumentParser:
@@ -54,19 +74,17 @@ def build_parser(file: dict[str, str]) -> argparse.ArgumentParser:
     Returns:
         The parser. Commands of two words are subcommands of their first word.
     """
-    # Imported here: this module is one of the commands.
     from .commands import COMMANDS, GROUPS
 
     parser = argparse.ArgumentParser(prog='fusionreid')
     parser.add_argument('-V', '--version', action='store_true', help='show the version')
     parsers = parser.add_subparsers()
     groups: dict[str, argparse._SubParsersAction] = {}
-    firsts = {name.partition(' ')[0] for name in COMMANDS if ' ' in name}
-    for first in sorted(firsts):
+    for first in subcommands():
         summary = COMMANDS[first].summary if first in COMMANDS else _title(first, GROUPS)
         groups[first] = parsers.add_parser(first, help=summary).add_subparsers()
         if first in COMMANDS:  # takes files too
-            vars(groups[first])['complete'] = file
+            vars(groups[first])['complete'] = _word_or_file(first)
     for name, command in COMMANDS.items():
         first, _, second = name.partition(' ')
         if name in groups:
@@ -78,7 +96,8 @@ def build_parser(file: dict[str, str]) -> argparse.ArgumentParser:
         command.load().add_arguments(leaf)
         for action in leaf._actions:
             if action.nargs != 0 and action.choices is None:
-                vars(action)['complete'] = CONFIG_FILE if action.dest == 'config' else file
+                is_config = action.dest == 'config'
+                vars(action)['complete'] = _word_or_file('config') if is_config else file
     return parser
 
 
