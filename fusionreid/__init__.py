@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 # mmcv-lite says at every start that it lacks an operator which nothing here uses.
 warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
 
+from fusionreid.stack import warn_of_mixture  # noqa: E402
+
+warn_of_mixture()
+
 from fusionreid import registry  # noqa: E402
 from fusionreid.version import __version__  # noqa: E402
 

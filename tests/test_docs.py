@@ -61,23 +61,11 @@ LANGUAGES = {'bash', 'bibtex', 'csv', 'python', 'text'}
 PLACEHOLDER = re.compile(r'[A-Z][A-Z_]+')
 # Programs in shell blocks that are not ours; those blocks run without them.
 OTHER_PROGRAMS = frozenset(
-    (
-        'bash',
-        'createdb',
-        'curl',
-        'git',
-        'ln',
-        'mkdir',
-        'pip',
-        'pre-commit',
-        'psql',
-        'python',
-        'source',
-        'tensorboard',
-    )
+    ('bash', 'check-wheel-contents', 'createdb', 'curl', 'git', 'ln', 'mkdir', 'pip', 'pre-commit')
+    + ('psql', 'python', 'source', 'tensorboard', 'twine')
 )
 # Options in inline code that are another program's.
-OTHER_OPTIONS = {'--fast', '--ipc', '--shm-size'}
+OTHER_OPTIONS = {'--build-arg', '--fast', '--ipc', '--no-deps', '--shm-size'}
 # Makes a training of the docs one of seconds.
 SHORT_TRAINING = {
     'train_cfg.max_epochs': 1,

@@ -81,7 +81,8 @@ def wheel_file(tmp_path_factory) -> Path:
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
     for name in ('fusionreid', 'configs', 'tools', 'requirements'):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
-    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'model-index.yml'):
+    metadata = ('MANIFEST.in', 'LICENSE', 'README.md', 'model-index.yml')
+    for name in ('setup.py', 'pyproject.toml', *metadata):
         shutil.copy(ROOT / name, source / name)
     stale = source / 'build' / 'lib' / 'fusionreid' / '.mim' / 'configs' / 'gone.py'
     stale.parent.mkdir(parents=True)
@@ -224,10 +225,41 @@ def test_every_test_import_is_required():
     assert not undeclared, f'imported by tests, but in no requirements file: {undeclared}'
 
 
+def test_both_stacks_need_the_same_besides_openmmlab():
+    stacks = [
+        {line for name, line in required(stack).items() if not re.search('mm|setuptools', name)}
+        for stack in ('runtime', 'onedl')
+    ]
+    assert len(stacks[0]) > 8
+    assert stacks[0] == stacks[1]
+
+
+# Modules of the standard library that Windows lacks.
+OF_POSIX = 'crypt|fcntl|grp|posix|pty|pwd|resource|syslog|termios|tty'
+
+
+def test_no_module_of_posix_alone_is_needed_to_import_the_package():
+    sources = {path: path.read_text() for path in (ROOT / 'fusionreid').rglob('*.py')}
+    # Those that are needed inside of a function are imported there.
+    at_import = re.compile(rf'^(import|from) ({OF_POSIX})\b', re.MULTILINE)
+    assert at_import.search('import os\nimport fcntl\n')
+    assert [path for path, text in sources.items() if at_import.search(text)] == []
+
+
 def test_requirements_name_no_host():
     for path in [ROOT / 'requirements.txt', *(ROOT / 'requirements').glob('*.txt')]:
         text = path.read_text()
         assert not re.search('://|--index|--find-links', text)
+
+
+def test_the_image_is_built_from_files_that_exist():
+    folder = ROOT / 'tools' / 'deployment'
+    ignored = (folder / 'Dockerfile.dockerignore').read_text().splitlines()
+    context = [line[1:] for line in ignored if line.startswith('!')]
+    assert {'fusionreid', 'setup.py', 'pyproject.toml', 'README.md'} <= set(context)
+    assert [name for name in context if not (ROOT / name).exists()] == []
+    stages = re.findall(r'^FROM \S+ AS (\w+)$', (folder / 'Dockerfile').read_text(), re.MULTILINE)
+    assert stages == ['build', 'cpu', 'cuda']
 
 
 def test_citation_states_the_version_of_the_package():

@@ -65,6 +65,11 @@ def add_common_arguments(parser: argparse.ArgumentParser, needs_config: bool = T
         action=OptionAction,
         help='overrides, e.g. model.head.num_classes=100 train_cfg.max_epochs=60',
     )
+    parser.add_argument(
+        '--quiet',
+        action='store_true',
+        help='show warnings and the line of scores alone; the log file in the work dir has all',
+    )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 

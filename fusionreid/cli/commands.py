@@ -44,6 +44,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     'Start': (
         Command('quickstart', 'quickstart', 'render people, train small models on a CPU, draw'),
         Command('configs', 'configs', 'list the configs of the package'),
+        Command('doctor', 'doctor', 'describe this installation: versions, devices, packages'),
+        Command('completion', 'completion', 'complete commands and options in bash or zsh'),
     ),
     'Train and score': (
         Command('train', 'train', 'train a model'),

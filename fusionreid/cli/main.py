@@ -131,6 +131,8 @@ def _reader_may_leave() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
+        if sys.platform == 'win32':  # cannot ask
+            raise
         output = sys.stdout.fileno()
         poll = select.poll()
         poll.register(output, 0)

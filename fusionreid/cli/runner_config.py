@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
 from fusionreid.checkpoints import locate_weight_file, read_state_dict
 from fusionreid.checkpoints.run_files import LAST_CHECKPOINT
 from fusionreid.config import check_arguments, check_settings, merge_options, read_config
 from fusionreid.errors import ConfigError, WeightsError
+from fusionreid.utils.device import has_accelerator
 
 from .processes import check_parallelism, set_launcher
 
@@ -45,7 +45,7 @@ def load_config(args: argparse.Namespace, *parts: str) -> Config:
     for name in LOADERS:
         if cfg.get(name) and args.data_root is not None:
             cfg[name].dataset.data_root = args.data_root
-        if cfg.get(name) and not torch.accelerator.is_available():
+        if cfg.get(name) and not has_accelerator():
             cfg[name].pin_memory = False  # torch warns that there is nothing to lock pages for
         if cfg.get(name) and cfg[name].get('num_workers') == 0:
             # Settings of workers, which torch refuses where there are none.

@@ -38,6 +38,7 @@ from .exported_runner import build_exported_runner
 from .open_set import add_open_set_argument
 from .output_file import clear_links
 from .processes import leave_process_group, lost_process_errors, print_once
+from .quiet import quiet_terminal
 from .runner_config import check_checkpoint, load_config, make_folder, written_in_place
 
 
@@ -102,7 +103,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
             if value:
                 parser.error(f'{name} cannot be given with --runtime, whose model is as it is')
     if args.saved is not None:
-        for name in ('a checkpoint', '--runtime', '--flip', '--datasets', '--data-root'):
+        for name in ('a checkpoint', '--runtime', '--flip', '--datasets', '--data-root', '--quiet'):
             if getattr(args, name.removeprefix('a ').lstrip('-').replace('-', '_')):
                 parser.error(f'{name} needs a model, --from uses none')
         if args.config is None and (args.cfg_options or args.work_dir):
@@ -122,7 +123,7 @@ def run(args: argparse.Namespace) -> None:
     """Score, and keep the scores where that is asked for."""
     if args.out:
         make_folder(args.out, '--out')
-    with lost_process_errors(), build_errors():
+    with lost_process_errors(), build_errors(), quiet_terminal(args.quiet):
         scores = score_saved(args) if args.saved else score_model(args)
     if args.out and is_main_process():
         clear_links(Path(args.out), 'metrics.json')

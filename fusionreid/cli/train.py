@@ -23,6 +23,7 @@ from .processes import (
     lost_process_errors,
     print_once,
 )
+from .quiet import quiet_terminal
 from .run_folder import take_folder
 from .runner_config import check_checkpoint, load_config, require, set_precision
 
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     cfg = build_config(args)
     with ExitStack() as folder:
         choose_start(cfg, args, folder)
-        with lost_process_errors(), build_errors():
+        with lost_process_errors(), build_errors(), quiet_terminal(args.quiet):
             runner = Runner.from_cfg(cfg)
             scale_learning_rate(runner)
             make_interruptible(runner)

@@ -29,6 +29,8 @@ from .formats import EXAMPLE_BATCH, EXPORTERS, Exporter
 from .graph import ExportGraph, pixel_statistics
 from .parity import GALLERY, ModelRunError, Parity, ParityReport
 
+# The oldest torch that exports are tested with. Older ones refuse what they do not know.
+TESTED_TORCH = (2, 11)
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 BOXMOT = 'boxmot'
 BOXMOT_FORMATS = ('onnx', 'openvino')
@@ -132,7 +134,7 @@ def export_model(
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ExportError(
                 f'the model cannot be exported to {settings.format} ({type(error).__name__}: '
-                f'{reason})'
+                f'{reason}){_hint_of_version()}'
             ) from error
         manifest = ExportManifest(
             model_format=settings.format,
@@ -380,3 +382,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         raise ExportError(f'{folder} cannot be written: {error}') from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _hint_of_version() -> str:
+    """What to do about an export that fails, where the reason may be an old torch."""
+    major, minor = torch.__version__.split('.')[:2]
+    if (int(major), int(minor)) >= TESTED_TORCH:
+        return ''
+    oldest = '.'.join(map(str, TESTED_TORCH))
+    return f': exports are tested with torch {oldest} or newer, here is {torch.__version__}'

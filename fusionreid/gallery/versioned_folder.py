@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -219,6 +219,8 @@ def _strangers(folder: Path) -> list[str]:
 
 
 def _sync_folder(folder: Path) -> None:
+    if sys.platform == 'win32':  # opens no folders
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -230,7 +232,7 @@ def _open_lock(folder: Path) -> BinaryIO:
     """Open the lock file, made if it is missing, without following a link or waiting for a pipe."""
 
     def open_own(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        return os.open(path, flags | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666)
 
     return open(folder / LOCK, 'rb+', buffering=0, opener=open_own)
 
@@ -240,7 +242,19 @@ def _locked(folder: Path) -> Iterator[None]:
     """Keep a second process from saving at the same time; the lock ends with the process."""
     with _open_lock(folder) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except OSError:
             raise GalleryError(f'another process is saving {folder}: try again later') from None
         yield
+
+
+def _lock(file: BinaryIO) -> None:
+    """Lock a file until it is closed, or raise an OSError if another process has."""
+    if sys.platform == 'win32':
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

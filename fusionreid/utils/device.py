@@ -35,3 +35,10 @@ def find_device(name: str | torch.device) -> torch.device:
     if device.type == 'cuda' and (device.index or 0) >= count:
         raise ConfigError(f'device {str(name)!r} is not there: torch sees {count} GPUs here')
     return device
+
+
+def has_accelerator() -> bool:
+    """Say whether torch has a device here besides the CPU."""
+    # torch.accelerator, which knows the others too, came with torch 2.6.
+    devices = getattr(torch, 'accelerator', torch.cuda)
+    return devices.is_available()

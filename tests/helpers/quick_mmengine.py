@@ -9,8 +9,11 @@ from typing import Any
 
 from mmengine.config import config
 from mmengine.runner import runner
+from yapf.yapflib import yapf_api
 
 STAMP = '%Y%m%d_%H%M%S'  # of the folder of a run
+# The module whose FormatCode lays out configs: the forks' config module imports it for each text.
+LAYOUT = config if hasattr(config, 'FormatCode') else yapf_api
 
 
 def make_quick() -> None:
@@ -19,8 +22,8 @@ def make_quick() -> None:
     A training writes its config a dozen times, and laying the text out takes 0.3 seconds each. The
     description of the machine asks compilers.
     """
-    if not hasattr(config.FormatCode, '__wrapped__'):
-        config.FormatCode = _plain(config.FormatCode)
+    if not hasattr(LAYOUT.FormatCode, '__wrapped__'):
+        LAYOUT.FormatCode = _plain(LAYOUT.FormatCode)
         runner.collect_env = cache(runner.collect_env)
         runner.Runner.setup_env = _with_a_second_of_its_own(runner.Runner.setup_env)
 

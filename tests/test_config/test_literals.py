@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from mmengine.config import Config
-from mmengine.config import config as mmengine_config
+from quick_mmengine import LAYOUT
 
 from fusionreid.config import read_literals
 from fusionreid.errors import ConfigError
@@ -16,7 +16,7 @@ def read(text: str) -> dict:
 
 def test_what_mmengine_writes_is_read_back(monkeypatch):
     # Laid out, as outside of the tests.
-    monkeypatch.setattr(mmengine_config, 'FormatCode', mmengine_config.FormatCode.__wrapped__)
+    monkeypatch.setattr(LAYOUT, 'FormatCode', LAYOUT.FormatCode.__wrapped__)
     settings = dict(
         model=dict(
             type='FusionReID',

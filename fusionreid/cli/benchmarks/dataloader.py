@@ -9,7 +9,7 @@ Prints one JSON line; see docs/speed.md. Images come from the config's training 
 from __future__ import annotations
 
 import argparse
-import resource
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -160,8 +160,8 @@ class Usage:
 
 def processor_seconds() -> float:
     """Processor time of this process and of those of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def run_loader(dataset: Any, settings: dict[str, Any], batches: int, usage: Usage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,13 +92,18 @@ class PeakMemory:
 
 
 def resident_peak() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
+    """Return the largest resident memory of this process so far, in bytes; 0 on Windows."""
     status = Path('/proc/self/status')
     if status.exists():
         for line in status.read_text().splitlines():
             if line.startswith('VmHWM:'):
                 return int(line.split()[1]) << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    if sys.platform == 'win32':
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else peak << 10
 
 
 def synchronize(device: torch.device) -> None:

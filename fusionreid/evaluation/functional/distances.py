@@ -228,9 +228,10 @@ def round_squares(squares: Tensor, scale: Tensor) -> Tensor:
     Returns:
         ``squares``.
     """
-    # A power of two, so that dividing and multiplying by it is exact.
-    exponent = torch.frexp(scale.clamp_min(torch.finfo(torch.float64).tiny)).exponent
-    quantum = torch.ldexp(torch.full_like(scale, TIE_RESOLUTION), exponent)
+    scale = scale.clamp_min(torch.finfo(torch.float64).tiny)
+    # A power of two, so that dividing and multiplying by it is exact. Older torch computes that of
+    # torch.ldexp in float32, where it may be 0.
+    quantum = scale / torch.frexp(scale).mantissa * TIE_RESOLUTION
     return squares.div_(quantum).round_().mul_(quantum)
 
 

@@ -60,9 +60,12 @@ def _as_matrix(graph: NeighborGraph, apart: np.ndarray) -> csr_array:
     far = max(float(graph.distances[-1]), LEAST)
     distances = np.where(apart, far, np.maximum(graph.distances, LEAST))
     size = (graph.size, graph.size)
-    matrix = csr_array((distances, (graph.first, graph.second)), shape=size)
+    # Before 1.16 SciPy's minimum spanning tree took no other indices.
+    first, second = graph.first.astype(np.int32), graph.second.astype(np.int32)
+    matrix = csr_array((distances, (first, second)), shape=size)
     _, part = connected_components(matrix, directed=False)
     _, heads = np.unique(part, return_index=True)
+    heads = heads.astype(np.int32)
     bridges = csr_array((np.full(len(heads) - 1, far), (heads[:-1], heads[1:])), shape=size)
     matrix = matrix + bridges
     return csr_array(matrix + matrix.T)

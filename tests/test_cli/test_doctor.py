@@ -1,0 +1,109 @@
+"""What an installation is described as, and what completes the commands in a shell."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+from mmengine.logging import MMLogger
+from tiny_runs import ROOT
+
+from fusionreid.cli import completion, doctor
+from fusionreid.cli.commands import COMMANDS
+from fusionreid.cli.main import run_command
+from fusionreid.cli.quiet import quiet_terminal
+from fusionreid.errors import CommandError
+
+
+def test_a_whole_installation_has_no_problem(capsys):
+    assert run_command('doctor', []) == 0
+    shown = capsys.readouterr().out
+    assert f'torch          {metadata.version("torch")}' in shown
+    assert re.search('OpenMMLab packages +(upstream|onedl)', shown)
+    assert shown.endswith('no problem found\n')
+
+
+def test_what_is_missing_or_too_old_is_a_line_and_status_1(monkeypatch, capsys):
+    wanted = ['torch>=99', 'no-such-package>=1', 'numpy>=1.26', 'other; extra == "tests"']
+    monkeypatch.setattr(metadata, 'requires', lambda name: wanted)
+    monkeypatch.setattr(doctor, 'LOADED', ('no_such_module', 'json'))
+    assert run_command('doctor', ['--json']) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert list(found['required']) == ['torch', 'no-such-package', 'numpy']
+    old, missing, broken = found['problems']
+    assert old.startswith('torch ')
+    assert old.endswith('pip install "torch>=99"')
+    assert missing.startswith('no-such-package>=1 is not installed')
+    assert broken.startswith('no_such_module cannot be imported (ModuleNotFoundError')
+
+
+def test_every_optional_package_is_described():
+    described = {name for part in doctor.OPTIONAL_PARTS for name in part.packages}
+    lines = (ROOT / 'requirements' / 'optional.txt').read_text().splitlines()
+    names = {match[0] for line in lines if (match := re.match(r'[a-z][\w-]*', line))}
+    assert names
+    assert names <= described
+
+
+@pytest.fixture(scope='module')
+def bash_script(tmp_path_factory):
+    """What completes in bash, without the commands that take seconds to import."""
+    path = tmp_path_factory.mktemp('completion') / 'fusionreid.bash'
+    with pytest.MonkeyPatch.context() as patch, path.open('w') as file:
+        for name in [name for name in COMMANDS if name.startswith('benchmark ')]:
+            patch.delitem(COMMANDS, name)
+        patch.setattr('sys.stdout', file)
+        run_command('completion', ['bash'])
+    return path
+
+
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        ('tra', ['train']),
+        ('train --no-v', ['--no-validate']),
+        ('train color_hist', ['color_histogram_synthetic']),
+        ('index ad', ['add']),
+        ('index photos READ', ['README.md']),
+        ('index add --ro', ['--role']),
+        ('completion z', ['zsh']),
+    ],
+)
+def test_bash_completes(bash_script, words, expected):
+    typed = words.split(' ')
+    code = (
+        f'source {bash_script}; COMP_WORDS=(fusionreid {words}); COMP_CWORD={len(typed)}; '
+        '_shtab_fusionreid 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ['bash', '-c', code], capture_output=True, text=True, timeout=20, cwd=ROOT
+    )
+    assert done.stdout.split() == expected
+
+
+def test_completion_needs_shtab(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'shtab', None)
+    with pytest.raises(CommandError, match='pip install shtab'):
+        completion.run(type('Args', (), {'shell': 'bash'}))
+
+
+def test_a_quiet_terminal_shows_scores_and_warnings(tmp_path, capsys):
+    with quiet_terminal(True):
+        logger = MMLogger('quiet', log_file=str(tmp_path / 'quiet.log'), log_level='INFO')
+    logger.info('Saving checkpoint')
+    logger.info('Epoch(val) [2][6/6]    reid/mAP: 82.4')
+    logger.warning('a warning')
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(' - ')[2] for line in lines] == [
+        'Epoch(val) [2][6/6]    reid/mAP: 82.4',
+        'a warning',
+    ]
+    assert len((tmp_path / 'quiet.log').read_text().splitlines()) == 3
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
