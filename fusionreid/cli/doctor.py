@@ -44,12 +44,15 @@ class Part:
 OPTIONAL_PARTS = (
     Part('gallery engines faiss_flat, faiss_ivfpq', ('faiss-cpu',)),
     Part('gallery engine milvus', ('pymilvus', 'milvus-lite')),
+    Part('gallery engine pgvector', ('psycopg', 'pgvector')),
     Part(
         'fusionreid serve',
         ('fastapi', 'starlette', 'anyio', 'pydantic', 'uvicorn', 'python-multipart'),
     ),
     Part('fusionreid group; project by t-SNE', ('scikit-learn', 'scipy')),
     Part('fusionreid project by UMAP', ('umap-learn',)),
+    Part('loss MetricLoss', ('pytorch-metric-learning',)),
+    Part('fusionreid unpack-cuhk03', ('h5py',)),
     Part('fusionreid export to ONNX', ('onnx', 'onnxscript')),
     Part('models in ONNX Runtime', ('onnxruntime',)),
     Part('fusionreid export to OpenVINO; its models', ('openvino',)),
