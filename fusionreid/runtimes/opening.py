@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionreid.config.part_arguments import describe_type, is_instance
-from fusionreid.errors import ExportError
+from fusionreid.errors import ExportError, UserError
 from fusionreid.registry import RUNTIMES
 
 from .base import Runtime
@@ -104,7 +104,9 @@ def open_export(
             )
     try:
         return kind(Path(folder), manifest, **settings)
-    except RuntimeError as error:  # what the libraries raise for a file that they cannot load
+    except UserError:
+        raise
+    except Exception as error:  # of a library that cannot load the file, each has kinds of its own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ExportError(f'{folder} cannot be loaded by the runtime {name}: {reason}') from error
 

@@ -19,9 +19,9 @@ from fusionreid.errors import GalleryError
 from fusionreid.gallery import Between, Gallery, Rescoring
 
 WIDTH, COUNT = 16, 600
-ENGINES = ('exact', 'faiss_flat', 'faiss_ivfpq', 'milvus', 'pgvector')
+ENGINES = ('compressed', 'exact', 'faiss_flat', 'faiss_ivfpq', 'milvus', 'pgvector')
 # Share of the ten nearest of an exact search that an engine must find at the least.
-FLOORS = dict(exact=1, faiss_flat=1, faiss_ivfpq=0.9, milvus=1, pgvector=0.9)
+FLOORS = dict(compressed=1, exact=1, faiss_flat=1, faiss_ivfpq=0.9, milvus=1, pgvector=0.9)
 ODD = [
     'with "quotes"',
     'back\\slash',

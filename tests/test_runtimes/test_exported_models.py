@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,15 @@ def test_a_runtime_needs_an_exported_model(checkpoint, onnx, config, images, tmp
         run_command('test', [str(config), str(checkpoint), '--runtime', str(onnx)])
     assert 'cannot be given with --runtime' in capsys.readouterr().err
     assert 'has no layers' in failure('explain', '-', onnx, images[0], '-o', tmp_path)
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
+def test_a_file_that_cannot_be_loaded_is_said_in_one_line(runtime, onnx, tmp_path):
+    folder = shutil.copytree(onnx, tmp_path / 'damaged')
+    (folder / 'model.onnx').write_bytes(b'nothing of a model')
+    with pytest.raises(ExportError, match=f'cannot be loaded by the runtime {runtime}: ') as found:
+        open_export(folder, runtime, verify=False)
+    assert '\n' not in str(found.value)
 
 
 def test_a_missing_library_is_named(onnx, monkeypatch):
