@@ -81,7 +81,7 @@ def test_what_is_read_is_what_was_saved(trained):
     assert {path.name for path in trained.hub.iterdir()} == FILES
     read = HubModel.from_pretrained(trained.hub)
     assert not read.training
-    original = FeatureExtractor(trained.checkpoint, trained.config).model
+    original = FeatureExtractor(trained.checkpoint, trained.config, fold=False).model
     state = original.state_dict()
     assert list(read.model.state_dict()) == list(state)
     assert all(torch.equal(value, state[key]) for key, value in read.model.state_dict().items())

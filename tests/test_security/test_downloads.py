@@ -17,6 +17,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
+from tiny_runs import parse_command
 from torch import nn
 
 from fusionreid.apis.feature_extractor import FeatureExtractor
@@ -65,15 +66,9 @@ def test_a_good_first_answer_does_not_let_a_bad_second_one_in(server, flag):
 
 
 def test_the_runner_gets_the_file_that_was_checked(server, tmp_path):
-    from argparse import Namespace
-
     server.answers['/a.pth'] = [weights(1)]
     url = f'{server.address}/a.pth'
-    args = Namespace(
-        config='color_histogram_synthetic', checkpoint=url, saved=None, cfg_options=None,
-        work_dir=str(tmp_path), data_root=None, launcher='none', local_rank=0, flip=False,
-        features=None, rerank=None, ties=None, out=None, datasets=None, runtime=None,
-    )  # fmt: skip
+    args = parse_command('test', ['color_histogram_synthetic', url, '--work-dir', str(tmp_path)])
     cfg = build_config(args)
     assert cfg.load_from == str(locate_weight_file(url))
     assert Path(cfg.load_from).read_bytes() == server.answers['/a.pth'][0]
