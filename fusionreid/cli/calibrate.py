@@ -125,7 +125,7 @@ def _calibrate_saved(args: argparse.Namespace) -> Calibration:
             f'{args.source} is no index: of saved features, also name the checkpoint that they are '
             'of, so that the calibration is used for its features alone'
         )
-    photos = read_saved(args.source, args.feature)
+    photos = read_saved(Path(args.source), args.feature)
     extractor = FeatureExtractor(
         args.checkpoint,
         args.config,

@@ -121,6 +121,6 @@ def test_every_tool_is_a_command():
     paths = [path for path in (ROOT / 'tools').rglob('*.py') if path != other]
     assert paths
     for path in paths:
-        (name,) = re.findall(r"run_command\('([a-z -]+)'\)", path.read_text())
+        (name,) = re.findall(r"run_command\('([a-z0-9 -]+)'\)", path.read_text())
         assert name in COMMANDS
         assert len(path.read_text().splitlines()) < 15

@@ -184,7 +184,7 @@ def test_features_are_collected_as_in_testing(config: str) -> None:
             collectors.append(self)
 
     tool.FeatureCollector = Collector
-    tool.build_step(speed_run)(PhaseTimer(CPU))
+    tool.build_step(speed_run, plain=False)(PhaseTimer(CPU))
     (collector,) = collectors
     features = collector.gather(4).features
     assert len(features) == 4
