@@ -192,7 +192,7 @@ def test_features_are_collected_as_in_testing(config: str) -> None:
     for weight in speed_run.model.parameters():
         weight.data.fill_(math.nan)
     with pytest.raises(ScoringError, match='holds a NaN or infinite value'):
-        tool.build_step(speed_run)(PhaseTimer(CPU))
+        tool.build_step(speed_run, plain=False)(PhaseTimer(CPU))
 
 
 def test_mistakes_are_told_in_one_line(config: str, tmp_path: Path) -> None:

@@ -661,7 +661,10 @@ def test_an_empty_gallery_says_so(tmp_path):
 @pytest.mark.parametrize(
     ('config', 'message'),
     [
-        ('faiss_hnsw', "engine 'faiss_hnsw' is unknown, choose one of compressed, exact, faiss_flat"),
+        (
+            'faiss_hnsw',
+            "engine 'faiss_hnsw' is unknown, choose one of compressed, exact, faiss_flat",
+        ),
         (dict(type='exact', probes=3), "engine 'exact': got an unexpected keyword .*'probes'"),
         (dict(type='faiss_ivfpq', exact_below=9), 'exact_below .* at least 256, got 9'),
         (dict(type='faiss_ivfpq', probes=0), 'probes of faiss_ivfpq must be at least 1, got 0'),
