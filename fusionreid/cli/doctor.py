@@ -223,7 +223,9 @@ def describe(found: Installation) -> str:
     ]
     parts = [
         format_table(list(machine.items())),
-        format_table([('required', 'installed'), *required], rule=True),
+        format_table([('required', 'installed'), *required], rule=True)
+        if required
+        else 'fusionreid was not installed by pip: what it requires was not compared',
         format_table([('optional part', 'usable', 'packages'), *optional], rule=True),
         '\n'.join(f'problem: {line}' for line in found.problems) or 'no problem found',
     ]
