@@ -42,8 +42,8 @@ class ExportGraph(nn.Module):
         torch.Size([2, 512])
     """
 
-    mean: Tensor | None
-    std: Tensor | None
+    pixel_mean: Tensor | None
+    pixel_std: Tensor | None
 
     def __init__(
         self,
@@ -56,8 +56,9 @@ class ExportGraph(nn.Module):
     ) -> None:
         super().__init__()
         mean, std = normalization or (None, None)
-        self.register_buffer('mean', mean)
-        self.register_buffer('std', std)
+        # Not 'mean', which torch.export calls the result of a mean, too.
+        self.register_buffer('pixel_mean', mean)
+        self.register_buffer('pixel_std', std)
         self.model = copy.deepcopy(model)
         self.model.compiled = False
         self.model.channels_last = False
@@ -92,8 +93,8 @@ class ExportGraph(nn.Module):
             The embedding of shape ``(B, D)``, float32, of norm 1; with named outputs also each
             feature as the model gives it, not normalized.
         """
-        if self.mean is not None and self.std is not None:
-            images = (images.float() - self.mean) / self.std
+        if self.pixel_mean is not None and self.pixel_std is not None:
+            images = (images.float() - self.pixel_mean) / self.pixel_std
         if cameras is not None:
             is_known = (cameras >= 0) & (cameras < self.model.num_cameras)
             cameras = torch.where(is_known, cameras, UNKNOWN_CAMERA)

@@ -27,13 +27,15 @@ from fusionreid.export.parity import ParityReport, ParityRow
 from fusionreid.registry import MODELS, RUNTIMES
 from fusionreid.runtimes import TorchRuntime, read_export
 
-# Every kind of backbone of the published table, and the adapters.
+# Every kind of backbone of the published table, the adapters, and transformers alone.
 FAMILIES = [
     'fusionreid_vitb_r50_msmt17',
     'fusionreid_deitb_r101_msmt17',
     'fusionreid_t2t14_r50_msmt17',
     'fusionreid_swint_r50_msmt17',
     'fusionreid_vits_convnextt_msmt17',
+    'vitb_msmt17',
+    't2t14_msmt17',
 ]
 
 
