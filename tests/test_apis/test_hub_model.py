@@ -107,7 +107,7 @@ def test_the_card_states_scores_with_their_protocol(trained):
     text = (trained.hub / 'README.md').read_text()
     card = ModelCard(text)
     card.validate = None
-    assert card.data.library_name == 'fusionreid'
+    assert card.data.to_dict()['library_name'] == 'fusionreid'
     assert card.data.license == 'apache-2.0'
     scores = ReIDMetric().compute_metrics(trained.features)
     results = {result.metric_type: result for result in card.data.eval_results}
