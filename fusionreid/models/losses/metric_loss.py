@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .gathered_batch import gather_batches
-from .triplet_loss import check_mining
+from .pair_loss_base import PairLoss
 
 _LIBRARY = 'pytorch_metric_learning'
 
 
-class MetricLoss(nn.Module):
+class MetricLoss(PairLoss):
     """A loss of pytorch-metric-learning, by its name there.
 
     Distance, reducer and miner are objects that a loss is given; here they are named like the loss.
@@ -63,7 +62,7 @@ class MetricLoss(nn.Module):
         num_classes: int | None = None,
         in_channels: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight, mining)
         parts = {}
         if distance is not None:
             parts['distance'] = _build('distances', distance, distance_args)
@@ -74,24 +73,12 @@ class MetricLoss(nn.Module):
         widths['descriptors_dim'] = in_channels  # what P2SGradLoss calls it
         self.loss = _build('losses', loss, loss_args, **parts, **widths)
         self.miner = None if miner is None else _build('miners', miner, miner_args, **shared)
-        self.loss_weight = loss_weight
-        self.mining = check_mining(mining)
 
     @torch.compiler.disable
-    def forward(self, features: Tensor, ids: Tensor) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            features: Features of this process, of shape ``(B, D)``.
-            ids: Identities of shape ``(B,)``.
-
-        Returns:
-            The weighted loss, a scalar.
-        """
-        if self.mining == 'global':
-            features, ids = gather_batches(features, ids)
+    def compare(self, features: Tensor, ids: Tensor) -> Tensor:
+        """Compute the unweighted loss; see :meth:`PairLoss.compare`."""
         pairs = None if self.miner is None else self.miner(features, ids)
-        return self.loss_weight * self.loss(features, ids, pairs)
+        return self.loss(features, ids, pairs)
 
 
 # Where the library has them, the class that they are of, and what it calls one.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from .gathered_batch import gather_batches
-from .triplet_loss import check_mining
+from .pair_loss_base import PairLoss, at_least_float32
 
 
+@at_least_float32
 def supcon_loss(features: Tensor, ids: Tensor, temperature: float = 0.1) -> Tensor:
     """Compute the supervised contrastive loss of cosines (arXiv 2004.11362, equation 2).
 
@@ -27,18 +27,17 @@ def supcon_loss(features: Tensor, ids: Tensor, temperature: float = 0.1) -> Tens
         >>> supcon_loss(features, torch.tensor([5, 5, 6]), temperature=1.0)  # log(1 + exp(-2))
         tensor(0.1269)
     """
-    with torch.autocast(features.device.type, enabled=False):
-        wide = F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)))
-        itself = torch.eye(len(ids), dtype=torch.bool, device=ids.device)
-        logits = (wide @ wide.t() / temperature).masked_fill(itself, float('-inf'))
-        positive = (ids[:, None] == ids[None, :]) & ~itself
-        counts = positive.sum(1)
-        logs = torch.where(positive, logits - logits.logsumexp(1, keepdim=True), 0.0)
-        losses = -logs.sum(1) / counts.clamp(min=1)
-        return losses.sum() / (counts > 0).sum().clamp(min=1)
+    features = F.normalize(features)
+    itself = torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+    logits = (features @ features.t() / temperature).masked_fill(itself, float('-inf'))
+    positive = (ids[:, None] == ids[None, :]) & ~itself
+    counts = positive.sum(1)
+    logs = torch.where(positive, logits - logits.logsumexp(1, keepdim=True), 0.0)
+    losses = -logs.sum(1) / counts.clamp(min=1)
+    return losses.sum() / (counts > 0).sum().clamp(min=1)
 
 
-class SupConLoss(nn.Module):
+class SupConLoss(PairLoss):
     """Supervised contrastive loss; see :func:`supcon_loss`.
 
     Args:
@@ -54,23 +53,11 @@ class SupConLoss(nn.Module):
     def __init__(
         self, temperature: float = 0.1, loss_weight: float = 1.0, mining: str = 'local'
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight, mining)
         if not temperature > 0:
             raise ValueError(f'the temperature must be above 0, got {temperature}')
         self.temperature = temperature
-        self.loss_weight = loss_weight
-        self.mining = check_mining(mining)
 
-    def forward(self, features: Tensor, ids: Tensor) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            features: Features of this process, of shape ``(B, D)``.
-            ids: Identities of shape ``(B,)``.
-
-        Returns:
-            The weighted loss, a scalar.
-        """
-        if self.mining == 'global':
-            features, ids = gather_batches(features, ids)
-        return self.loss_weight * supcon_loss(features, ids, self.temperature)
+    def compare(self, features: Tensor, ids: Tensor) -> Tensor:
+        """Compute the unweighted loss; see :meth:`PairLoss.compare`."""
+        return supcon_loss(features, ids, self.temperature)

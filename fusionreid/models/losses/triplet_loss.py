@@ -6,29 +6,10 @@ Needs torch alone, like all losses: the package registers them.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from .gathered_batch import gather_batches
-
-MINING = ('local', 'global')
-
-
-def check_mining(mining: str) -> str:
-    """Refuse a place of mining that there is not.
-
-    Args:
-        mining: ``'local'`` for the batch of each process, ``'global'`` for the batches of all.
-
-    Returns:
-        The same.
-
-    Raises:
-        ValueError: If it is neither.
-    """
-    if mining not in MINING:
-        raise ValueError(f'the mining must be one of {MINING}, got {mining!r}')
-    return mining
+from .pair_loss_base import PairLoss, at_least_float32
 
 
 def pairwise_euclidean(features: Tensor) -> Tensor:
@@ -74,6 +55,7 @@ def batch_hard_distances(distances: Tensor, ids: Tensor) -> tuple[Tensor, Tensor
     return positive, negative, ~same.all(1)
 
 
+@at_least_float32
 def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None = None) -> Tensor:
     """Compute the batch-hard triplet loss on un-normalized features.
 
@@ -91,18 +73,16 @@ def batch_hard_triplet_loss(features: Tensor, ids: Tensor, margin: float | None 
         >>> batch_hard_triplet_loss(features, torch.tensor([0, 0, 1, 1]), margin=4.0)
         tensor(0.5000)
     """
-    with torch.autocast(features.device.type, enabled=False):
-        wide = features.to(torch.promote_types(features.dtype, torch.float32))
-        distances = pairwise_euclidean(wide)
-        positive, negative, valid = batch_hard_distances(distances, ids)
-        # An anchor without a negative has an infinite distance: replaced before the loss, since inf
-        # * 0 is NaN.
-        gap = torch.where(valid, positive - negative, torch.zeros_like(positive))
-        losses = F.softplus(gap) if margin is None else F.relu(gap + margin)
-        return (losses * valid).sum() / valid.sum().clamp(min=1)
+    distances = pairwise_euclidean(features)
+    positive, negative, valid = batch_hard_distances(distances, ids)
+    # An anchor without a negative has an infinite distance: replaced before the loss, since inf
+    # * 0 is NaN.
+    gap = torch.where(valid, positive - negative, torch.zeros_like(positive))
+    losses = F.softplus(gap) if margin is None else F.relu(gap + margin)
+    return (losses * valid).sum() / valid.sum().clamp(min=1)
 
 
-class BatchHardTripletLoss(nn.Module):
+class BatchHardTripletLoss(PairLoss):
     """Batch-hard triplet loss with a soft or a fixed margin; see :func:`batch_hard_triplet_loss`.
 
     Args:
@@ -121,23 +101,11 @@ class BatchHardTripletLoss(nn.Module):
     def __init__(
         self, margin: float | None = None, loss_weight: float = 1.0, mining: str = 'local'
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight, mining)
         if margin is not None and margin < 0:
             raise ValueError(f'the triplet margin must be None or at least 0, got {margin}')
         self.margin = margin
-        self.loss_weight = loss_weight
-        self.mining = check_mining(mining)
 
-    def forward(self, features: Tensor, ids: Tensor) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            features: Features of this process, of shape ``(B, D)``.
-            ids: Identities of shape ``(B,)``.
-
-        Returns:
-            The weighted loss, a scalar.
-        """
-        if self.mining == 'global':
-            features, ids = gather_batches(features, ids)
-        return self.loss_weight * batch_hard_triplet_loss(features, ids, self.margin)
+    def compare(self, features: Tensor, ids: Tensor) -> Tensor:
+        """Compute the unweighted loss; see :meth:`PairLoss.compare`."""
+        return batch_hard_triplet_loss(features, ids, self.margin)

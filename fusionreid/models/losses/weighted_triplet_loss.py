@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from .gathered_batch import gather_batches
-from .triplet_loss import check_mining, pairwise_euclidean
+from .pair_loss_base import PairLoss, at_least_float32
+from .triplet_loss import pairwise_euclidean
 
 
+@at_least_float32
 def weighted_triplet_loss(features: Tensor, ids: Tensor) -> Tensor:
     """Compute the weighted regularized triplet loss (AGW, arXiv 2001.04193, equation 8).
 
@@ -25,23 +25,22 @@ def weighted_triplet_loss(features: Tensor, ids: Tensor) -> Tensor:
         Scalar mean over the anchors that have a negative; 0 when none has.
 
     Example:
+        >>> import torch
         >>> features = torch.tensor([[0.0], [0.0], [3.0]])
         >>> weighted_triplet_loss(features, torch.tensor([0, 0, 1]))  # log(1 + exp(-3))
         tensor(0.0486)
     """
-    with torch.autocast(features.device.type, enabled=False):
-        wide = features.to(torch.promote_types(features.dtype, torch.float32))
-        distances = pairwise_euclidean(wide)
-        same = ids[:, None] == ids[None, :]
-        valid = ~same.all(1)
-        far = (distances.masked_fill(~same, float('-inf')).softmax(1) * distances).sum(1)
-        # A row without a negative would be all -inf, whose softmax is NaN.
-        nearness = (-distances).masked_fill(same & valid[:, None], float('-inf'))
-        near = (nearness.softmax(1) * distances).sum(1)
-        return (F.softplus(far - near) * valid).sum() / valid.sum().clamp(min=1)
+    distances = pairwise_euclidean(features)
+    same = ids[:, None] == ids[None, :]
+    valid = ~same.all(1)
+    far = (distances.masked_fill(~same, float('-inf')).softmax(1) * distances).sum(1)
+    # A row without a negative would be all -inf, whose softmax is NaN.
+    nearness = (-distances).masked_fill(same & valid[:, None], float('-inf'))
+    near = (nearness.softmax(1) * distances).sum(1)
+    return (F.softplus(far - near) * valid).sum() / valid.sum().clamp(min=1)
 
 
-class WeightedTripletLoss(nn.Module):
+class WeightedTripletLoss(PairLoss):
     """Weighted regularized triplet loss, without a margin; see :func:`weighted_triplet_loss`.
 
     Args:
@@ -53,21 +52,6 @@ class WeightedTripletLoss(nn.Module):
         ValueError: If the mining is unknown.
     """
 
-    def __init__(self, loss_weight: float = 1.0, mining: str = 'local') -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.mining = check_mining(mining)
-
-    def forward(self, features: Tensor, ids: Tensor) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            features: Features of this process, of shape ``(B, D)``.
-            ids: Identities of shape ``(B,)``.
-
-        Returns:
-            The weighted loss, a scalar.
-        """
-        if self.mining == 'global':
-            features, ids = gather_batches(features, ids)
-        return self.loss_weight * weighted_triplet_loss(features, ids)
+    def compare(self, features: Tensor, ids: Tensor) -> Tensor:
+        """Compute the unweighted loss; see :meth:`PairLoss.compare`."""
+        return weighted_triplet_loss(features, ids)
