@@ -29,7 +29,7 @@ from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, Wei
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.functional import ScoringInputError
 from fusionreid.evaluation.functional.unit_rows import unit_rows_
-from fusionreid.models import FusionReID, inference_form
+from fusionreid.models import FusionReID, inference_form, keep_branch_order
 from fusionreid.models.image_size import check_image_size
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from fusionreid.runtimes import ExportedModel, is_export, open_exported
@@ -197,6 +197,8 @@ class FeatureExtractor:
         if use_cameras is not None:
             model['use_cameras'] = use_cameras
         self.model = _build(model, MODELS, source)
+        if isinstance(self.model, FusionReID):
+            keep_branch_order(model)
         pipeline = _find_pipeline(settings)
         self.settings: dict[str, Any] = dict(model=model, test_pipeline=pipeline)
         loader = dict(dataset=dict(pipeline=pipeline))

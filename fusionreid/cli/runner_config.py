@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,6 +12,8 @@ from fusionreid.checkpoints import locate_weight_file, read_state_dict
 from fusionreid.checkpoints.run_files import LAST_CHECKPOINT
 from fusionreid.config import check_arguments, check_settings, merge_options, read_config
 from fusionreid.errors import ConfigError, WeightsError
+from fusionreid.models import FusionReID, keep_branch_order
+from fusionreid.registry import MODELS
 from fusionreid.utils.device import has_accelerator
 
 from .processes import check_parallelism, set_launcher
@@ -30,7 +33,7 @@ def load_config(args: argparse.Namespace, *parts: str) -> Config:
 
     Raises:
         ConfigError: If there is no such file, it is no valid config, it lacks a part, the options
-            do not fit it, or launcher and config do not fit the machine.
+            or the order of branches do not fit it, or launcher and config do not fit the machine.
     """
     cfg = read_config(args.config)
     if args.cfg_options:
@@ -51,9 +54,16 @@ def load_config(args: argparse.Namespace, *parts: str) -> Config:
             # Settings of workers, which torch refuses where there are none.
             cfg[name].persistent_workers = False
             cfg[name].pop('prefetch_factor', None)
+    if cfg.get('model') and _is_fusion_model(cfg.model.type):
+        keep_branch_order(cfg.model)
     check_parallelism(cfg, args.launcher)
     set_launcher(cfg, args.launcher, args.local_rank)
     return cfg
+
+
+def _is_fusion_model(kind: str | type) -> bool:
+    model = MODELS.get(kind) if isinstance(kind, str) else kind
+    return inspect.isclass(model) and issubclass(model, FusionReID)
 
 
 def require(cfg: Config, *parts: str) -> None:

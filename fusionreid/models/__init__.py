@@ -13,7 +13,7 @@ from .losses import BatchHardTripletLoss, IDLoss
 from .meta_device import build_on_meta
 from .necks import DualAttentionMutualFusion, GeMPooling
 from .plain_computation import plain_computation
-from .retrievers import FusionReID, TrackerReID
+from .retrievers import FusionReID, TrackerReID, keep_branch_order
 
 __all__ = [
     'BNNeckHead',
@@ -33,5 +33,6 @@ __all__ = [
     'TrackerReID',
     'build_on_meta',
     'inference_form',
+    'keep_branch_order',
     'plain_computation',
 ]

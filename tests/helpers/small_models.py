@@ -9,6 +9,16 @@ from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
 
+# What a model of both branches with the published neck gives, in order.
+FEATURES = (
+    'cnn',
+    'transformer',
+    'cnn_refined',
+    'transformer_refined',
+    'cnn_fused',
+    'transformer_fused',
+)
+
 SMALL_CNN = dict(type='ReIDResNet', depth=50, stem='release', base_channels=8, stem_channels=8)
 SMALL_VIT = dict(
     type='ReIDVisionTransformer',

@@ -141,3 +141,13 @@ def write_tiny_config(
     path = folder / f'tiny_{name}.py'
     path.write_text(cfg.pretty_text + '\n' + extra)
     return path
+
+
+def put_transformer_first(config: Path) -> Path:
+    """Rewrite a config so that the order of its branches is not that of the alphabet."""
+    settings = Config.fromfile(config).to_dict()
+    branches = settings['model']['branches']
+    settings['model']['branches'] = {name: branches[name] for name in ('transformer', 'cnn')}
+    # Not as MMEngine writes it, which sorts names.
+    config.write_text('\n'.join(f'{name} = {value!r}' for name, value in settings.items()))
+    return config

@@ -13,8 +13,7 @@ import pytest
 import torch
 from gallery_commands import write_checkpoint
 from huggingface_hub import ModelCard, hub_mixin
-from mmengine.config import Config
-from tiny_runs import refused, render_tiny, write_tiny_config
+from tiny_runs import put_transformer_first, refused, render_tiny, write_tiny_config
 
 from fusionreid import HubModel, ReIDInferencer
 from fusionreid.apis import FeatureExtractor
@@ -27,17 +26,11 @@ FILES = {'README.md', 'config.json', 'model.safetensors'}
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def published(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A checkpoint, features that its model could have made, and the folder that both become."""
-    folder = tmp_path_factory.mktemp('trained')
+    folder = tmp_path_factory.mktemp('published')
     data = render_tiny(folder / 'data')
-    # The transformer first, so that the order of the features is not that of the alphabet.
-    cfg = Config.fromfile(write_tiny_config(folder, data))
-    settings = cfg.to_dict()
-    branches = settings['model']['branches']
-    settings['model']['branches'] = {name: branches[name] for name in ('transformer', 'cnn')}
-    config = folder / 'config.py'
-    config.write_text('\n'.join(f'{name} = {value!r}' for name, value in settings.items()))
+    config = put_transformer_first(write_tiny_config(folder, data))
     checkpoint = folder / 'checkpoint.pth'
     write_checkpoint(config, checkpoint)
     extractor = FeatureExtractor(checkpoint, config)
@@ -67,9 +60,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 @pytest.fixture
-def hub(trained: SimpleNamespace, tmp_path: Path) -> Path:
+def hub(published: SimpleNamespace, tmp_path: Path) -> Path:
     """A copy that can be changed."""
-    return Path(shutil.copytree(trained.hub, tmp_path / 'hub'))
+    return Path(shutil.copytree(published.hub, tmp_path / 'hub'))
 
 
 def change(hub: Path, **values) -> None:
@@ -77,11 +70,11 @@ def change(hub: Path, **values) -> None:
     (hub / 'config.json').write_text(json.dumps({**content, **values}))
 
 
-def test_what_is_read_is_what_was_saved(trained):
-    assert {path.name for path in trained.hub.iterdir()} == FILES
-    read = HubModel.from_pretrained(trained.hub)
+def test_what_is_read_is_what_was_saved(published):
+    assert {path.name for path in published.hub.iterdir()} == FILES
+    read = HubModel.from_pretrained(published.hub)
     assert not read.training
-    original = FeatureExtractor(trained.checkpoint, trained.config, fold=False).model
+    original = FeatureExtractor(published.checkpoint, published.config, fold=False).model
     state = original.state_dict()
     assert list(read.model.state_dict()) == list(state)
     assert all(torch.equal(value, state[key]) for key, value in read.model.state_dict().items())
@@ -94,30 +87,30 @@ def test_what_is_read_is_what_was_saved(trained):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_the_folder_is_a_checkpoint_of_inferencer_and_commands(trained, tmp_path):
-    photos = [str(photo) for photo in trained.photos]
-    expected = ReIDInferencer(trained.config, trained.checkpoint, device='cpu')(photos)
-    for pretrained in (trained.hub, trained.hub / 'model.safetensors'):
+def test_the_folder_is_a_checkpoint_of_inferencer_and_commands(published, tmp_path):
+    photos = [str(photo) for photo in published.photos]
+    expected = ReIDInferencer(published.config, published.checkpoint, device='cpu')(photos)
+    for pretrained in (published.hub, published.hub / 'model.safetensors'):
         inferencer = ReIDInferencer(pretrained=pretrained, device='cpu')
         for found, wanted in zip(inferencer(photos), expected, strict=True):
             np.testing.assert_array_equal(found.embedding, wanted.embedding)
 
 
-def test_the_card_states_scores_with_their_protocol(trained):
-    text = (trained.hub / 'README.md').read_text()
+def test_the_card_states_scores_with_their_protocol(published):
+    text = (published.hub / 'README.md').read_text()
     card = ModelCard(text)
     card.validate = None
     assert card.data.to_dict()['library_name'] == 'fusionreid'
     assert card.data.license == 'apache-2.0'
-    scores = ReIDMetric().compute_metrics(trained.features)
+    scores = ReIDMetric().compute_metrics(published.features)
     results = {result.metric_type: result for result in card.data.eval_results}
     assert results['mAP'].metric_value == round(scores['mAP'], 2)
     assert results['mAP'].dataset_name == 'Tiny'
     assert 'same-camera matches removed' in results['mAP'].metric_config
-    assert trained.features.protocol['feature_protocol'] in results['mAP'].metric_config
+    assert published.features.protocol['feature_protocol'] in results['mAP'].metric_config
     row = next(line for line in text.splitlines() if line.startswith('| cnn_fused |'))
     assert f'| {scores["cnn_fused.mAP"]:.2f} |' in row
-    assert file_sha256(trained.hub / 'model.safetensors') in text
+    assert file_sha256(published.hub / 'model.safetensors') in text
     assert '# Tiny model' in text
 
 
@@ -136,7 +129,7 @@ def test_a_card_is_replaced_with_its_weights_and_kept_when_it_is_the_users(hub):
     assert (hub / 'README.md').read_text() == '# My own\n'
 
 
-def test_the_folder_is_what_is_uploaded(trained, tmp_path, monkeypatch):
+def test_the_folder_is_what_is_uploaded(published, tmp_path, monkeypatch):
     class Api:
         def __init__(self, **_):
             pass
@@ -148,24 +141,24 @@ def test_the_folder_is_what_is_uploaded(trained, tmp_path, monkeypatch):
             return shutil.copytree(folder_path, tmp_path / repo_id)
 
     monkeypatch.setattr(hub_mixin, 'HfApi', Api)
-    HubModel.from_pretrained(trained.hub).push_to_hub('me/tiny')
+    HubModel.from_pretrained(published.hub).push_to_hub('me/tiny')
     uploaded = tmp_path / 'me' / 'tiny'
     assert {path.name for path in uploaded.iterdir()} == FILES
     for name in ('config.json', 'model.safetensors'):
-        assert (uploaded / name).read_bytes() == (trained.hub / name).read_bytes()
+        assert (uploaded / name).read_bytes() == (published.hub / name).read_bytes()
 
 
-def test_features_of_another_model_are_no_scores_of_this_one(trained, tmp_path):
-    trained.features.protocol['feature_protocol'], own = (
+def test_features_of_another_model_are_no_scores_of_this_one(published, tmp_path):
+    published.features.protocol['feature_protocol'], own = (
         'features after BNNeck, no SIE',
-        trained.features.protocol['feature_protocol'],
+        published.features.protocol['feature_protocol'],
     )
     try:
-        other = trained.features.save(tmp_path / 'features')
+        other = published.features.save(tmp_path / 'features')
     finally:
-        trained.features.protocol['feature_protocol'] = own
+        published.features.protocol['feature_protocol'] = own
     with pytest.raises(ConfigError, match='after BNNeck.*extract them again'):
-        HubModel.from_checkpoint(trained.checkpoint, trained.config, other)
+        HubModel.from_checkpoint(published.checkpoint, published.config, other)
 
 
 # ---- nothing in the folder is trusted

@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmengine.infer import BaseInferencer
 from PIL import Image
+from small_models import FEATURES
 
 import fusionreid
 from fusionreid.apis import Calibration, ReIDInferencer, calibration_path, save_calibration
@@ -27,15 +28,6 @@ from fusionreid.errors import (
 from fusionreid.evaluation import FeatureSet
 from fusionreid.gallery import Gallery
 from fusionreid.structures import ReIDDataSample
-
-SIX = (
-    'cnn',
-    'transformer',
-    'cnn_refined',
-    'transformer_refined',
-    'cnn_fused',
-    'transformer_fused',
-)
 
 
 @pytest.fixture(scope='module')
@@ -54,8 +46,8 @@ def pixels(photo) -> np.ndarray:
 
 
 def assert_same(result, expected) -> None:
-    assert list(result.features) == list(SIX)
-    for name in SIX:
+    assert list(result.features) == list(FEATURES)
+    for name in FEATURES:
         scale = np.abs(expected.features[name]).max()
         np.testing.assert_allclose(
             result.features[name], expected.features[name], rtol=0, atol=1e-6 * scale
@@ -187,7 +179,7 @@ def test_frames_give_a_row_for_each_box(inferencer, trained):
     several, empty, single = inferencer([(frame, boxes), (frame, np.empty((0, 4))), files[0]])
     assert several.embedding.shape == (3, inferencer.spec.width)
     assert empty.embedding.shape == (0, inferencer.spec.width)
-    assert {name: len(rows) for name, rows in empty.features.items()} == dict.fromkeys(SIX, 0)
+    assert {name: len(rows) for name, rows in empty.features.items()} == dict.fromkeys(FEATURES, 0)
     for number, file in enumerate(files):
         np.testing.assert_allclose(
             several.embedding[number], inferencer(file)[0].embedding, rtol=0, atol=1e-6
@@ -231,7 +223,7 @@ def test_features_are_those_that_are_scored(trained, tmp_path):
     inferencer = ReIDInferencer(config, checkpoint, device='cpu')
     for given in (paths, arrays, [Image.fromarray(array) for array in arrays]):
         results = inferencer(given, camera_ids=cameras)
-        for name in SIX:
+        for name in FEATURES:
             expected = scored.select(name)[::7].numpy()
             features = np.stack([result.features[name] for result in results])
             scale = np.abs(expected).max()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from small_models import FEATURES
 from tiny_runs import parse_command, refused, render_tiny, write_tiny_config
 from warm_processes import WARM_SUBPROCESS
 
@@ -104,12 +105,7 @@ def test_all_models_and_seeds_then_nothing_to_do(config, commands, tmp_path, cap
 
     assert tables[9] == [
         'model',
-        'cnn',
-        'transformer',
-        'cnn_refined',
-        'transformer_refined',
-        'cnn_fused',
-        'transformer_fused',
+        *FEATURES,
         'all',
         'all_each_normalized',
     ]
@@ -159,12 +155,7 @@ def test_the_models_are_what_their_names_say(config):
         models[variant] = MODELS.build(cfg.model)
     assert list(models['cnn'].feature_widths) == ['cnn']
     assert list(models['transformer'].feature_widths) == ['transformer']
-    assert list(models['fusion_l0'].feature_widths) == [
-        'cnn',
-        'transformer',
-        'cnn_refined',
-        'transformer_refined',
-    ]
+    assert list(models['fusion_l0'].feature_widths) == list(FEATURES[:4])
     for layers in (1, 2, 3):
         assert len(models[f'fusion_l{layers}'].neck.layers) == layers
         assert len(models[f'fusion_l{layers}'].feature_widths) == 6
@@ -251,10 +242,7 @@ def test_a_real_run_and_the_comparison_of_its_checkpoint(config, tmp_path, capfd
     run = out / 'fusion_l0' / 'seed0'
     scores = json.loads((run / 'result.json').read_text())['scores']
     assert list(scores) == [
-        'cnn',
-        'transformer',
-        'cnn_refined',
-        'transformer_refined',
+        *FEATURES[:4],
         'all',
         'all_each_normalized',
     ]

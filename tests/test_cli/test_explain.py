@@ -11,11 +11,11 @@ import torch
 from gallery_commands import HISTOGRAM, call, failure, write_checkpoint
 from matplotlib.figure import Figure
 from PIL import Image
+from small_models import FEATURES
 from tiny_runs import write_tiny_config
 
 from fusionreid.cli import explain
 
-SIX = ['cnn', 'transformer', 'cnn_refined', 'transformer_refined', 'cnn_fused', 'transformer_fused']
 FAST = ('--method', 'gradcam')
 
 
@@ -83,7 +83,7 @@ def test_relevance_has_a_column_for_each_branch_alone_and_each_feature(
     arguments = ['-', checkpoint, *photos[:3], '-o', tmp_path, '--what', 'cam']
     call('explain', *arguments, *FAST, '--baseline', *alone)
     shown = texts(drawn['relevance.png'])
-    titles = ['photo', 'cnn_alone', 'transformer_alone', *SIX]
+    titles = ['photo', 'cnn_alone', 'transformer_alone', *FEATURES]
     assert [text for text in shown if text in [title.replace('_', '\n') for title in titles]] == [
         title.replace('_', '\n') for title in titles
     ]

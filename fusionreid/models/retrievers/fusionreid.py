@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from fusionreid.structures import ReIDDataSample
 from ..heads.batch_labels import list_ids
 from ..layers.side_information import UNKNOWN_CAMERA
 from .branch import Branch
+from .branch_order import order_branches
 from .uncertainty_weighting import UncertaintyWeighting
 
 FeatureDict = dict[str, Tensor]
@@ -29,9 +31,9 @@ class FusionReID(BaseModel):
     The method of arXiv 2412.17239.
 
     The feature of each branch comes first, in the order of ``branches``, then those that the neck
-    adds. With the published branches and neck they are ``cnn``, ``transformer``, ``cnn_refined``,
-    ``transformer_refined``, ``cnn_fused`` and ``transformer_fused``. One branch and no neck is a
-    single-branch baseline.
+    adds; ``branch_order`` names another order. With the published branches and neck they are
+    ``cnn``, ``transformer``, ``cnn_refined``, ``transformer_refined``, ``cnn_fused`` and
+    ``transformer_fused``. One branch and no neck is a single-branch baseline.
 
     Args:
         branches: Configs of the branches by name; see :class:`Branch`. None switches off a branch
@@ -58,14 +60,17 @@ class FusionReID(BaseModel):
             features and losses together, and one for extraction, whose batch size is free from two
             images on. Names in the state dict stay as they are. The built model's attribute
             ``compiled`` switches it off and on. Defaults to False.
+        branch_order: Names of branches that come first, in this order. None (default) for the order
+            of ``branches``, which a config that MMEngine saves does not keep: it sorts names.
+            ``fusionreid train`` sets it where the two differ.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialization config, e.g. ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:
         ValueError: If there is no branch, ``bnneck`` is unknown, or features after a BNNeck are
             asked for where one has no head.
-        ConfigError: If ``supervision`` names a feature that there is not, or nothing is left to
-            supervise.
+        ConfigError: If ``supervision`` names a feature that there is not, or ``branch_order`` a
+            branch, or nothing is left to supervise.
 
     Example:
         >>> cnn = dict(
@@ -93,11 +98,13 @@ class FusionReID(BaseModel):
         flip_test: bool = False,
         channels_last: bool = False,
         compile: bool | dict[str, Any] = False,
+        branch_order: Sequence[str] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        used = {name: cfg for name, cfg in branches.items() if cfg is not None}
+        configs = {name: branches[name] for name in order_branches(branches, branch_order)}
+        used = {name: cfg for name, cfg in configs.items() if cfg is not None}
         if not used:
             raise ValueError('a model needs at least one branch')
         if bnneck not in ('before', 'after'):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_models import FEATURES
 
+from fusionreid.errors import ConfigError
 from fusionreid.models import FusionReID
 from fusionreid.structures import ReIDDataSample
 
@@ -20,14 +22,6 @@ VIT = dict(
 )
 NECK = dict(type='DualAttentionMutualFusion', embed_dims=24, num_layers=2, num_heads=3)
 HEAD = dict(type='BNNeckHead', num_classes=4)
-NAMES = [
-    'cnn',
-    'transformer',
-    'cnn_refined',
-    'transformer_refined',
-    'cnn_fused',
-    'transformer_fused',
-]
 
 
 def build(**kwargs) -> FusionReID:
@@ -47,22 +41,34 @@ def samples(cameras, persons=None) -> list[ReIDDataSample]:
 def test_six_features_in_order_with_their_widths():
     model = build().eval()
     features = model(torch.randn(2, 3, 64, 32), mode='tensor')
-    assert list(features) == NAMES
+    assert tuple(features) == FEATURES
     assert {name: feature.shape[1] for name, feature in features.items()} == model.feature_widths
-    assert model.feature_widths == dict(zip(NAMES, [64, 24, 24, 24, 24, 24], strict=True))
+    assert model.feature_widths == dict(zip(FEATURES, [64, 24, 24, 24, 24, 24], strict=True))
+
+
+def test_the_order_of_branches_is_that_which_is_named():
+    model = build(branch_order=['transformer'])
+    assert list(model.feature_widths) == [
+        f'{branch}{stage}'
+        for stage in ('', '_refined', '_fused')
+        for branch in ('transformer', 'cnn')
+    ]
+    assert model.state_dict().keys() == build().state_dict().keys()
+    with pytest.raises(ConfigError, match="branch_order names 'vit'.*'cnn', 'transformer'"):
+        build(branch_order=['vit'])
 
 
 def test_loss_is_two_terms_per_feature_and_trains_everything():
     model = build()
     losses = model(torch.randn(4, 3, 64, 32), samples([0, 1, 2, -1], [0, 0, 1, 1]), mode='loss')
     assert list(losses) == [
-        f'{name}.{key}' for name in NAMES for key in ('loss_id', 'loss_triplet')
+        f'{name}.{key}' for name in FEATURES for key in ('loss_id', 'loss_triplet')
     ]
     sum(losses.values()).backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    assert frozen == [f'heads.{name}.bnneck.bias' for name in NAMES]
+    assert frozen == [f'heads.{name}.bnneck.bias' for name in FEATURES]
 
 
 @torch.no_grad()
@@ -74,8 +80,8 @@ def test_predict_gives_rows_of_tensor_mode_before_or_after_the_bnneck():
     features = model(images, given, mode='tensor')
     predicted = model(images, given, mode='predict')
     for row, sample in enumerate(predicted):
-        assert list(sample.features) == NAMES
-        for name in NAMES:
+        assert tuple(sample.features) == FEATURES
+        for name in FEATURES:
             torch.testing.assert_close(sample.features[name], features[name][row])
         assert sample.feature_protocol == 'features before BNNeck, SIE on (3 cameras)'
     model.bnneck = 'after'
@@ -89,7 +95,7 @@ def test_a_batch_of_one_predicts_and_trains():
     with torch.no_grad():
         both = model(images, samples([0, 1]), mode='tensor')
         one = model(images[:1], samples([0]), mode='tensor')
-    for name in NAMES:
+    for name in FEATURES:
         torch.testing.assert_close(one[name], both[name][:1], atol=1e-5, rtol=1e-4)
     losses = model.train()(images[:1], samples([0]), mode='loss')
     assert all(torch.isfinite(value) for value in losses.values())
