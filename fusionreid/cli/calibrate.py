@@ -18,16 +18,21 @@ from pathlib import Path
 
 from fusionreid.apis import (
     Calibration,
-    FeatureExtractor,
     FeatureSpec,
     calibration_path,
     save_calibration,
 )
 from fusionreid.cli.answers import format_estimate, format_rate
 from fusionreid.cli.gallery_place import gallery_place
-from fusionreid.cli.labeled_features import read_saved
 from fusionreid.cli.output_file import check_output_file
-from fusionreid.errors import CalibrationError, UserError
+from fusionreid.cli.saved_features import (
+    SOURCE_HELP,
+    add_saved_model_arguments,
+    compare_with_model,
+    read_with_model,
+    refuse_arguments_of_saved,
+)
+from fusionreid.errors import CalibrationError
 from fusionreid.gallery import Gallery
 from fusionreid.gallery.storage import gallery_exists
 from fusionreid.utils.files import file_sha256
@@ -39,28 +44,14 @@ RATES = (1e-2, 1e-3, 1e-4)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        'source',
-        type=gallery_place,
-        help='saved features (a folder or a .safetensors file), or an index',
-    )
-    parser.add_argument('checkpoint', nargs='?', help='model of the saved features')
-    parser.add_argument('--config', help="config file; the checkpoint's own otherwise")
-    parser.add_argument(
-        '--feature', default='all', help='feature of the model (default: all, side by side)'
-    )
-    parser.add_argument(
-        '--mean-camera',
-        action='store_true',
-        help='the features were made with the mean camera embedding',
-    )
+    parser.add_argument('source', type=gallery_place, help=SOURCE_HELP)
+    add_saved_model_arguments(parser)
     parser.add_argument(
         '--projection',
         metavar='FILE',
         help='what makes the features narrower (fusionreid fit-projection): of saved ones that are '
         'not projected yet, or that fusionreid extract projected',
     )
-    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument(
         '--keep-same-camera',
         action='store_true',
@@ -93,11 +84,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _calibrate_index(args: argparse.Namespace) -> Calibration:
     """Measure on the items of an index, and keep it there."""
-    for name in ('checkpoint', 'config', 'index', 'projection'):
-        if getattr(args, name) is not None:
-            raise UserError(
-                f'{args.source} is an index, which knows its model: leave out the {name}'
-            )
+    refuse_arguments_of_saved(args, ['checkpoint', 'config', 'index', 'projection'])
     gallery = Gallery.load(args.source)
     if args.out:
         check_output_file(Path(args.out))
@@ -120,27 +107,13 @@ def _calibrate_index(args: argparse.Namespace) -> Calibration:
 
 def _calibrate_saved(args: argparse.Namespace) -> Calibration:
     """Measure on features that were saved, and keep it beside the checkpoint."""
-    if args.checkpoint is None and args.config is None:
-        raise UserError(
-            f'{args.source} is no index: of saved features, also name the checkpoint that they are '
-            'of, so that the calibration is used for its features alone'
-        )
-    photos = read_saved(Path(args.source), args.feature)
-    extractor = FeatureExtractor(
-        args.checkpoint,
-        args.config,
-        feature=args.feature,
-        use_cameras=False if args.mean_camera else None,
-        device=args.device,
-        projection=args.projection,
-    )
+    photos, extractor = read_with_model(args, 'calibration', args.projection)
     projection = extractor.projection
     if projection is not None and photos.features.shape[1] == projection.takes:
         photos = photos.project(projection)
     if args.out or calibration_path(extractor.spec) is None:
         check_output_file(_target(extractor.spec, args.out))
-    if problem := photos.check_model(extractor):
-        say(f'not compared with the features of the model: {problem}', sys.stderr)
+    compare_with_model(photos, extractor)
     calibration = Calibration.fit(
         photos.features,
         photos.person_ids,

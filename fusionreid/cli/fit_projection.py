@@ -13,30 +13,34 @@ commands that compute features.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from torch.nn import functional as F
 
-from fusionreid.apis import FeatureExtractor, FeatureSpec, Projection
+from fusionreid.apis import FeatureSpec, Projection
 from fusionreid.errors import UserError
 from fusionreid.gallery import Gallery
 from fusionreid.gallery.versioned_folder import MANIFEST
 from fusionreid.utils.terminal import say
 
-from .arguments import add_model_arguments, positive
-from .labeled_features import PROJECTED_ROWS, read_saved
+from .arguments import positive
+from .labeled_features import PROJECTED_ROWS
 from .output_file import check_output_file
+from .saved_features import (
+    SOURCE_HELP,
+    add_saved_model_arguments,
+    compare_with_model,
+    read_with_model,
+    refuse_arguments_of_saved,
+)
 
 DEFAULT_DIMS = 128
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        'source', type=Path, help='saved features (a folder or a .safetensors file), or an index'
-    )
-    parser.add_argument('checkpoint', nargs='?', help='model of the saved features')
+    parser.add_argument('source', type=Path, help=SOURCE_HELP)
+    add_saved_model_arguments(parser)
     parser.add_argument(
         '-o', '--out', required=True, metavar='FILE', help='file to write, e.g. narrow.safetensors'
     )
@@ -51,15 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='let all directions count the same, by dividing by their standard deviations',
     )
-    parser.add_argument(
-        '--feature', default='all', help='feature of the model (default: all, side by side)'
-    )
-    parser.add_argument(
-        '--mean-camera',
-        action='store_true',
-        help='the features were made with the mean camera embedding',
-    )
-    add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -74,11 +69,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _fit_to_index(args: argparse.Namespace) -> Projection:
     """Fit to the items of an index, which knows its model."""
-    for name in ('checkpoint', 'config'):
-        if getattr(args, name) is not None:
-            raise UserError(
-                f'{args.source} is an index, which knows its model: leave out the {name}'
-            )
+    refuse_arguments_of_saved(args, ['checkpoint', 'config'])
     gallery = Gallery.load(args.source)
     spec = gallery.spec
     assert spec is not None
@@ -89,21 +80,8 @@ def _fit_to_index(args: argparse.Namespace) -> Projection:
 
 def _fit_to_saved(args: argparse.Namespace) -> Projection:
     """Fit to features that were saved, and see that they are the model's."""
-    if args.checkpoint is None and args.config is None:
-        raise UserError(
-            f'{args.source} is no index: of saved features, also name the checkpoint that they are '
-            'of, so that the projection is used for its features alone'
-        )
-    photos = read_saved(args.source, args.feature)
-    extractor = FeatureExtractor(
-        args.checkpoint,
-        args.config,
-        feature=args.feature,
-        use_cameras=False if args.mean_camera else None,
-        device=args.device,
-    )
-    if problem := photos.check_model(extractor):
-        say(f'not compared with the features of the model: {problem}', sys.stderr)
+    photos, extractor = read_with_model(args, 'projection')
+    compare_with_model(photos, extractor)
     _check_width(args, extractor.spec)
     blocks = (F.normalize(part) for part in photos.features.split(PROJECTED_ROWS))
     return Projection.fit(blocks, args.dims, args.whiten, extractor.spec, photos.data)
