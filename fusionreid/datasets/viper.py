@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-
-import numpy as np
 
 from fusionreid.registry import DATASETS
 
-from .annotation import ReIDRecord
-from .camera_folders import read_camera_folders
-from .random_split_dataset import RandomSplitDataset
-from .repeated_splits import draw_people
-
-_NAME = re.compile(r'(\d+)_\d+\.\w+')
+from .two_cameras_dataset import TwoCamerasDataset
 
 
 @DATASETS.register_module()
-class VIPeR(RandomSplitDataset):
+class VIPeR(TwoCamerasDataset):
     """VIPeR, two images of each of 632 people.
 
     Published by Gray et al. in "Evaluating Appearance Models for Recognition, Reacquisition, and
@@ -40,6 +32,9 @@ class VIPeR(RandomSplitDataset):
         'official_counts': None,
     }
     FOLDER_NAMES = ('viper', 'VIPeR', 'VIPeR.v1.0')
+    CAMERA_FOLDERS = ('cam_a', 'cam_b')
+    FILE_NAME = re.compile(r'(\d+)_\d+\.\w+')
+    EXAMPLE_NAME = '000_45.bmp'
     COUNTS_OF_ONE = {
         'train': {'identities': 316, 'images': 632, 'cameras': 2},
         'query': {'identities': 316, 'images': 316, 'cameras': 1},
@@ -49,22 +44,3 @@ class VIPeR(RandomSplitDataset):
         'query': {'identities': 632, 'images': 632, 'cameras': 1},
         'gallery': {'identities': 632, 'images': 632, 'cameras': 1},
     }
-
-    def read_images(self) -> tuple[str, list[ReIDRecord], list[str]]:
-        """Read both folders; see :meth:`RandomSplitDataset.read_images`."""
-        return read_camera_folders(
-            'VIPeR', self.data_root, self.FOLDER_NAMES, ('cam_a', 'cam_b'), _NAME, '000_45.bmp'
-        )
-
-    def divide(
-        self, images: Sequence[ReIDRecord], index: int, random: np.random.Generator
-    ) -> dict[str, list[ReIDRecord]]:
-        """Draw one half of the people; see :meth:`RandomSplitDataset.divide`."""
-        people = {image.person_id for image in images}
-        train, _ = draw_people(people, len(people) // 2, random)
-        tested = [image for image in images if image.person_id not in train]
-        return {
-            'train': [image for image in images if image.person_id in train],
-            'query': [image for image in tested if image.camera_id == 0],
-            'gallery': [image for image in tested if image.camera_id == 1],
-        }

@@ -1,18 +1,8 @@
-# Vehicles are as wide as they are high.
-_base_ = './reid.py'
+_base_ = './vehicles.py'
 
-input_size = (256, 256)  # height, width
 dataset_type = 'VeRi776'
 data_root = 'data/veri776'
 
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-for step in (*train_pipeline, *test_pipeline):
-    if 'scale' in step:
-        step.scale = input_size[::-1]
-del step
-
-train_dataloader = dict(
-    dataset=dict(type=dataset_type, data_root=data_root, pipeline=train_pipeline)
-)
-val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root, pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
 test_dataloader = val_dataloader
