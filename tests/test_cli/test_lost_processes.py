@@ -14,8 +14,8 @@ from tiny_runs import write_tiny_config
 
 from fusionreid.cli.processes import timeouts_of
 
-TIMEOUT = 8  # seconds
-PAUSE = 11  # seconds, longer
+TIMEOUT = 6  # seconds
+PAUSE = 8  # seconds, longer
 EPOCH = r'Epoch\(train\)'
 
 

@@ -167,6 +167,7 @@ def train(folder: Path, data: Path, *extra: str) -> Path:
     return folder / 'run'
 
 
+@pytest.mark.slow
 def test_maps_reach_the_backends_and_leave_the_training_as_it_is(tmp_path, monkeypatch):
     data = render_tiny(tmp_path / 'synthetic')
     explained = []

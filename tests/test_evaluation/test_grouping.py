@@ -7,11 +7,6 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import pdist, squareform
-from sklearn.cluster import HDBSCAN
-from sklearn.metrics import homogeneity_completeness_v_measure, rand_score
-from sklearn.metrics.cluster import pair_confusion_matrix
 
 from fusionreid.errors import ScoringError
 from fusionreid.evaluation.grouping import METHODS, group_features, score_groups
@@ -34,12 +29,17 @@ def make_people(
 
 
 def same_groups(found: np.ndarray, expected: np.ndarray) -> bool:
+    from sklearn.metrics import rand_score
+
     return rand_score(found, expected) == 1.0
 
 
 @pytest.mark.parametrize('seed', range(4))
 @pytest.mark.parametrize(('method', 'power'), [('average', 2), ('connected', 1)])
 def test_linkage_is_that_of_scipy(method, power, seed):
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist
+
     features, _ = make_people(12, 6, spread=0.9, seed=seed)
     kind = 'average' if method == 'average' else 'single'
     tree = linkage(pdist(features.double().numpy()) ** power, kind)
@@ -53,6 +53,9 @@ def test_linkage_is_that_of_scipy(method, power, seed):
 
 
 def test_hdbscan_is_that_of_scikit_learn():
+    from scipy.spatial.distance import pdist, squareform
+    from sklearn.cluster import HDBSCAN
+
     features, _ = make_people(10, 8, spread=0.6)
     distances = squareform(pdist(features.double().numpy()))
     expected = HDBSCAN(
@@ -66,6 +69,9 @@ def test_hdbscan_is_that_of_scikit_learn():
 
 @pytest.mark.parametrize('seed', range(5))
 def test_scores_are_those_of_scikit_learn(seed):
+    from sklearn.metrics import homogeneity_completeness_v_measure
+    from sklearn.metrics.cluster import pair_confusion_matrix
+
     generator = np.random.default_rng(seed)
     people = generator.integers(-1, 9, 200)
     groups = np.where(generator.random(200) < 0.6, people, generator.integers(-1, 12, 200))
@@ -112,6 +118,9 @@ def test_people_are_numbered_by_their_photos_and_the_rest_is_nobody():
 
 
 def test_a_person_of_more_photos_than_neighbors_is_one():
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist
+
     # Each camera's photos are the nearest of each other, so that no neighbor is another camera's.
     features, tracks = make_people(2, 60, spread=0.01)
     features = torch.nn.functional.normalize(features + 4 * features[tracks == 0].mean(0))

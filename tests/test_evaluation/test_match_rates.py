@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from scipy import stats
 from torch.nn.functional import normalize
 
 from fusionreid.evaluation.functional import (
@@ -103,6 +102,8 @@ def test_fewer_points_are_points_of_the_same_curve():
 
 
 def test_the_interval_of_a_rate_is_wilsons():
+    from scipy import stats
+
     for hits, count, confidence in ((0, 10, 0.95), (3, 40, 0.95), (40, 40, 0.9), (7, 1000, 0.99)):
         low, high = wilson_interval(torch.tensor(hits / count), torch.tensor(count), confidence)
         expected = stats.binomtest(hits, count).proportion_ci(confidence, method='wilson')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
 
 from fusionreid.evaluation.functional import (
     ScoringInputError,
@@ -26,6 +25,8 @@ def features(count: int = 300, width: int = 24, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize('blocks', [1, 7, 300])
 @pytest.mark.parametrize(('count', 'width', 'dims'), [(300, 24, 6), (300, 24, 24), (20, 24, 19)])
 def test_the_same_as_scikit_learn(blocks, whiten, count, width, dims):
+    from sklearn.decomposition import PCA
+
     rows = features(count, width)
     found = fit_principal_components(rows.chunk(blocks), dims)
     expected = PCA(dims, whiten=whiten, svd_solver='full').fit(rows.double().numpy())

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
 from torch.nn.functional import normalize
 
 from fusionreid.evaluation.functional import (
@@ -173,6 +172,8 @@ def test_equals_loop_on_real_valued_features(noise):
 @given(st.integers(0, 10_000))
 def test_equals_scikit_learn(seed):
     """Average precision of a second library, which knows no cameras and averages over ties."""
+    from sklearn.metrics import average_precision_score
+
     query, gallery, query_ids, gallery_ids, *_ = people(6, 60, 8, 5, seed=seed)
     result = evaluate_ranking(query, gallery, query_ids, gallery_ids, remove_same_camera=False)
     distances = exact_distances(query, gallery)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve
 from torch.nn.functional import normalize
 
 from fusionreid.evaluation.functional import evaluate_verification
@@ -192,6 +191,8 @@ def test_equals_loop_on_real_valued_features():
 
 
 def test_equals_scikit_learn():
+    from sklearn.metrics import roc_auc_score, roc_curve
+
     data = people()
     query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras = data
     distances = torch.linalg.vector_norm(query[:, None].double() - gallery[None].double(), dim=2)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
 from small_models import build_random, fusion_model
 from torch import Tensor, nn
-from torch._dynamo.testing import CompileCounterWithBackend
 
 from fusionreid.models import plain_computation
 from fusionreid.structures import ReIDDataSample
@@ -45,10 +45,10 @@ def _fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def counting(
-    config: dict, backend: str = 'eager'
-) -> tuple[nn.Module, nn.Module, CompileCounterWithBackend]:
+def counting(config: dict, backend: str = 'eager') -> tuple[nn.Module, nn.Module, Any]:
     """The usual model and one that is compiled, with equal weights, and the counter of graphs."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     counter = CompileCounterWithBackend(backend)
     usual = build_random(config)
     # fullgraph: whatever would break the graph raises instead.
@@ -78,9 +78,9 @@ def extract(model: nn.Module, count: int) -> Tensor:
     return torch.stack([torch.cat(list(sample.features.values())) for sample in predicted])
 
 
-@pytest.mark.parametrize('transformer', [VIT, T2T])
-def test_two_epochs_with_a_short_last_test_batch_compile_two_graphs(transformer):
-    usual, model, counter = counting(fusion_model(CNN, transformer))
+@pytest.mark.parametrize('config', [fusion_model(CNN, VIT), fusion_model(None, T2T)])
+def test_two_epochs_with_a_short_last_test_batch_compile_two_graphs(config):
+    usual, model, counter = counting(config)
     with torch._dynamo.config.patch(error_on_recompile=True):
         for epoch in range(2):
             for step in range(2):
