@@ -477,7 +477,8 @@ class PgvectorEngine(SearchEngine):
             nearest = f'ORDER BY feature <-> query.feature::{kind} LIMIT %s'
             settings = self._index_settings(self._ef(k), wanted)
         query = self._schema.statement(
-            f'SELECT {COLUMNS}, distance, place FROM unnest(%s::vector[]) WITH ORDINALITY '
+            # Binary: as text, the numbers of a query take a quarter of its time.
+            f'SELECT {COLUMNS}, distance, place FROM unnest(%b::vector[]) WITH ORDINALITY '
             f'AS query(feature, place) CROSS JOIN LATERAL ('
             f'SELECT {COLUMNS}, key, {distance} AS distance FROM {{items}} '
             f'WHERE {condition} {nearest}) AS found ORDER BY place, distance, key'
