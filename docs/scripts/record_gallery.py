@@ -1,6 +1,6 @@
 """Adds what ``fusionreid benchmark gallery`` printed to docs/benchmarks/gallery.csv.
 
-    python docs/scripts/record_gallery.py --command COMMAND --machine CORES --quiet yes < PRINTED
+python docs/scripts/record_gallery.py --command COMMAND --machine CORES --quiet yes < PRINTED
 """
 
 from __future__ import annotations

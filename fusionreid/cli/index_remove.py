@@ -45,7 +45,8 @@ def add_deletion_arguments(parser: argparse.ArgumentParser) -> None:
         '--audit',
         metavar='FILE',
         help=f'file that a line about the removal is appended to: when, who, how many and why, no '
-        f'names (default: {AUDIT_FILE} in the folder of the index)',
+        f'names (default: {AUDIT_FILE} in the folder of the index, of a database '
+        f'TABLE-{AUDIT_FILE} in the current one)',
     )
     parser.add_argument(
         '--erase',
@@ -84,8 +85,6 @@ def delete(gallery: Gallery, args: argparse.Namespace, removed: Sequence[str], r
     say(f'{args.index}: {len(removed)} images removed, {len(gallery)} left')
     if audit is not None:
         say(f'recorded in {audit}')
-    elif removed:
-        say('not recorded: a database has no such file, name one (--audit)')
     if removed and not args.erase and gallery.engine.place is not None:
         say('their bytes stay in the files of the database: --erase removes them too')
 

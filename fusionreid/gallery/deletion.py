@@ -36,13 +36,13 @@ def delete_items(
         ids: The items.
         reason: Why, without a name: ``'identity'`` or ``'older than 30 d'``.
         audit: File that the line is appended to; None takes ``deletions.jsonl`` in the folder of
-            the gallery, and none for one in a database.
+            the gallery, of one in a database ``TABLE-deletions.jsonl`` in the current folder.
         erase: Whether a database is to write its tables anew and to overwrite its log, so that no
             byte of the items is left in its files; searches wait meanwhile. A folder never keeps
             any.
 
     Returns:
-        The file with the line; None if there is none.
+        The file with the line; None if there was nothing to do.
 
     Raises:
         GalleryError: If they are all items, one is not there, the line cannot be written, or
@@ -58,10 +58,9 @@ def delete_items(
             f'these are all {len(gallery)} images of {place}: '
             f'{"drop its table" if in_database else "remove its folder"} instead'
         )
-    path = Path(audit) if audit else None if in_database else Path(str(place)) / AUDIT_FILE
-    if path is not None:
-        # Before anything is removed, not after it.
-        _append(path, b'')
+    path = Path(audit) if audit else _audit_file(place)
+    # Before anything is removed, not after it.
+    _append(path, b'')
     gallery.remove(ids)
     erase = erase or not keeps_dead
     left = gallery.engine.purge() if erase else []
@@ -71,19 +70,24 @@ def delete_items(
             f'{folder} still holds them and cannot be removed: remove it'
             for folder in other_generations(Path(str(place)))
         ]
-    if path is not None:
-        line = dict(
-            time=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            who=_user(),
-            removed=len(ids),
-            left=len(gallery),
-            reason=reason,
-            erased=erase and not left,
-        )
-        _append(path, json.dumps(line).encode() + b'\n')
+    line = dict(
+        time=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        who=_user(),
+        removed=len(ids),
+        left=len(gallery),
+        reason=reason,
+        erased=erase and not left,
+    )
+    _append(path, json.dumps(line).encode() + b'\n')
     if left:
         raise GalleryError(f'{len(ids)} images were removed, but {"; ".join(left)}')
     return path
+
+
+def _audit_file(place: str | DatabaseAddress) -> Path:
+    if isinstance(place, DatabaseAddress):
+        return Path(f'{place.table}-{AUDIT_FILE}')
+    return Path(place) / AUDIT_FILE
 
 
 def _append(path: Path, line: bytes) -> None:

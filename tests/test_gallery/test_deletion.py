@@ -203,8 +203,9 @@ def server() -> Iterator[Any]:
 
 
 @pytest.fixture
-def place(server) -> Iterator[str]:
+def place(server, tmp_path, monkeypatch) -> Iterator[str]:
     """A filled table with its indexes, all of it written to the disk."""
+    monkeypatch.chdir(tmp_path)  # where it is recorded
     url, table = server.get_uri(), new_table()
     gallery = build('pgvector', Path(), url=url, table=table, exact_below=256)
     gallery.save()
@@ -216,15 +217,15 @@ def place(server) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_nothing_of_a_person_is_left_in_the_files_of_postgres(server, place, tmp_path, capsys):
+def test_nothing_of_a_person_is_left_in_the_files_of_postgres(server, place, capsys):
     here, half = server.pgdata, (np.float16,)
     assert {'base', 'pg_wal'} <= {name.split('/')[0] for name in traces(here, precisions=half)}
-    audit = tmp_path / 'audit.jsonl'
-    call('index remove', place, '--identity', PERSON, '--audit', audit)
+    audit = Path(f'{place.split("#")[1]}-{AUDIT_FILE}')
+    call('index remove', place, '--identity', PERSON)
     assert 'their bytes stay in the files of the database: --erase' in capsys.readouterr().out
     # Which is true.
     assert traces(here / 'base', precisions=half)
-    call('index remove', place, '--erase', '--audit', audit)
+    call('index remove', place, '--erase')
     assert 'MiB of the write-ahead log were overwritten' in capsys.readouterr().err
     assert traces(here, precisions=half) == set()
     assert traces(here / 'base', kept=True, precisions=half)
