@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fusionreid.datasets.people_table import PeopleRow
 from fusionreid.errors import GalleryError
+from fusionreid.utils.names import tidy_name
 
 from .metadata import Metadata, Value, as_number
 from .times import TIME, time_of
@@ -24,7 +25,9 @@ def read_columns(rows: Sequence[PeopleRow], table: str) -> tuple[list[Metadata],
     Returns:
         Metadata of each row, and what is not taken, in a line each.
     """
-    columns = {column: [row.further.get(column) for row in rows] for column in _names(rows)}
+    columns = {
+        tidy_name(column): [row.further.get(column) for row in rows] for column in _names(rows)
+    }
     records: list[Metadata] = [{} for _ in rows]
     notes = []
     for column, cells in columns.items():
@@ -53,4 +56,4 @@ def _read_column(column: str, cells: Sequence[str | None]) -> Sequence[Value | N
     numbers = [None if cell is None else as_number(cell) for cell in cells]
     if all(number is not None or cell is None for number, cell in zip(numbers, cells, strict=True)):
         return numbers
-    return cells
+    return [None if cell is None else tidy_name(cell) for cell in cells]

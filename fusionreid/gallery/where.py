@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from fusionreid.errors import GalleryError
+from fusionreid.utils.names import tidy_name
 
 from .metadata import Between, Condition, Value, as_number, read_conditions
 from .times import TIME, time_of
@@ -42,7 +43,7 @@ def read_where(texts: Iterable[str]) -> tuple[Condition, ...]:
     ranges: list[Condition] = []
     for text in texts:
         match = _CONDITION.fullmatch(text)
-        column, sign, value = (part.strip() for part in match.groups()) if match else ('', '', '')
+        column, sign, value = map(tidy_name, match.groups()) if match else ('', '', '')
         if not column or sign not in ('=', '>=', '<=') or (sign != '=' and not value):
             raise GalleryError(
                 f'{text[:80]!r} is no condition on metadata: expected COLUMN=VALUE, COLUMN>=VALUE '

@@ -238,6 +238,16 @@ def test_nothing_of_a_person_is_left_in_the_files_of_postgres(server, place, cap
     assert left.search(features()[8], 1).ids.tolist() == [[_id(8)]]
 
 
+def test_a_log_that_is_kept_is_said_to_be_left(server, place, monkeypatch):
+    monkeypatch.setattr(pgvector_erasure, 'WAITS', ())
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("SELECT pg_create_physical_replication_slot('theirs', true)")
+        message = failure('index remove', place, '--identity', PERSON, '--erase')
+        connection.execute("SELECT pg_drop_replication_slot('theirs')")
+    assert '20 images were removed, but the write-ahead log of the server keeps ' in message
+    assert json.loads(next(Path().glob(f'*{AUDIT_FILE}')).read_text())['erased'] is False
+
+
 @pytest.mark.slow
 def test_what_somebody_may_still_read_is_said_to_be_left(server, place, monkeypatch):
     monkeypatch.setattr(pgvector_erasure, 'LOCK_WAIT', '200ms')

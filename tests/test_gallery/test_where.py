@@ -23,6 +23,7 @@ from fusionreid.gallery import Gallery, read_where
         (['place=gate 3', 'age>=30'], {'place': 'gate 3', 'age': 29}, False),
         ([' place  =  gate 3 '], {'place': 'gate 3'}, True),
         (['place='], {'place': ''}, True),
+        (['gro\u0308ße=u\u0308'], {'größe': 'ü'}, True),
         (['größe=ü=1;DROP'], {'größe': 'ü=1;DROP'}, True),
         (['age=30'], {'age': 30.0}, True),
         (['age=30'], {'age': '30'}, True),

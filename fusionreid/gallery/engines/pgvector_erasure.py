@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import closing
 
@@ -16,7 +17,7 @@ from fusionreid.utils.terminal import say
 
 from ..address import DatabaseAddress
 from .pgvector_schema import Schema
-from .postgres import LOCKED, Notice, Postgres
+from .postgres import LOCKED, WAITS, Notice, Postgres
 
 # What waits for a table that others use, and lets others wait behind it, ends after so long.
 LOCK_WAIT = '30s'
@@ -54,6 +55,7 @@ def erase_removed(address: DatabaseAddress, settings: Mapping[str, object]) -> l
             'write the table anew',
             LOCKED,
             lock_timeout=LOCK_WAIT,
+            statement_timeout=0,  # however long the index takes
             **settings,
         )
         if rewritten is None:
@@ -105,12 +107,18 @@ def _erase_log(postgres: Postgres) -> list[str]:
         ]
     # Behind all that was written of them; what is before it, is not needed to recover.
     postgres.read('SELECT pg_switch_wal()')
-    postgres.alone('CHECKPOINT', 'write a checkpoint')
-    ((current, last, kept),) = postgres.read(
-        f'SELECT current, max(name), count(*) FILTER (WHERE name < current) FROM ({SEGMENTS}) '
-        'AS segments, pg_walfile_name(pg_current_wal_insert_lsn()) AS current GROUP BY current'
-    )
-    if kept:
+    for wait in (0.0, *WAITS):
+        time.sleep(wait)
+        postgres.alone('CHECKPOINT', 'write a checkpoint')
+        ((current, last, kept),) = postgres.read(
+            'SELECT current, max(name), count(*) FILTER (WHERE name < current) '
+            f'FROM ({SEGMENTS}) AS segments, '
+            'pg_walfile_name(pg_current_wal_insert_lsn()) AS current GROUP BY current'
+        )
+        # A replica or an archive may need a moment for the last segment.
+        if not kept:
+            break
+    else:
         return [
             f'the write-ahead log of the server keeps {kept} segments from before, for replication '
             f'slots, an archive or wal_keep_size: let them go on, and run again with --erase'
