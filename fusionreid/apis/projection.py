@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
@@ -171,6 +171,19 @@ class Projection:
         """
         if Path(path).suffix != SUFFIX:
             raise UserError(f'{path} is to hold tensors: give it a name that ends in {SUFFIX}')
+
+    @staticmethod
+    def is_in(path: str | Path) -> bool:
+        """Tell whether a file has the tensors of a projection, whole or not.
+
+        Args:
+            path: Any file.
+        """
+        try:
+            with safe_open(path, 'pt') as file:
+                return set(file.keys()) == set(TENSORS)
+        except (SafetensorError, OSError):
+            return False
 
     def save(self, path: str | Path) -> Projection:
         """Write the projection; the file appears whole or not at all.

@@ -12,14 +12,13 @@ import argparse
 from datetime import datetime, timezone
 
 from fusionreid.gallery import Gallery
-from fusionreid.gallery.deletion import delete_items
 from fusionreid.gallery.times import find_older
 from fusionreid.utils.durations import describe_duration
 from fusionreid.utils.terminal import say
 
 from .arguments import duration
 from .gallery_place import INDEX_HELP, gallery_place
-from .index_remove import add_audit_argument, say_audit
+from .index_remove import add_deletion_arguments, delete
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--dry-run', action='store_true', help='say how many would be removed, and remove none'
     )
-    add_audit_argument(parser)
+    add_deletion_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -48,6 +47,4 @@ def run(args: argparse.Namespace) -> None:
     if args.dry_run:
         say(f'{args.index}: {len(older)} of {len(gallery)} images are older than {age}')
         return
-    audit = delete_items(gallery, args.index, older, f'older than {age}', args.audit)
-    say(f'{args.index}: {len(older)} images removed, {len(gallery)} left')
-    say_audit(audit, older)
+    delete(gallery, args, older, f'older than {age}')

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery
@@ -37,22 +36,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--missing', action='store_true', help='images whose files do not exist any more'
     )
-    add_audit_argument(parser)
+    add_deletion_arguments(parser)
 
 
-def add_audit_argument(parser: argparse.ArgumentParser) -> None:
-    """Add where it is recorded that images were removed."""
+def add_deletion_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where it is recorded that images were removed, and whether their bytes go too."""
     parser.add_argument(
         '--audit',
         metavar='FILE',
         help=f'file that a line about the removal is appended to: when, who, how many and why, no '
-        f'names (default: {AUDIT_FILE} in the folder of the index)',
+        f'names (default: {AUDIT_FILE} in the folder of the index, of a database '
+        f'TABLE-{AUDIT_FILE} in the current one)',
+    )
+    parser.add_argument(
+        '--erase',
+        action='store_true',
+        help='of a database, also leave no byte of what was removed, now or before, in its files: '
+        'its tables are written anew, and searches wait; a folder never keeps any',
     )
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse to remove nothing."""
-    if not (args.images or args.camera or args.identity or args.missing):
+    if not (args.images or args.camera or args.identity or args.missing or args.erase):
         parser.error('name what to remove: images, --camera, --identity or --missing')
 
 
@@ -62,23 +68,25 @@ def run(args: argparse.Namespace) -> None:
     removed = _choose(gallery, args)
     # What was asked for, and not whose images.
     kinds = ('images', 'camera', 'identity', 'missing')
-    reason = ', '.join(kind for kind in kinds if getattr(args, kind))
-    audit = delete_items(gallery, args.index, removed, reason, args.audit)
-    say(f'{args.index}: {len(removed)} images removed, {len(gallery)} left')
-    say_audit(audit, removed)
+    reason = ', '.join(kind for kind in kinds if getattr(args, kind)) or 'erasure'
+    delete(gallery, args, removed, reason)
 
 
-def say_audit(audit: Path | None, removed: Sequence[str]) -> None:
-    """Say where the line about a deletion is.
+def delete(gallery: Gallery, args: argparse.Namespace, removed: Sequence[str], reason: str) -> None:
+    """Delete images, and say what was done.
 
     Args:
-        audit: Its file; None if there is none.
-        removed: What was removed.
+        gallery: The gallery, as it was loaded.
+        args: With the arguments of :func:`add_deletion_arguments`, and the index.
+        removed: The ids.
+        reason: Why, for the record.
     """
+    audit = delete_items(gallery, args.index, removed, reason, args.audit, args.erase)
+    say(f'{args.index}: {len(removed)} images removed, {len(gallery)} left')
     if audit is not None:
         say(f'recorded in {audit}')
-    elif removed:
-        say('not recorded: a database has no such file, name one (--audit)')
+    if removed and not args.erase and gallery.engine.place is not None:
+        say('their bytes stay in the files of the database: --erase removes them too')
 
 
 def _choose(gallery: Gallery, args: argparse.Namespace) -> list[str]:

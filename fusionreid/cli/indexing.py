@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from typing import Any
 
 from fusionreid.datasets.annotation import ROLES
 from fusionreid.errors import GalleryError
@@ -106,7 +107,7 @@ def add_to_index(
             new.paths,
             person_ids=new.people,
             camera_ids=new.cameras,
-            metadata=[{TIME: _changed(path)} for path in new.paths] if times_from_files else None,
+            metadata=_metadata_of(new, times_from_files),
             progress=sys.stderr.isatty(),
         )
     except BaseException:  # an interrupt, or the device is out of memory
@@ -139,6 +140,16 @@ def finish(gallery: Gallery, out: Place, failed: Sequence[str]) -> None:
         say(reason, sys.stderr)
     if failed:
         raise GalleryError(f'{len(failed)} images, named above, could not be indexed')
+
+
+def _metadata_of(images: LabelledImages, times_from_files: bool) -> list[dict[str, Any]] | None:
+    """What is known of images besides; times of a table go before those of the files."""
+    if not times_from_files:
+        return images.metadata or None
+    known = images.metadata or [{}] * len(images)
+    return [
+        {TIME: _changed(path), **record} for path, record in zip(images.paths, known, strict=True)
+    ]
 
 
 def _changed(path: str) -> datetime:

@@ -9,7 +9,6 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,16 @@ from fusionreid.cli.output_file import check_output_file
 from fusionreid.cli.search_filters import (
     add_filter_arguments,
     camera_label,
+    check_columns,
     check_filter_arguments,
     filter_options,
 )
 from fusionreid.errors import GalleryError
-from fusionreid.gallery import Between, Gallery, GalleryFilter, GallerySearchResult
+from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
 from fusionreid.gallery.labelled_images import LabelledImages
 from fusionreid.gallery.names import Label, number_labels
 from fusionreid.gallery.rescoring import DEFAULT_CANDIDATES
-from fusionreid.gallery.times import TIME, order_by_age, time_of
-from fusionreid.utils.durations import read_duration
+from fusionreid.gallery.times import order_by_age
 from fusionreid.utils.files import open_atomic
 from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.tables import format_table
@@ -51,28 +50,6 @@ from fusionreid.visualization.search_results import QueryAnswers, draw_search_re
 from fusionreid.visualization.style import camera_name
 
 DEFAULT_K = 10
-
-
-def moment(text: str) -> datetime:
-    """Read a time, or an age, which is counted back from now.
-
-    Example:
-        >>> moment('2024-05-01T08:00+02:00').isoformat()
-        '2024-05-01T06:00:00+00:00'
-    """
-    try:
-        return datetime.now(timezone.utc) - read_duration(text)
-    except ValueError:
-        pass
-    try:
-        found = time_of({TIME: text})
-    except GalleryError:
-        found = None
-    if found is None:
-        raise argparse.ArgumentTypeError(
-            f'expected a time such as 2024-05-01T08:00 or an age such as 7d, got {text!r}'
-        )
-    return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,16 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--query-camera',
         type=camera_label,
         help='camera of the queries, if nothing else tells it',
-    )
-    parser.add_argument(
-        '--seen-after',
-        type=moment,
-        metavar='TIME',
-        help='find only images seen then or later: a time such as 2024-05-01T08:00 (UTC unless it '
-        'says +02:00), or an age such as 7d',
-    )
-    parser.add_argument(
-        '--seen-before', type=moment, metavar='TIME', help='find only images seen then or earlier'
     )
     parser.add_argument(
         '--half-life',
@@ -153,11 +120,9 @@ def run(args: argparse.Namespace) -> None:
     width = k
     if args.half_life is not None and k > 0:
         width = max(k, min(len(gallery), DEFAULT_CANDIDATES))
-    seen = args.seen_after is not None or args.seen_before is not None
     found = gallery.search(
         paths,
         width,
-        metadata={TIME: Between(args.seen_after, args.seen_before)} if seen else None,
         query_camera_ids=None if args.mean_camera else cameras,
         filters=[
             GalleryFilter(
@@ -171,6 +136,8 @@ def run(args: argparse.Namespace) -> None:
         **allowed,
         **options,
     )
+    if not found.counts.any():
+        check_columns(args, gallery)
     if args.half_life is not None:
         found = order_by_age(found, args.half_life, k)
     passages = find_passages(path for paths in found.paths for path in paths)

@@ -1,14 +1,18 @@
-"""Which images a search may find: by camera, identity and time."""
+"""Which images a search may find: by camera, identity, metadata and time."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from datetime import datetime, timezone
 from typing import Any
 
 from fusionreid.errors import GalleryError
-from fusionreid.gallery import Gallery
+from fusionreid.gallery import Between, Gallery, read_where
+from fusionreid.gallery.metadata import read_conditions
 from fusionreid.gallery.names import Label
+from fusionreid.gallery.times import TIME, time_of
+from fusionreid.utils.durations import read_duration
 from fusionreid.utils.names import is_number
 from fusionreid.video.passage_folder import find_passages
 
@@ -65,6 +69,28 @@ def time_of_video(text: str) -> float:
     return seconds
 
 
+def moment(text: str) -> datetime:
+    """Read a time, or an age, which is counted back from now.
+
+    Example:
+        >>> moment('2024-05-01T08:00+02:00').isoformat()
+        '2024-05-01T06:00:00+00:00'
+    """
+    try:
+        return datetime.now(timezone.utc) - read_duration(text)
+    except ValueError:
+        pass
+    try:
+        found = time_of({TIME: text})
+    except GalleryError:
+        found = None
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f'expected a time such as 2024-05-01T08:00 or an age such as 7d, got {text!r}'
+        )
+    return found
+
+
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what an image must be like to be found.
 
@@ -91,6 +117,16 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
         help='find no image of these identities: names or numbers',
     )
     parser.add_argument(
+        '--where',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='CONDITION',
+        help='find only images whose metadata, such as the further columns of a table, has a '
+        'value: "place=gate 3", of which several for one column are alternatives, "age>=30" or '
+        '"age<=40"',
+    )
+    parser.add_argument(
         '--from-time',
         type=time_of_video,
         metavar='TIME',
@@ -103,15 +139,29 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='TIME',
         help='find only who was seen at this time of a video or earlier',
     )
+    parser.add_argument(
+        '--seen-after',
+        type=moment,
+        metavar='TIME',
+        help='find only images seen then or later: a time such as 2024-05-01T08:00 (UTC unless it '
+        'says +02:00), or an age such as 7d',
+    )
+    parser.add_argument(
+        '--seen-before', type=moment, metavar='TIME', help='find only images seen then or earlier'
+    )
 
 
 def check_filter_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Refuse times in the wrong order.
+    """Read the conditions on metadata, and refuse times in the wrong order.
 
     Args:
         args: With the arguments of :func:`add_filter_arguments`.
         parser: Is told what does not go together.
+
+    Raises:
+        GalleryError: If a condition is none.
     """
+    args.where = read_where(args.where)
     times = (args.from_time, args.to_time)
     if None not in times and args.from_time > args.to_time:
         parser.error(
@@ -132,13 +182,40 @@ def filter_options(args: argparse.Namespace, gallery: Gallery) -> dict[str, Any]
     Raises:
         GalleryError: If a time is given, and the gallery has none.
     """
+    seen = args.seen_after is not None or args.seen_before is not None
+    metadata = {TIME: Between(args.seen_after, args.seen_before)} if seen else {}
     return dict(
         cameras=args.camera,
         exclude_cameras=args.exclude_camera,
         person_ids=args.identity,
         exclude_person_ids=args.exclude_identity,
         ids=_seen_between(gallery, args.from_time, args.to_time),
+        metadata={*args.where, *read_conditions(metadata)},
     )
+
+
+def check_columns(args: argparse.Namespace, gallery: Gallery) -> None:
+    """Refuse a condition on a column that no image has, which may be misspelled.
+
+    Args:
+        args: With the arguments of :func:`add_filter_arguments`.
+        gallery: What was searched; all of its items are looked at.
+
+    Raises:
+        GalleryError: If there is one; it names the columns that are there.
+    """
+    wanted = {condition.column for condition in args.where}
+    if not wanted:
+        return
+    known: set[str] = set()
+    for items in gallery.item_blocks():
+        known.update(*items.metadata)
+    if missing := sorted(wanted - known):
+        there = ', '.join(sorted(known)) or 'none'
+        raise GalleryError(
+            f'--where: no image of the index has the column {missing[0]!r} in its metadata; the '
+            f'columns are: {there:.300}'
+        )
 
 
 def _seen_between(gallery: Gallery, first: float | None, last: float | None) -> list[str] | None:

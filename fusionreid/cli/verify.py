@@ -1,8 +1,9 @@
 """Verify what other commands have saved: ``fusionreid verify PATH``.
 
-Every byte of an index, of saved features, of an exported model and of a calibration is compared
-with the checksums that were saved with them, and so are the tensors of a checkpoint. Of a table in
-PostgreSQL every feature is read. The exit status is 1 if anything differs.
+Every byte of an index, of saved features, of an exported model, of a calibration and of a
+projection is compared with the checksums that were saved with them, and so are the tensors of a
+checkpoint. Of a table in PostgreSQL every feature is read. The exit status is 1 if anything
+differs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from fusionreid.apis import load_calibration
+from fusionreid.apis import Projection, load_calibration
 from fusionreid.checkpoints.integrity import verify_checkpoint
 from fusionreid.errors import GalleryError, UserError
 from fusionreid.evaluation import feature_set
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'path',
         help='folder or table of an index, or folder of saved features, an exported model or the '
-        'tracklets of a video, or file of a checkpoint or a calibration',
+        'tracklets of a video, or file of a checkpoint, a calibration or a projection',
     )
 
 
@@ -46,6 +47,9 @@ def run(args: argparse.Namespace) -> None:
     folder = Path(args.path)
     if _is_json(folder):
         print(format_table(_describe_calibration(folder)))
+        return
+    if Projection.is_in(folder):
+        print(format_table(_describe_projection(folder)))
         return
     if not folder.is_dir():
         print(format_table(verify_checkpoint(args.path)))
@@ -86,6 +90,18 @@ def _describe_calibration(path: Path) -> Facts:
     return [
         ('what', f'calibration {path}, {calibration.describe()}'),
         ('features', calibration.spec.label),
+        ('compared', 'all of it'),
+        ('bytes', f'{path.stat().st_size:,}'),
+        ('checksums', 'ok'),
+    ]
+
+
+def _describe_projection(path: Path) -> Facts:
+    projection = Projection.load(path)
+    source = projection.source
+    return [
+        ('what', f'projection {path}, {projection.label}'),
+        ('features', 'not known' if source is None else source.label),
         ('compared', 'all of it'),
         ('bytes', f'{path.stat().st_size:,}'),
         ('checksums', 'ok'),

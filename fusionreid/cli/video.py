@@ -34,6 +34,7 @@ from fusionreid.video.detector import (
 )
 from fusionreid.video.frames import list_videos
 from fusionreid.video.indexing import VideoIndexer, check_names
+from fusionreid.video.start_times import read_starts
 from fusionreid.video.tracklets import TrackletSettings
 
 HELP = dict(
@@ -66,6 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'detector of torchvision (default: {DEFAULT_DETECTOR})',
         metavar='NAME',
     )
+    parser.add_argument(
+        '--started',
+        nargs='+',
+        default=[],
+        metavar='TIME',
+        help='when the videos began, such as 2026-11-27T18:30:00+01:00 (UTC unless it says '
+        'otherwise), or VIDEO=TIME for each: for search --seen-after and gallery prune. The '
+        'times of files are not taken, as copies have others',
+    )
     for setting in fields(TrackletSettings):
         parser.add_argument(
             f'--{setting.name.replace("_", "-")}',
@@ -89,6 +99,9 @@ def run(args: argparse.Namespace) -> None:
     settings.check()
     videos = list_videos(args.source)
     check_names(videos)
+    starts = read_starts(args.started, videos)
+    if starts and (without := [video.name for video in videos if video not in starts]):
+        say(f'{len(without)} videos have no start, so their passages have no time: {without[0]}')
     boxes = {video: find_box_file(args.boxes, video) for video in videos} if args.boxes else {}
     detectors = {video: FileDetector(path) for video, path in boxes.items()}
     found_by = (
@@ -110,7 +123,7 @@ def run(args: argparse.Namespace) -> None:
             meter.total = max(done, total)
             meter.update(done)
 
-        report = indexer.add(video, found_by or detectors[video], made_by, show)
+        report = indexer.add(video, found_by or detectors[video], made_by, show, starts.get(video))
         if report.failed:
             say(report.line, sys.stderr)
         else:

@@ -37,6 +37,7 @@ class PeopleRow:
         person: The identity, as written.
         camera: The camera, as written.
         role: ``'train'``, ``'query'`` or ``'gallery'``.
+        further: What its further columns say, as written; without empty cells.
     """
 
     line: int
@@ -45,6 +46,7 @@ class PeopleRow:
     person: str
     camera: str
     role: str
+    further: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,12 @@ def _parse_row(row: dict[str, Any], where: str, line: int, folder: str) -> Peopl
     names = ('path', 'person_id', 'camera_id')
     path, person, camera = (unescape_formula(cells[name]) for name in names)
     img_path = os.path.normpath(os.path.join(folder, path))
-    return PeopleRow(line, path, img_path, person, camera, cells['role'])
+    further = {
+        column: unescape_formula(cell.strip())
+        for column, cell in row.items()
+        if column and column not in COLUMNS and cell and cell.strip()
+    }
+    return PeopleRow(line, path, img_path, person, camera, cells['role'], further)
 
 
 def _guess_delimiter(header: list[str]) -> str:

@@ -6,6 +6,7 @@ from .gallery import AddReport, Gallery
 from .metadata import Between
 from .rescoring import Rescoring
 from .search_result import GallerySearchResult
+from .where import read_where
 
 __all__ = [
     'AddReport',
@@ -15,4 +16,5 @@ __all__ = [
     'GalleryFilter',
     'GallerySearchResult',
     'Rescoring',
+    'read_where',
 ]

@@ -23,6 +23,7 @@ def delete_items(
     ids: Sequence[str],
     reason: str,
     audit: str | Path | None = None,
+    erase: bool = True,
 ) -> Path | None:
     """Remove items, save, see that no earlier state is left, and write a line about it.
 
@@ -35,46 +36,58 @@ def delete_items(
         ids: The items.
         reason: Why, without a name: ``'identity'`` or ``'older than 30 d'``.
         audit: File that the line is appended to; None takes ``deletions.jsonl`` in the folder of
-            the gallery, and none for one in a database.
+            the gallery, of one in a database ``TABLE-deletions.jsonl`` in the current folder.
+        erase: Whether a database is to write its tables anew and to overwrite its log, so that no
+            byte of the items is left in its files; searches wait meanwhile. A folder never keeps
+            any.
 
     Returns:
-        The file with the line; None if there is none.
+        The file with the line; None if there was nothing to do.
 
     Raises:
-        GalleryError: If they are all items, one is not there, an earlier state cannot be removed,
-            or the line cannot be written.
+        GalleryError: If they are all items, one is not there, the line cannot be written, or
+            something of them is left; it says where.
     """
-    if not ids:
-        return None
     place = read_place(place)
     in_database = isinstance(place, DatabaseAddress)
-    if len(ids) == len(gallery):
+    keeps_dead = gallery.engine.place is not None
+    if not ids and not (erase and keeps_dead):
+        return None
+    if ids and len(ids) == len(gallery):
         raise GalleryError(
             f'these are all {len(gallery)} images of {place}: '
             f'{"drop its table" if in_database else "remove its folder"} instead'
         )
-    path = Path(audit) if audit else None if in_database else Path(str(place)) / AUDIT_FILE
-    if path is not None:
-        # Before anything is removed, not after it.
-        _append(path, b'')
+    path = Path(audit) if audit else _audit_file(place)
+    # Before anything is removed, not after it.
+    _append(path, b'')
     gallery.remove(ids)
-    gallery.engine.purge()
+    erase = erase or not keeps_dead
+    left = gallery.engine.purge() if erase else []
     gallery.save(place)
-    if not in_database and (left := other_generations(Path(str(place)))):
-        raise GalleryError(
-            f'{len(ids)} images were removed, but {left[0]} still holds them and cannot be removed:'
-            f' remove it'
-        )
-    if path is not None:
-        line = dict(
-            time=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            who=_user(),
-            removed=len(ids),
-            left=len(gallery),
-            reason=reason,
-        )
-        _append(path, json.dumps(line).encode() + b'\n')
+    if not in_database:
+        left += [
+            f'{folder} still holds them and cannot be removed: remove it'
+            for folder in other_generations(Path(str(place)))
+        ]
+    line = dict(
+        time=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        who=_user(),
+        removed=len(ids),
+        left=len(gallery),
+        reason=reason,
+        erased=erase and not left,
+    )
+    _append(path, json.dumps(line).encode() + b'\n')
+    if left:
+        raise GalleryError(f'{len(ids)} images were removed, but {"; ".join(left)}')
     return path
+
+
+def _audit_file(place: str | DatabaseAddress) -> Path:
+    if isinstance(place, DatabaseAddress):
+        return Path(f'{place.table}-{AUDIT_FILE}')
+    return Path(place) / AUDIT_FILE
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -42,6 +42,7 @@ from .item_checks import (
 )
 from .items import Items
 from .merging import check_mergeable, common_calibration
+from .metadata import Condition
 from .names import Label, add_names
 from .recall import measure_recall
 from .rescoring import Rescoring
@@ -428,7 +429,7 @@ class Gallery:
         exclude_person_ids: Iterable[Label] | None = None,
         ids: Iterable[str] | None = None,
         exclude_ids: Iterable[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | Iterable[Condition] | None = None,
         max_distance: float | None = None,
         max_fpr: float | None = None,
         max_search_fpr: float | None = None,
@@ -454,7 +455,8 @@ class Gallery:
             ids: Find only these items.
             exclude_ids: Find none of these items.
             metadata: Find only items whose metadata has these values, such as
-                ``{'site': ['north', 'south'], 'time': Between(begin, end)}``.
+                ``{'site': ['north', 'south'], 'time': Between(begin, end)}``; or what
+                :func:`read_where` reads.
             max_distance: Find only items that are nearer; where there are none, the answer is
                 nobody (:attr:`GallerySearchResult.nobody`).
             max_fpr: The same for a false match rate of the :attr:`calibration`: the share of the

@@ -14,7 +14,9 @@ from fusionreid.utils.integers import UNKNOWN
 from fusionreid.utils.names import is_number
 
 from .image_folder import find_image_files, read_name
+from .metadata import Metadata
 from .names import Label, clean_name
+from .table_metadata import read_columns
 
 TABLE = '.csv'
 
@@ -29,6 +31,7 @@ class LabelledImages:
         cameras: Cameras, 0-based numbers or names, -1 where unknown.
         from_names: Whether identities and cameras are read from the names of the files.
         notes: What is not taken, and what may be unexpected, in a line each.
+        metadata: What else a table says of them; empty without one.
     """
 
     paths: list[str]
@@ -36,6 +39,7 @@ class LabelledImages:
     cameras: list[Label]
     from_names: bool
     notes: list[str] = field(default_factory=list)
+    metadata: list[Metadata] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -47,6 +51,7 @@ class LabelledImages:
             [self.people[row] for row in rows],
             [self.cameras[row] for row in rows],
             self.from_names,
+            metadata=[self.metadata[row] for row in rows] if self.metadata else [],
         )
 
 
@@ -57,8 +62,8 @@ def read_images(
 
     Args:
         source: A folder; a table with the columns ``path,person_id,camera_id,role``, see
-            :class:`~fusionreid.datasets.CsvDataset`, whose paths are relative to its folder; or
-            one image.
+            :class:`~fusionreid.datasets.CsvDataset`, whose paths are relative to its folder, and
+            whose further columns are metadata; or one image.
         cameras_from_folders: Whether the camera of an image is named by the folder that it lies
             in, as in ``north door/0001.jpg``, and not by its own name. A table says it itself.
         roles: Roles of a table that are taken; None for all.
@@ -145,11 +150,14 @@ def _read_table(path: str, roles: Sequence[str] | None) -> LabelledImages:
     rows = [row for row in table.rows if roles is None or row.role in roles]
     if not rows:
         raise GalleryError(f'{path} has no rows of the role {", ".join(roles or ())}')
+    metadata, notes = read_columns(rows, path)
     return LabelledImages(
         [row.img_path for row in rows],
         _labels((row.person for row in rows), table.person_numbers, bool(table.person_names)),
         _labels((row.camera for row in rows), table.camera_numbers, bool(table.camera_names)),
         from_names=False,
+        notes=notes,
+        metadata=metadata,
     )
 
 

@@ -10,11 +10,14 @@ from typing import Any
 
 from fusionreid.errors import GalleryError
 from fusionreid.utils.integers import LARGEST, are_several
+from fusionreid.utils.names import is_number
 
 Value = str | int | float | bool
 Metadata = dict[str, Value]
 # Of items about which nothing else is known; never changed.
 NOTHING: Metadata = {}
+# Of a number that is read, with zeros before it.
+MOST_DIGITS = 30
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,27 @@ def read_conditions(given: Mapping[str, Any] | Iterable[Condition]) -> tuple[Con
     else:
         conditions = list(given)
     return _each_once(conditions)
+
+
+def as_number(text: str) -> int | float | None:
+    """Read a number that metadata can hold.
+
+    Args:
+        text: Digits, with a sign or a point or without.
+
+    Returns:
+        The number; None where the text is none, or one beyond 64 bits.
+
+    Example:
+        >>> as_number('30'), as_number('-1.5'), as_number('gate 3'), as_number('1' * 40)
+        (30, -1.5, None, None)
+    """
+    if not is_number(text):
+        return None
+    if not text.lstrip('+-').isdecimal():
+        return float(text) if math.isfinite(float(text)) else None
+    # Python itself refuses to read thousands of digits.
+    return int(text) if len(text) <= MOST_DIGITS and abs(int(text)) <= LARGEST else None
 
 
 def _read_condition(name: Any, wanted: Any) -> Condition:

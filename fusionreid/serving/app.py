@@ -149,6 +149,7 @@ def build_app(finder: Finder, access: Access) -> ASGIApp:
                 form.cameras('camera'),
                 other_cameras=form.flag('other_cameras'),
                 seconds=(form.fraction('from_second'), form.fraction('to_second')),
+                where=form.fields.get('where', []),
                 max_distance=form.fraction('max_distance'),
                 max_fpr=form.fraction('max_fpr'),
                 max_search_fpr=form.fraction('max_search_fpr'),

@@ -17,7 +17,7 @@ import numpy as np
 from fusionreid.apis.photos import load_photos, photo_distances
 from fusionreid.errors import ImageDecodeError
 from fusionreid.explain import pair_relevance
-from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult
+from fusionreid.gallery import Gallery, GalleryFilter, GallerySearchResult, read_where
 from fusionreid.gallery.items import Items
 from fusionreid.gallery.names import Label, number_labels
 from fusionreid.runtimes import ExportedModel
@@ -221,6 +221,7 @@ class Finder:
         *,
         other_cameras: bool = False,
         seconds: tuple[float | None, float | None] = (None, None),
+        where: Iterable[str] = (),
         max_distance: float | None = None,
         max_fpr: float | None = None,
         max_search_fpr: float | None = None,
@@ -234,6 +235,7 @@ class Finder:
             other_cameras: Leave out the camera of each query.
             seconds: From when to when items must have been seen, in seconds of their videos; None
                 for any time. Items without a time are left out where one is given.
+            where: Conditions on metadata, see :func:`read_where`.
             max_distance: Items must be nearer than it.
             max_fpr: False match rate that answers keep to.
             max_search_fpr: Share of the searches for strangers that may find somebody.
@@ -259,6 +261,7 @@ class Finder:
                 query_camera_ids=own,
                 cameras=chosen or None,
                 ids=self._seen(*seconds),
+                metadata=read_where(where),
                 filters=[
                     GalleryFilter(
                         exclude_cameras=[number] if other_cameras else None,

@@ -152,6 +152,11 @@ def describe_form(search: bool) -> dict[str, Any]:
                 type='number', description='items must be seen from this second of their video on'
             ),
             to_second=dict(type='number', description='items must be seen up to this second'),
+            where=_several(
+                dict(type='string'),
+                'conditions on metadata: COLUMN=VALUE, of which several for one column are '
+                'alternatives, COLUMN>=VALUE or COLUMN<=VALUE',
+            ),
             max_distance=dict(type='number', description='items must be nearer'),
             max_fpr=dict(
                 type='number', description='share of the pairs of strangers that may be as near'

@@ -6,6 +6,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fusionreid.errors import GalleryError, ImageDecodeError
 from fusionreid.gallery import Gallery
 from fusionreid.gallery.address import Place
 from fusionreid.gallery.names import Label, clean_name
+from fusionreid.gallery.times import TIME
 from fusionreid.utils.names import is_number, tidy_name
 
 from .frames import VideoReader
@@ -94,6 +96,7 @@ class VideoIndexer:
         detect: Detect,
         made_by: dict[str, Any],
         progress: Callable[[int, int], None] | None = None,
+        start: datetime | None = None,
     ) -> VideoReport:
         """Add the passages of a video, unless they are there.
 
@@ -102,6 +105,8 @@ class VideoIndexer:
             detect: Finds people in its frames.
             made_by: What found them, to tell whether that is the same another time.
             progress: Is told the frames done and to do.
+            start: When the video began, with a time zone. The metadata of a passage then has the
+                time of its last box.
 
         Returns:
             What to say about it.
@@ -113,9 +118,13 @@ class VideoIndexer:
         about = dict(
             video=video.name, bytes=video.stat().st_size, **asdict(self.settings), **made_by
         )
+        if start is not None:
+            about['start'] = start.isoformat()
         if (before := read_about(folder)) is not None:
             paths = read_passages(folder)
-            if len(self.gallery.known(paths)) == len(paths):
+            known = self.gallery.known(paths)
+            # Some may have been removed since.
+            if known or not paths:
                 other = [name for name, value in about.items() if before.get(name) != value]
                 if other and paths:
                     raise GalleryError(
@@ -123,12 +132,15 @@ class VideoIndexer:
                         f'{" and another ".join(other)}: make another index'
                     )
                 if not other:
-                    return VideoReport(f'is in the index, {len(paths)} passages')
+                    removed = (
+                        f', {len(paths) - len(known)} removed' if len(known) < len(paths) else ''
+                    )
+                    return VideoReport(f'is in the index, {len(known)} passages{removed}')
         # A video without anybody, or what an interruption between two steps has left.
         shutil.rmtree(folder, ignore_errors=True)
         try:
             with VideoReader(video) as reader:
-                return self._add(reader, folder, detect, about, progress)
+                return self._add(reader, folder, detect, about, progress, start)
         except ImageDecodeError as error:
             return VideoReport(str(error), failed=True)
 
@@ -139,10 +151,12 @@ class VideoIndexer:
         detect: Detect,
         about: dict[str, Any],
         progress: Callable[[int, int], None] | None,
+        start: datetime | None,
     ) -> VideoReport:
         seen, camera = Seen(), camera_of_video(reader.path)
         names: list[str] = []
         rows: list[Tensor] = []
+        times: list[dict[str, datetime]] = []
 
         def show(done: int) -> None:
             if progress:
@@ -152,6 +166,8 @@ class VideoIndexer:
             for tracklet in find_tracklets(reader, detect, self.settings, seen, show):
                 rows.append(mean_feature(self.gallery.extractor, tracklet.pictures, camera))
                 names.append(writer.add(tracklet))
+                if start is not None:
+                    times.append({TIME: start + timedelta(seconds=tracklet.last / reader.fps)})
             if not seen.frames:
                 raise ImageDecodeError(
                     f'{reader.path} cannot be read: no frame of it can be decoded'
@@ -160,7 +176,11 @@ class VideoIndexer:
         if rows:
             paths = [str(folder / name) for name in names]
             self.gallery.add(
-                features=torch.stack(rows), ids=paths, paths=paths, camera_ids=[camera] * len(rows)
+                features=torch.stack(rows),
+                ids=paths,
+                paths=paths,
+                camera_ids=[camera] * len(rows),
+                metadata=times or None,
             )
             self.gallery.save(self.index)
         return VideoReport(_describe(reader, seen, len(rows)))

@@ -147,7 +147,13 @@ def test_an_index_is_a_source_too_but_not_a_projected_one(data, checkpoint, inde
     assert 'ends in .safetensors' in failure('fit-projection', wide, '-o', tmp_path / 'x.pt')
 
 
-def test_any_changed_byte_is_found(projection, tmp_path):
+def test_any_changed_byte_is_found(projection, tmp_path, capsys):
+    capsys.readouterr()
+    call('verify', projection)
+    said = capsys.readouterr().out
+    assert f'projection {projection}, ' in said
+    assert f'to {DIMS} numbers' in said
+    assert 'epoch_2.pth' in said
     content = projection.read_bytes()
     path = tmp_path / 'narrow.safetensors'
     for place in range(0, len(content), max(1, len(content) // 60)):
@@ -156,6 +162,7 @@ def test_any_changed_byte_is_found(projection, tmp_path):
         path.write_bytes(changed)
         with pytest.raises(UserError):
             Projection.load(path)
+        failure('verify', path)
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match='no projection, or damaged'):
         Projection.load(path)

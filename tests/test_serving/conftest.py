@@ -39,6 +39,7 @@ def index(photos, tmp_path_factory) -> Path:
         photos,
         person_ids=[person for person, _ in labels],
         camera_ids=[names.get(camera, camera) for _, camera in labels],
+        metadata=[dict(floor=row % 4) for row in range(len(photos))],
     )
     gallery.calibrate('rendered people')
     folder = tmp_path_factory.mktemp('index') / 'people'

@@ -106,6 +106,12 @@ def test_filter_by_time(client, photos, finder, monkeypatch):
     assert send(client, photos[-1], from_second='noon').status_code == 422
 
 
+def test_filter_by_metadata(client, photos, finder):
+    answer = send(client, photos[-1], k=100, where=['floor>=1', 'floor<=2'])
+    (query,) = answer.json()['queries']
+    assert {photos.index(finder.ids[one['item']]) % 4 for one in query['answers']} == {1, 2}
+
+
 def test_nobody(client, photos, finder):
     near = real(photos)[0]
     (found,) = send(client, near, k=3, max_distance=1e-3).json()['queries']
@@ -301,6 +307,7 @@ def test_too_many_images(serve, photos):
         (dict(other_cameras='true'), 'unknown'),
         (dict(items='99999'), 'there is no item'),
         (dict(items='-1'), 'whole number'),
+        (dict(where='floor!=1'), 'no condition on metadata'),
     ],
 )
 def test_fields_that_cannot_be(client, photos, fields, reason):

@@ -155,12 +155,16 @@ class SearchEngine(ABC):
     def remove(self, ids: Sequence[str]) -> None:
         """Remove items."""
 
-    def purge(self) -> None:  # noqa: B027 most keep nothing of them
+    def purge(self) -> list[str]:
         """Leave nothing of removed items behind, in what was learned from them or in files.
+
+        Returns:
+            Where something may be left and what to do about it, a phrase each.
 
         Raises:
             GalleryError: If what must stay cannot be kept.
         """
+        return []
 
     @abstractmethod
     def search(self, queries: Tensor, k: int, wanted: GalleryFilter) -> Hits:

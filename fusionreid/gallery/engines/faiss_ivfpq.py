@@ -121,9 +121,10 @@ class FaissIVFPQEngine(LocalEngine):
             rows[short], distances[short] = exact_nearest(self.features, queries[short], k, mask)
         return rows, distances
 
-    def purge(self) -> None:
+    def purge(self) -> list[str]:
         """Forget what was trained: a list may have a removed item for its center."""
         self._reset()
+        return []
 
     def _padded(self, features: Tensor) -> np.ndarray:
         """Zeros at the end, so that the bytes of a code share the width evenly."""

@@ -232,14 +232,14 @@ class MilvusEngine(SearchEngine):
             wanted = _one_of('item_id', ids[start : start + NAMES_PER_CALL])
             self._call('delete', self.collection, filter=wanted)
 
-    def purge(self) -> None:
+    def purge(self) -> list[str]:
         """Write the embedded Milvus's files anew, which else keep removed items.
 
         A server removes them from its files when it compacts and collects its garbage.
         """
         if '://' in self.uri:
             self._call('compact', self.collection)
-            return
+            return []
         kept = copy.copy(self)
         kept.collection = self._kept
         if self._call('has_collection', self._kept):  # an interrupted copy
@@ -256,6 +256,7 @@ class MilvusEngine(SearchEngine):
         self._call('drop_collection', self.collection)
         self._finish_purge()
         self._call('load_collection', self.collection)
+        return []
 
     @property
     def _kept(self) -> str:

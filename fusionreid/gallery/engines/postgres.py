@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fusionreid.errors import GalleryError
 from fusionreid.utils.optional import import_optional
@@ -30,13 +30,25 @@ CONNECTION = dict(
 )
 LOST = ('57P01', '57P02', '57P03', '57P05', '08000', '08003', '08006', '25P03')
 DEADLOCK, NOT_SERIALIZABLE, DISK_FULL, READ_ONLY = '40P01', '40001', '53100', '25006'
-NO_PRIVILEGE = '42501'
+NO_PRIVILEGE, LOCKED = '42501', '55P03'
 INSTALL = (
     'install pgvector 0.8 or later on its machine, then let an administrator run '
     'CREATE EXTENSION vector in the database'
 )
 
 Result = TypeVar('Result')
+
+
+class Notice(NamedTuple):
+    """What a server tells besides a result.
+
+    Attributes:
+        severity: ``'INFO'``, ``'WARNING'`` and so on.
+        detail: In words, which may be of any language; empty if there is no more to say.
+    """
+
+    severity: str
+    detail: str
 
 
 class Postgres:
@@ -115,14 +127,43 @@ class Postgres:
 
         return self._try(transact, what)
 
-    def alone(self, statement: Any, what: str) -> None:
+    def alone(
+        self, statement: Any, what: str, excused: str | None = None, **settings: object
+    ) -> list[Notice] | None:
         """Run a statement outside of a transaction, such as ``ANALYZE``.
 
         Args:
             statement: The statement.
             what: What it does, for messages.
+            excused: A code of SQL for which it may fail.
+            **settings: Settings of the server for it, which stay for the connection.
+
+        Returns:
+            What the server tells besides; None if it failed with that code.
+
+        Raises:
+            GalleryError: If the database refuses for something else, or cannot be reached.
         """
-        self._try(lambda connection: connection.execute(statement), what)
+
+        def work(connection: Any) -> list[Notice] | None:
+            notices: list[Notice] = []
+
+            def hear(told: Any) -> None:
+                notices.append(Notice(told.severity_nonlocalized, told.message_detail or ''))
+
+            self._set(connection, settings)
+            connection.add_notice_handler(hear)
+            try:
+                connection.execute(statement)
+            except self.psycopg.Error as error:
+                if error.sqlstate != excused:
+                    raise
+                return None
+            finally:
+                connection.remove_notice_handler(hear)
+            return notices
+
+        return self._try(work, what)
 
     def _try(self, work: Callable[[Any], Result], what: str) -> Result:
         for attempt in range(len(WAITS) + 1):

@@ -1,0 +1,60 @@
+"""The scripts that make tables of the documentation."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from fusionreid.gallery import Gallery
+
+SCRIPTS = Path(__file__).resolve().parents[1] / 'docs' / 'scripts'
+
+
+@pytest.fixture
+def at_scale(monkeypatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import gallery_at_scale
+
+    return gallery_at_scale
+
+
+def test_the_tables_at_scale_are_those_of_the_measurements(at_scale):
+    text = at_scale.PAGE.read_text()
+    assert at_scale.fill(text) == text
+
+
+@pytest.mark.parametrize(('width', 'm'), [(64, 16), (200, 8)])
+def test_an_index_has_the_bytes_of_the_formula(width, m, at_scale, postgres, table):
+    count = 1000
+    settings = dict(type='pgvector', url=postgres, table=table, m=m, exact_below=100, ef_search=20)
+    gallery = Gallery(engine=settings)
+    random = torch.Generator().manual_seed(0)
+    gallery.add(features=torch.randn(count, width, generator=random), ids=range(count))
+    gallery.save()
+    ((size,),) = gallery.engine._postgres.read('SELECT pg_relation_size(%s)', (f'{table}_hnsw',))
+    assert size == pytest.approx(count * at_scale.hnsw_bytes(width, m), rel=0.03)
+
+
+def test_what_the_benchmark_prints_is_recorded(at_scale, tmp_path, monkeypatch, capsys):
+    import record_gallery
+
+    monkeypatch.setattr(record_gallery, 'TABLE', tmp_path / 'gallery.csv')
+    monkeypatch.setattr(
+        sys, 'argv', ['x', '--command', 'a, b', '--machine', 'here', '--quiet', 'no']
+    )
+    line = dict(engine='exact', size=20, dim=4, index_bytes=1_500_000, load=dict(writers=3))
+    for number in range(2):
+        printed = json.dumps(dict(line, size=20 + number))
+        monkeypatch.setattr(sys, 'stdin', io.StringIO(f'warning\n{printed}\n'))
+        record_gallery.main()
+    rows = list(csv.DictReader(io.StringIO((tmp_path / 'gallery.csv').read_text())))
+    assert [row['items'] for row in rows] == ['20', '21']
+    assert rows[0]['command'] == 'a, b'
+    assert (rows[0]['disk_mb'], rows[0]['writers'], rows[0]['ef_search']) == ('1.5', '3', '')
