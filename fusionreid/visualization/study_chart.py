@@ -118,7 +118,8 @@ def _draw_points(ax: Axes, points: Sequence[TrialPoint], values: Sequence[float]
             if point.pruned == pruned
         ]
         if kept:
-            ax.scatter(*zip(*kept, strict=True), s=36, color=color, marker=marker, zorder=3)
+            places, scores = zip(*kept, strict=True)
+            ax.scatter(places, scores, s=36, color=color, marker=marker, zorder=3)
     ax.margins(x=0.08, y=0.12)
 
 

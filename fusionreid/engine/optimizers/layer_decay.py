@@ -75,7 +75,7 @@ class LayerDecayParamGroups(MergedParamGroups):
         paramwise_cfg: As in mmengine, with ``layer_decay_rate``.
 
     Raises:
-        ConfigError: If there is no ``layer_decay_rate``.
+        ConfigError: If there is no ``layer_decay_rate``, or no learning rate.
     """
 
     def __init__(
@@ -83,9 +83,10 @@ class LayerDecayParamGroups(MergedParamGroups):
     ) -> None:
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
         rates = self.paramwise_cfg.get('layer_decay_rate')
-        if rates is None:
+        if rates is None or self.base_lr is None:
             raise ConfigError(
-                'LayerDecayParamGroups needs optim_wrapper.paramwise_cfg.layer_decay_rate'
+                'LayerDecayParamGroups needs optim_wrapper.paramwise_cfg.layer_decay_rate and '
+                'optim_wrapper.optimizer.lr'
             )
         self.rates: dict[str, float] = dict(rates) if isinstance(rates, dict) else {'': rates}
 
@@ -99,5 +100,5 @@ class LayerDecayParamGroups(MergedParamGroups):
         scales = {id(parameter): scale for parameter, scale in layer_scales(model, self.rates)}
         for group in groups:
             (parameter,) = group['params']
-            scale = scales.get(id(parameter), 1.0)
-            group['lr'] = group.get('lr', self.base_lr) * scale
+            rate: float = group.get('lr', self.optimizer_cfg['lr'])
+            group['lr'] = rate * scales.get(id(parameter), 1.0)
