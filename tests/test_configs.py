@@ -47,8 +47,10 @@ TRANSFORMERS = {
     't2t14': ('ReIDT2TViT', 384, False, True),
     't2t24': ('ReIDT2TViT', 512, False, True),
     'swint': ('mmpretrain.SwinTransformer', 768, False, False),
+    'swinb': ('mmpretrain.SwinTransformer', 1024, False, False),
     'vits': ('vit_small_patch16_224', 384, False, False),
 }
+RECIPE_TRANSFORMERS = {**TRANSFORMERS, 'vits': ('deit-small', 384, True, True)}
 CNN_WIDTHS = {'r18': 512, 'r50': 2048, 'r101': 2048, 'r152': 2048, 'convnextt': 768}
 ABLATIONS = {
     'seu': dict(units=('seu',)),
@@ -106,6 +108,7 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
     cfg, words = load(path), re.sub('^fusionreid_', '', path.stem).split('_')
     model, branches = cfg.model, cfg.model.branches
     built = build_on_meta(model)
+    is_recipe = path.parent.name == 'recipes'
     cnn = next((word for word in words if word in CNN_WIDTHS), None)
     transformer = next((word for word in words if word in TRANSFORMERS), None)
     neck = dict(num_layers=2, embed_dims=768, units=('seu', 'mfu'), shared=('seu',))
@@ -120,9 +123,11 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
         backbone = branches.cnn.backbone
         if cnn != 'convnextt':
             assert f'r{backbone.depth}' == cnn
-            assert backbone.stem == 'release'
+            # That of the weights that it starts from.
+            assert backbone.stem == ('standard' if is_recipe else 'release')
     if transformer:
-        kind, widths['transformer'], overlapping, sie = TRANSFORMERS[transformer]
+        known = RECIPE_TRANSFORMERS if is_recipe else TRANSFORMERS
+        kind, widths['transformer'], overlapping, sie = known[transformer]
         backbone = branches.transformer.backbone
         kinds = [backbone.type, backbone.get('arch'), *backbone.get('backbone', {}).values()]
         assert kind in kinds

@@ -20,7 +20,13 @@ from fusionreid.registry import WEIGHT_INITIALIZERS
 from fusionreid.utils.tables import format_table
 
 from .mismatch import describe_mismatch
-from .public_keys import T2T_RULES, VIT_RULES, rename, reverse
+from .public_keys import SWIN_RULES, T2T_RULES, VIT_RULES, rename, reverse
+from .swin_weights import (
+    fold_semantic_weight,
+    has_semantic_layers,
+    is_patch_merging,
+    order_by_channel,
+)
 from .weight_file import check_finite, find_state_dict, read_weight_file
 
 # Made for one data set, so they never come from another.
@@ -30,6 +36,8 @@ LEAST_SHARE = 0.9  # of a module's parameters that a file must have
 _CLASSIFIER = re.compile(r'(?:.*\.)?(?:head|heads|fc|classifier)\.\w.*')
 # Layers of other networks with the same blocks: CLIP's and DINOv2's.
 _FOREIGN = re.compile(r'norm_pre\..*|reg_token|register_tokens')
+# MoCo's slow copy of its encoder.
+_MOMENTUM_COPY = re.compile(r'(?:.*\.)?encoder_k\..*')
 _COMPUTED = ('num_batches_tracked', 'relative_position_index', 'attn_mask')
 
 
@@ -92,10 +100,11 @@ def match_weights(
 ) -> WeightMatch:
     """Fit a state dict of any known naming to a module; nothing is changed yet.
 
-    The names may be those of torchvision (ResNet), timm (ViT, DeiT), the T2T-ViT project, DINO and
-    what derives from it, mmpretrain, or the module's own, below any prefix: the naming and prefix
-    that find most are taken. A distillation token is dropped, a class position that is kept apart
-    (PASS) is put in front. Position embeddings are resized bilinearly to the module's grid.
+    The names may be those of torchvision (ResNet), timm (ViT, DeiT), the T2T-ViT and Swin projects,
+    DINO and what derives from it, mmpretrain, or the module's own, below any prefix: the naming and
+    prefix that find most are taken, MoCo's encoder before its slow copy. A distillation token is
+    dropped, a class position that is kept apart (PASS) is put in front. Position embeddings are
+    resized bilinearly to the module's grid.
 
     Args:
         module: The module to be initialized: a backbone, or a whole model.
@@ -135,9 +144,16 @@ def match_weights(
             candidates.setdefault((start, found), (score, names, start))
     if not candidates:
         return WeightMatch(fresh=list(wanted), missing=list(namings[0]), ignored=list(state))
-    ranked = sorted(candidates.values(), key=lambda candidate: -candidate[0])
+    ranked = sorted(
+        candidates.values(),
+        key=lambda candidate: (-candidate[0], _MOMENTUM_COPY.fullmatch(candidate[2]) is not None),
+    )
     best, names, start = ranked[0]
-    rivals = {other for score, _, other in ranked if score == best}
+    rivals = {
+        other
+        for score, _, other in ranked
+        if score == best and (other == start or not _MOMENTUM_COPY.fullmatch(other))
+    }
     if best and len(rivals) > 1:
         raise WeightsError(
             f'several parts of the file fit equally well: {_some(sorted(map(repr, rivals)))}; '
@@ -153,7 +169,7 @@ def _namings(names: list[str]) -> list[dict[str, str]]:
     start = ''.join(f'{part}.' for part in shared)
     bare = {name.removeprefix(start): name for name in names}
     namings = [bare]
-    for rules in map(reverse, (VIT_RULES, T2T_RULES)):
+    for rules in map(reverse, (VIT_RULES, T2T_RULES, SWIN_RULES)):
         renamed = {rename(inner, rules): name for inner, name in bare.items()}
         namings.append({theirs: name for theirs, name in renamed.items() if theirs is not None})
     return namings
@@ -198,6 +214,8 @@ def _apply(
         value = state[theirs]
         if _is_position(ours):
             value = _arrange_position(value, state, theirs, owner)
+        elif is_patch_merging(theirs) and not is_patch_merging(ours):
+            value = order_by_channel(value)
         if value.shape == wanted[ours].shape:
             match.loaded[ours] = value
             continue
@@ -314,6 +332,8 @@ class Pretrained:
         prefix: Take only what is below this prefix of the file's names. None finds it.
         exact: Take a trained model as it is, heads and camera embeddings too: every weight must be
             in the file. Heads that the module does not have are left out.
+        semantic_weight: Of a file of SOLIDER, the weight in [0, 1] that its stages are conditioned
+            on, see :func:`~fusionreid.checkpoints.swin_weights.fold_semantic_weight`.
 
     Raises:
         WeightsError: If the file cannot be read, belongs to another architecture, or has less than
@@ -321,11 +341,16 @@ class Pretrained:
     """
 
     def __init__(
-        self, checkpoint: str | Path, prefix: str | None = None, exact: bool = False
+        self,
+        checkpoint: str | Path,
+        prefix: str | None = None,
+        exact: bool = False,
+        semantic_weight: float | None = None,
     ) -> None:
         self.checkpoint = str(checkpoint)
         self.prefix = prefix
         self.exact = exact
+        self.semantic_weight = semantic_weight
 
     def __call__(self, module: nn.Module) -> None:
         """Load the weights into a module.
@@ -344,7 +369,7 @@ class Pretrained:
             if self.exact:
                 self._load_exactly(module, state)
                 return
-            match = match_weights(module, state, self.prefix)
+            match = match_weights(module, self._fold_conditions(state), self.prefix)
         except WeightsError as error:
             text = str(error)
             if self.checkpoint not in text:
@@ -361,6 +386,21 @@ class Pretrained:
             f'found\n{match.table(module)}',
             'current',
         )
+
+    def _fold_conditions(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Make the Swin of SOLIDER a usual one."""
+        if has_semantic_layers(state):
+            if self.semantic_weight is None:
+                raise WeightsError(
+                    "has SOLIDER's semantic layers: add semantic_weight=0.2, which SOLIDER takes "
+                    'for ReID, to init_cfg'
+                )
+            return fold_semantic_weight(state, self.semantic_weight)
+        if self.semantic_weight is not None:
+            raise WeightsError(
+                "semantic_weight is given, but the file has none of SOLIDER's semantic layers"
+            )
+        return state
 
     def _load_exactly(self, module: nn.Module, state: dict[str, Tensor]) -> None:
         wanted = module.state_dict()

@@ -95,6 +95,10 @@ _BLOCK_RULES: Rules = (
 VIT_RULES: Rules = (
     *_TOKEN_RULES,
     ('patch_embed.proj.', 'patch_embed.projection.'),
+    # The convolutional stem of TransReID-SSL ("ICS").
+    ('patch_embed.conv.{}.', 'patch_embed.conv.{}.'),
+    ('patch_embed.conv.{}.IN.', 'patch_embed.conv.{}.IN.'),
+    ('patch_embed.conv.{}.BN.', 'patch_embed.conv.{}.BN.'),
     *below('blocks.{}.', 'layers.{}.', _BLOCK_RULES),
     ('norm.', 'ln1.'),
 )
@@ -106,4 +110,26 @@ T2T_RULES: Rules = (
     ('tokens_to_token.project.', 'tokens_to_token.project.'),
     *below('blocks.{}.', 'encoder.{}.', _BLOCK_RULES),
     ('norm.', 'norm.'),
+)
+
+# The project of Swin, whose last norm has no number, to mmpretrain.
+SWIN_RULES: Rules = (
+    ('patch_embed.proj.', 'patch_embed.projection.'),
+    ('patch_embed.norm.', 'patch_embed.norm.'),
+    *below(
+        'layers.{}.blocks.{}.',
+        'stages.{}.blocks.{}.',
+        (
+            ('norm1.', 'norm1.'),
+            ('attn.', 'attn.w_msa.'),
+            ('attn.qkv.', 'attn.w_msa.qkv.'),
+            ('attn.proj.', 'attn.w_msa.proj.'),
+            ('norm2.', 'norm2.'),
+            ('mlp.fc1.', 'ffn.layers.0.0.'),
+            ('mlp.fc2.', 'ffn.layers.1.'),
+        ),
+    ),
+    ('layers.{}.downsample.norm.', 'stages.{}.downsample.norm.'),
+    ('layers.{}.downsample.reduction.', 'stages.{}.downsample.reduction.'),
+    ('norm.', 'norm3.'),
 )

@@ -50,6 +50,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     'Train and score': (
         Command('train', 'train', 'train a model'),
         Command('test', 'test', 'score a checkpoint, or saved features'),
+        Command('sweep', 'sweep', 'train with many settings, and keep the best'),
         Command('render', 'render', 'render a synthetic data set'),
         Command('render-video', 'render_video', 'render videos of a street, with ground truth'),
         Command('unpack-cuhk03', 'unpack_cuhk03', 'write the images in cuhk-03.mat as files'),

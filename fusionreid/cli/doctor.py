@@ -52,6 +52,7 @@ OPTIONAL_PARTS = (
     Part('fusionreid group; project by t-SNE', ('scikit-learn', 'scipy')),
     Part('fusionreid project by UMAP', ('umap-learn',)),
     Part('loss MetricLoss', ('pytorch-metric-learning',)),
+    Part('fusionreid sweep', ('optuna',)),
     Part('fusionreid unpack-cuhk03', ('h5py',)),
     Part('fusionreid export to ONNX', ('onnx', 'onnxscript')),
     Part('models in ONNX Runtime', ('onnxruntime',)),

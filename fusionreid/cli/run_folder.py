@@ -50,7 +50,7 @@ def checkpoint_folder(cfg: Config) -> Path:
 
 
 @contextmanager
-def locked(work_dir: Path) -> Iterator[None]:
+def locked(work_dir: Path, option: str = '--work-dir') -> Iterator[None]:
     """Hold the lock of a run folder, so that no second training starts in it.
 
     The operating system releases it when the process ends, however it ends. Where the file system
@@ -58,6 +58,7 @@ def locked(work_dir: Path) -> Iterator[None]:
 
     Args:
         work_dir: The folder; it is made if it is not there.
+        option: What names it on the command line, for the errors.
 
     Yields:
         None; the training belongs inside.
@@ -66,7 +67,7 @@ def locked(work_dir: Path) -> Iterator[None]:
         ConfigError: If another training holds the lock, naming its process, or the folder cannot be
             written.
     """
-    make_folder(work_dir, '--work-dir')
+    make_folder(work_dir, option)
     path = work_dir / LOCK
     lock = FileLock(path)
     try:
@@ -74,7 +75,7 @@ def locked(work_dir: Path) -> Iterator[None]:
     except Timeout as error:
         raise ConfigError(
             f'another training runs in {work_dir}{_holder(path)}: wait for its end, or choose '
-            'another --work-dir'
+            f'another {option}'
         ) from error
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:

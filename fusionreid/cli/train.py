@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from joblib import cpu_count
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from fusionreid.checkpoints import check_resumable
@@ -79,6 +80,19 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
+    train(args)
+
+
+def train(args: argparse.Namespace, *hooks: Hook) -> None:
+    """Train a model as the arguments of the command say.
+
+    Args:
+        args: The arguments.
+        *hooks: Hooks besides those of the config.
+
+    Raises:
+        TrainingInterrupted: If a signal stops the training; it is saved.
+    """
     cfg = build_config(args)
     with ExitStack() as folder:
         choose_start(cfg, args, folder)
@@ -86,6 +100,8 @@ def run(args: argparse.Namespace) -> None:
             runner = Runner.from_cfg(cfg)
             scale_learning_rate(runner)
             make_interruptible(runner)
+            for hook in hooks:
+                runner.register_hook(hook)
             try:
                 runner.train()
             except TrainingInterrupted as stop:

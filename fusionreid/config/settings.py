@@ -208,6 +208,8 @@ RULES: dict[str, Rule] = {
     'optim_wrapper.paramwise_cfg.norm_decay_mult': number(0),
     'optim_wrapper.paramwise_cfg.dwconv_decay_mult': number(0),
     'optim_wrapper.paramwise_cfg.flat_decay_mult': number(0),
+    'optim_wrapper.paramwise_cfg.layer_decay_rate': number(above=0) | section(),
+    'optim_wrapper.paramwise_cfg.layer_decay_rate.*': number(above=0),
     'optim_wrapper.paramwise_cfg.bypass_duplicate': FLAG,
     'optim_wrapper.paramwise_cfg.custom_keys': section(),
     'optim_wrapper.paramwise_cfg.custom_keys.*': section(),

@@ -3,6 +3,7 @@ from .checkpoint_checksum_hook import CheckpointChecksumHook
 from .consistency_check_hook import ConsistencyCheckHook
 from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
+from .freeze_schedule_hook import FreezeScheduleHook
 from .interrupt_hook import InterruptHook
 from .rank_watch_hook import RankWatchHook
 from .reid_visualization_hook import ReIDVisualizationHook
@@ -19,6 +20,7 @@ __all__ = [
     'ConsistencyCheckHook',
     'EpochLengthHook',
     'EpochSeedHook',
+    'FreezeScheduleHook',
     'InterruptHook',
     'RankWatchHook',
     'ReIDVisualizationHook',

@@ -232,8 +232,17 @@ class MergedParamGroups(DefaultOptimWrapperConstructor):
         """
         super().add_params(params, module, prefix, **kwargs)
         if not prefix:
+            self.finish_groups(params, module)
             defaults = {key: value for key, value in self.optimizer_cfg.items() if key != 'type'}
             params[:] = merge_param_groups(params, defaults)
+
+    def finish_groups(self, groups: list[dict[str, Any]], model: nn.Module) -> None:
+        """Change the groups of the single parameters before they are joined; does nothing here.
+
+        Args:
+            groups: A group for each parameter; changed in place.
+            model: The model.
+        """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of a model.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
 
+from ..layers.convolutional_stem import ConvolutionalPatchEmbed
 from ..layers.token_embedding import TokenEmbeddingMixin
 
 
@@ -26,6 +27,9 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         patch_size: Side of a patch in pixels. Defaults to 16.
         patch_stride: Distance of neighboring patches in pixels; smaller than ``patch_size`` they
             overlap. Defaults to 16.
+        stem: ``'patches'``: each patch is projected, as in every ImageNet checkpoint.
+            ``'convolutional'``: three convolutions come before, as in weights of TransReID-SSL with
+            ICS. Defaults to ``'patches'``.
         num_cameras: Cameras of the training set; 0 leaves SIE out. Defaults to 0.
         sie_coefficient: Factor of the camera embedding. Defaults to 3.0.
         with_cp: Whether training recomputes the blocks' activations instead of keeping them, which
@@ -33,7 +37,8 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         **kwargs: Everything else that mmpretrain's VisionTransformer takes.
 
     Raises:
-        ValueError: If no patch fits into the image, or a patch has no size.
+        ValueError: If no patch fits into the image, or a patch has no size; with a convolutional
+            stem also if its size or stride is odd.
 
     Example:
         >>> import torch
@@ -57,6 +62,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         img_size: tuple[int, int] = (256, 128),
         patch_size: int = 16,
         patch_stride: int = 16,
+        stem: Literal['patches', 'convolutional'] = 'patches',
         num_cameras: int | None = 0,
         sie_coefficient: float = 3.0,
         with_cp: bool = False,
@@ -67,6 +73,8 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
                 f'patch_size and patch_stride must be at least 1, got {patch_size} and '
                 f'{patch_stride}'
             )
+        if stem not in ('patches', 'convolutional'):
+            raise ValueError(f"stem must be 'patches' or 'convolutional', got {stem!r}")
         if min(img_size) < patch_size:
             raise ValueError(
                 f'images of {tuple(img_size)} pixels hold no patch of {patch_size} pixels'
@@ -79,6 +87,8 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
             out_type='raw',
             **kwargs,
         )
+        if stem == 'convolutional':
+            self.patch_embed = ConvolutionalPatchEmbed(self.embed_dims, patch_size, patch_stride)
         self.with_cp = with_cp
         self.fixed_image_size = (img_size[0], img_size[1])
         self.finish_init(self.embed_dims, num_cameras, sie_coefficient)
