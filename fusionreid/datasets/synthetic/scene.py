@@ -178,7 +178,7 @@ def _paint_lit(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
 def _wall(style: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Paint a wall; ``u`` meters along it, ``v`` meters up, both (H, W)."""
     u = u + rng.uniform(50, 100)
-    if style in ('trees', 'firs'):
+    if style in ('trees', 'snowy_trees'):
         return _paint_trees(u, v, _tint(70, 98, 54) if style == 'trees' else _tint(150, 168, 170))
     tones = {
         'shops': _tint(190, 172, 146),

@@ -57,10 +57,10 @@ WINTER = WorldConfig(
     ),
     creases=0.09,
     streets=(
-        ('firs', 'snow', ('tree', 'bench', 'fence', 'pole')),
+        ('snowy_trees', 'snow', ('tree', 'bench', 'fence', 'pole')),
         ('timber', 'snow', ('fence', 'bin', 'hedge', 'pole')),
         ('concrete', 'snow', ('car', 'pole', 'car', 'sign')),
-        ('firs', 'path', ('fence', 'tree', 'tree', 'bench')),
+        ('snowy_trees', 'path', ('fence', 'tree', 'tree', 'bench')),
         ('flats', 'snow', ('car', 'tree', 'bollard', 'car')),
         ('timber', 'slabs', ('planter', 'bench', 'sign', 'pole')),
     ),

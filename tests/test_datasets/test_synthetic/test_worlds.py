@@ -22,7 +22,7 @@ from fusionreid.datasets.synthetic import (
 )
 from fusionreid.errors import ConfigError, DatasetExistsError
 
-SMALL = SyntheticConfig(ids_train=2, ids_test=2, images_per_camera=2, distractors=False)
+SMALL = SyntheticConfig(ids_train=2, ids_test=2, images_per_camera=2, cameras=2, distractors=False)
 
 
 @pytest.fixture(scope='module')
@@ -78,14 +78,16 @@ def test_a_folder_knows_its_world(rendered, tmp_path):
         assert mask.shape == seen.shape[:2]
         assert (mask > 127).mean() > 0.05
         dataset = MarketStyleDataset(str(root))
-        assert (dataset.num_ids, dataset.num_cameras) == (2, 6)
+        assert (dataset.num_ids, dataset.num_cameras) == (2, 2)
     with pytest.raises(ConfigError, match="one of street, winter, mall, night, got 'moon'"):
         render_data_set(tmp_path / 'moon', replace(SMALL, world='moon'))
 
 
 def test_the_command_renders_the_same_world(rendered, tmp_path):
     out = tmp_path / 'night'
-    arguments = '--ids-train 2 --ids-test 2 --images-per-camera 2 --no-distractors --workers 1'
+    arguments = (
+        '--ids-train 2 --ids-test 2 --images-per-camera 2 --cameras 2 --no-distractors --workers 1'
+    )
     assert not run_command('render', [str(out), *arguments.split(), '--world', 'night'])
     for path in rendered['night'].rglob('*.*'):
         assert (out / path.relative_to(rendered['night'])).read_bytes() == path.read_bytes()
