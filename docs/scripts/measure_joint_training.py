@@ -86,6 +86,7 @@ def train_and_score(run: Run, args: argparse.Namespace) -> dict[str, float]:
     train.dataset.cache_images = True
     for loader in (train, cfg.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
+    cfg.input_size = SIZE[::-1]
     for step in (*train.dataset.pipeline, *cfg.test_dataloader.dataset.pipeline):
         if 'scale' in step:
             step.scale = SIZE
