@@ -25,8 +25,9 @@ train_dataloader = dict(
         pipeline=_base_.train_pipeline,
     ),
 )
-val_dataloader = dict(dataset=unseen)
-test_dataloader = val_dataloader
+test_dataloader = dict(dataset=unseen)
+# Nothing is scored in training, since choosing by the unseen world would be a leak.
+val_cfg = val_dataloader = val_evaluator = None
 
 model = dict(
     branches=dict(cnn=dict(backbone=dict(ibn=True))),

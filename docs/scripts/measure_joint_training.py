@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument('--norms', nargs='+', choices=NORMS, default=['BN', 'IBN-a'])
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--people', type=int, default=120, help='of a world, to train with')
-    parser.add_argument('--steps', type=int, default=240, help='of 36 images')
+    parser.add_argument('--steps', type=int, default=160, help='of 36 images')
     args = parser.parse_args()
     for world, people in itertools.product(WORLDS, (args.people, args.people // JOINED)):
         config = SyntheticConfig(people, TEST_PEOPLE, 3, world=world)

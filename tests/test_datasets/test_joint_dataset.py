@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import dataset_trees
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -177,3 +178,28 @@ def test_training_shows_the_table_first(roots, tmp_path, capsys):
     printed = (tmp_path / 'log').read_text()
     assert printed.index('* gate') < printed.index('Epoch(train)')
     assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+
+
+def test_all_images_may_train(roots, tmp_path):
+    cuhk02 = dataset_trees.write_cuhk02(tmp_path / 'cuhk02')
+    wanted = [*configs(roots[:1]), dict(type='CUHK02', data_root=str(cuhk02))]
+    joint = JointDataset(wanted, images='all')
+    market, only_training = joint.metainfo['joined']
+    train, test = (MarketStyleDataset(str(roots[0]), split) for split in ('train', 'test'))
+    items = [joint.get_data_info(index) for index in range(market.num_images)]
+    # Everything but distractors and junk, the people of the test after the others.
+    real = [test.get_data_info(i) for i in range(len(test)) if test.person_ids[i] > 0]
+    assert [item['img_path'] for item in items] == [
+        *(train.get_data_info(index)['img_path'] for index in range(len(train))),
+        *(item['img_path'] for item in real),
+    ]
+    assert market.num_ids == train.num_ids + test.num_ids
+    labels: dict[int, set[int]] = {}
+    for item, original in zip(items[len(train) :], real, strict=True):
+        labels.setdefault(original['person_id'], set()).add(item['person_id'])
+    assert sorted(labels.values()) == [{train.num_ids + i} for i in range(test.num_ids)]
+    # A source without a test gives what it has.
+    assert only_training.num_ids == JointDataset(wanted[1:]).num_ids
+    assert only_training.first_id == market.num_ids
+    with pytest.raises(ConfigError, match="got 'test'"):
+        JointDataset(wanted, images='test')
