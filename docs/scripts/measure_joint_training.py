@@ -5,8 +5,8 @@
 Renders the four worlds into ``OUT/data`` and trains a small ResNet-18 on one of them and on every
 three of them, by the same number of steps, with and without instance norm. Each model is scored on
 the people of the worlds that it was not trained on. Called again, it goes on where it was stopped;
-``--steps 2 --people 27 --seeds 0`` tries everything in a few minutes, and ``--report`` shows what is
-finished in all seeds.
+``--steps 2 --people 27 --seeds 0`` tries everything in a few minutes, and ``--report`` shows what
+is finished in all seeds.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def gather(args: argparse.Namespace, results: dict[Run, dict[str, float]]) -> Ro
 
 
 def scores(rows: Rows, **wanted: str) -> list[float]:
-    """List the scores of the rows that are as wanted: for each seed, the mean over unseen worlds."""
+    """List a score for each seed of the rows as wanted: the mean over unseen worlds."""
     found: dict[int, list[float]] = {}
     for row in rows:
         if all(row[key] == value for key, value in wanted.items()):

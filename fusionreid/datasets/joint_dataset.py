@@ -122,7 +122,8 @@ class JointDataset(ReIDDataset):
         joined: list[JoinedSet] = []
         records: list[ReIDRecord] = []
         first_id = first_camera = 0
-        for dataset, config in zip(self.datasets, self._configs, strict=True):
+        pairs = zip(self.datasets, self._configs, strict=True)
+        for number, (dataset, config) in enumerate(pairs):
             dataset.full_init()  # which checks it, and logs its own table
             own_cameras = dataset.num_cameras if self.cameras == 'own' else 1
             items = [dataset.get_data_info(index) for index in range(len(dataset))]
@@ -138,7 +139,7 @@ class JointDataset(ReIDDataset):
                 elif camera >= 0:  # -1 stands for an unknown one
                     camera += first_camera
                 person = item['person_id'] + first_id
-                records.append(ReIDRecord(item['img_path'], person, camera))
+                records.append(ReIDRecord(item['img_path'], person, camera, set_id=number))
             joined.append(
                 JoinedSet(
                     dataset.metainfo['dataset_name'],

@@ -8,8 +8,9 @@ from pathlib import Path
 import dataset_trees
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
-from tiny_runs import render_tiny, write_tiny_config
+from tiny_runs import refused, render_tiny, write_tiny_config
 from warm_processes import run
 
 from fusionreid.cli.main import run_command
@@ -166,6 +167,7 @@ def test_training_shows_the_table_first(roots, tmp_path, capsys):
     cfg.train_dataloader.batch_size = 8
     cfg.model.head.num_classes = None
     cfg.model.branches.transformer.backbone.num_cameras = None
+    cfg.model.branches.cnn.backbone.domain_norm = ('street', 'hall', 'gate')
     cfg.train_cfg.max_epochs = 1
     cfg.dump(tmp_path / 'joint.py')
     command = [str(tmp_path / 'joint.py'), '--no-validate', '--work-dir', str(tmp_path / 'run')]
@@ -177,7 +179,16 @@ def test_training_shows_the_table_first(roots, tmp_path, capsys):
     assert run(['tools/train.py', *command], tmp_path / 'log') == 0
     printed = (tmp_path / 'log').read_text()
     assert printed.index('* gate') < printed.index('Epoch(train)')
-    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+    saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
+    means = saved['branches.cnn.backbone.bn1.set_means']
+    # The third set has other people; the first two are equal, but not so their batches.
+    assert means.abs().sum(1).gt(0).all()
+    assert len(means.unique(dim=0)) == 3
+    cfg.model.branches.cnn.backbone.domain_norm = ('street', 'gate')
+    cfg.dump(tmp_path / 'joint.py')
+    assert "names the sets ['street', 'gate'], the training set joins ['street'," in refused(
+        'train', [*command, '--overwrite']
+    )
 
 
 def test_all_images_may_train(roots, tmp_path):
