@@ -15,7 +15,7 @@ from tiny_runs import ROOT, find_resize, shrink_model
 from fusionreid.config import config_metadata
 from fusionreid.config.files import OTHERS
 from fusionreid.models import build_on_meta
-from fusionreid.registry import MODELS
+from fusionreid.registry import DATASETS, MODELS
 from fusionreid.structures import ReIDDataSample
 
 FOLDER = ROOT / 'configs'
@@ -37,7 +37,17 @@ OTHERS = {
     'veri776': (576, 20),
     'vehicleid': (13164, 0),
     'mars': (625, 6),
+    'occludedreid': (751, 6),
 }
+# People of the sources of domain generalization: those who train, and all of them.
+SOURCES = {
+    'Market-1501': (751, 1501),
+    'MSMT17': (1041, 4101),
+    'CUHK02': (1816, 1816),
+    'CUHK03': (767, 1467),
+    'CUHK-SYSU': (11934, 11934),
+}
+PROTOCOLS = ('1', *(f'{n}-{data}' for n in (2, 3) for data in ('market1501', 'msmt17', 'cuhk03')))
 # By their part of a config's name: architecture, class or network; width; patches that may
 # overlap; side information embedding.
 TRANSFORMERS = {
@@ -153,6 +163,42 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
         assert find_resize(pipeline).scale == size[::-1]
 
 
+def joined_names(cfg: Config) -> list[str]:
+    """Published names of the data sets that a config joins."""
+    train = cfg.train_dataloader or {}
+    return [
+        each.get('dataset_name') or published_name(each.type)
+        for each in train.get('dataset', {}).get('datasets', ())
+    ]
+
+
+def published_name(kind: str) -> str:
+    return DATASETS.get(f'fusionreid.{kind}').METAINFO['dataset_name']
+
+
+def test_the_protocols_of_domain_generalization():
+    for path in CONFIGS:
+        if not (protocol := re.search(r'protocol(\d)(?:-(\w+))?', path.stem)):
+            continue
+        cfg, unseen = load(path), protocol[2]
+        sources = joined_names(cfg)
+        everything = protocol[1] != '2'
+        train = cfg.train_dataloader.dataset
+        assert train.get('images', 'train') == ('all' if everything else 'train')
+        assert cfg.model.head.num_classes == sum(SOURCES[name][everything] for name in sources)
+        tested = [each.type for each in cfg.test_cfg.get('datasets', [cfg.test_dataloader.dataset])]
+        assert not {each.type for each in train.datasets} & set(tested)
+        # Nothing may be chosen by what is unseen.
+        assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+        if unseen is None:
+            assert sources == ['Market-1501', 'CUHK02', 'CUHK03', 'CUHK-SYSU']
+            assert tested == ['PRID2011', 'GRID', 'VIPeR', 'ILIDS']
+        else:
+            (target,) = tested
+            assert target.lower() == unseen
+            assert {*sources, published_name(target)} == SOURCES.keys() - {'CUHK02'}
+
+
 def names_in(folder: str) -> set[str]:
     return {path.stem for path in (FOLDER / folder).glob('*.py')}
 
@@ -184,6 +230,10 @@ def test_what_the_folders_hold():
     assert all('_custom_' in name for name in names_in('custom'))
     others = {name.removeprefix('fusionreid_vitb_r50_') for name in names_in('other_datasets')}
     assert {name.split('_')[0] for name in others} == OTHERS.keys()
+    assert names_in('domain_generalization') == {
+        'r18_synthetic_worlds',
+        *(f'fusionreid_vitb_r50_protocol{suffix}' for suffix in PROTOCOLS),
+    }
     for cnn in ('r50', 'r101', 'r152'):
         assert f'fusionreid_t2t24_{cnn}_msmt17' in names_in('other_backbones')
 
@@ -227,6 +277,7 @@ def test_the_metadata_are_those_of_the_config(path: Path):
         'VeRi776': 'VeRi-776',
         'VehicleID': 'VehicleID',
         'MARS': 'MARS',
+        'JointDataset': ' + '.join(joined_names(cfg)),
     }[cfg.dataset_type]
     assert metadata.get('Training Data') == (data if cfg.train_dataloader else None)
     # All numbers are the authors', and there are no weights of ours that have them.

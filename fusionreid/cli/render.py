@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from fusionreid.datasets.synthetic import LAYOUTS, SyntheticConfig, render_data_set
+from fusionreid.datasets.synthetic import LAYOUTS, WORLDS, SyntheticConfig, render_data_set
 from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.utils.terminal import say
 
@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='leave the ids -1 and 0 out of a Market-1501 gallery',
     )
+    parser.add_argument(
+        '--world',
+        choices=WORLDS,
+        default=defaults.world,
+        help='other people, garments, streets, light and cameras (default: %(default)s)',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -53,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         layout=args.layout,
         distractors=not args.no_distractors,
+        world=args.world,
     )
     # The renderer says how many images there are.
     meter = Progress('rendering images', total=0)

@@ -17,6 +17,7 @@ class ReIDRecord(NamedTuple):
         camera_id: 0-based camera; -1 when it is unknown.
         clothes_id: What the person wears, the same number in all roles; -1 where it is unknown.
         tracklet_id: The tracklet that the image is of; -1 in data sets of images.
+        set_id: Which of several data sets that are joined it is from, from 0; -1 elsewhere.
     """
 
     img_path: str
@@ -24,6 +25,7 @@ class ReIDRecord(NamedTuple):
     camera_id: int
     clothes_id: int = -1
     tracklet_id: int = -1
+    set_id: int = -1
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class ReIDDataset(BaseDataset, ABC):
     """A person re-identification data set: subclasses say how to read it, this class the rest.
 
     An item before the pipeline is ``dict(img_path, person_id, camera_id, role, sample_idx)``, with
-    ``clothes_id`` and ``tracklet_id`` where the data set tells them.
+    ``clothes_id``, ``tracklet_id`` and ``set_id`` where the data set tells them.
     In the split ``train`` identities are relabelled 0 to ``num_ids - 1`` in the order of their
     original ids; elsewhere they keep their original ids. Cameras are 0-based everywhere.
 
@@ -194,6 +194,7 @@ class ReIDDataset(BaseDataset, ABC):
                 'role': role,
                 **({'clothes_id': record.clothes_id} if record.clothes_id >= 0 else {}),
                 **({'tracklet_id': record.tracklet_id} if record.tracklet_id >= 0 else {}),
+                **({'set_id': record.set_id} if record.set_id >= 0 else {}),
             }
             for role in roles
             for record in annotation.records[role]

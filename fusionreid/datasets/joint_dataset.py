@@ -14,6 +14,7 @@ from .annotation import ReIDAnnotation, ReIDRecord
 from .base_reid_dataset import ReIDDataset
 
 CAMERAS = ('own', 'set')
+IMAGES = ('train', 'all')
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class JointDataset(ReIDDataset):
         datasets: Configs of the data sets, without pipelines.
         cameras: ``'own'`` (default): every camera of every set has a number, and so an embedding,
             of its own. ``'set'``: the cameras of a set count as one.
+        images: ``'train'`` (default), or ``'all'``: also those that a set has for testing, but for
+            distractors, as some protocols of domain generalization train. The people of both are
+            others.
         data_root: Not taken: each data set has its own.
         split: ``'train'``: the sets are scored one by one.
         **kwargs: As of :class:`ReIDDataset`.
@@ -68,6 +72,7 @@ class JointDataset(ReIDDataset):
         self,
         datasets: Sequence[dict[str, Any]],
         cameras: str = 'own',
+        images: str = 'train',
         data_root: str = '',
         split: str = 'train',
         **kwargs: Any,
@@ -76,25 +81,28 @@ class JointDataset(ReIDDataset):
             raise ConfigError('JointDataset needs a data set in datasets')
         if cameras not in CAMERAS:
             raise ConfigError(f'cameras of JointDataset must be one of {CAMERAS}, got {cameras!r}')
+        if images not in IMAGES:
+            raise ConfigError(f'images of JointDataset must be one of {IMAGES}, got {images!r}')
         if split != 'train':
             raise ConfigError(
                 f'JointDataset is for training, but its split is {split!r}: score the data sets '
                 'one by one, by --datasets of fusionreid test'
             )
-        self.cameras = cameras
+        self.cameras, self.images = cameras, images
         if data_root:
             raise ConfigError(
                 f'JointDataset has no data_root of its own, got {data_root!r}: give one to each of '
                 'its datasets'
             )
-        self.datasets = [self._build(config) for config in datasets]
+        self.datasets = [self._build(config, 'train') for config in datasets]
+        self._configs = datasets
         names = ' + '.join(each.metainfo['dataset_name'] for each in self.datasets)
         kwargs.setdefault('dataset_name', names)
         super().__init__(data_root, split, **kwargs)
 
     @staticmethod
-    def _build(config: dict[str, Any]) -> ReIDDataset:
-        dataset = DATASETS.build(dict(config, split='train', pipeline=[], lazy_init=True))
+    def _build(config: dict[str, Any], split: str) -> ReIDDataset:
+        dataset = DATASETS.build(dict(config, split=split, pipeline=[], lazy_init=True))
         if not isinstance(dataset, ReIDDataset) or isinstance(dataset, JointDataset):
             raise ConfigError(
                 f'JointDataset joins data sets that read images, got {type(dataset).__name__}'
@@ -114,29 +122,35 @@ class JointDataset(ReIDDataset):
         joined: list[JoinedSet] = []
         records: list[ReIDRecord] = []
         first_id = first_camera = 0
-        for dataset in self.datasets:
+        pairs = zip(self.datasets, self._configs, strict=True)
+        for number, (dataset, config) in enumerate(pairs):
             dataset.full_init()  # which checks it, and logs its own table
             own_cameras = dataset.num_cameras if self.cameras == 'own' else 1
-            for index in range(len(dataset)):
-                item = dataset.get_data_info(index)
+            items = [dataset.get_data_info(index) for index in range(len(dataset))]
+            num_ids = dataset.num_ids
+            if self.images == 'all':
+                tested = self._tested_items(dataset, config)
+                items += tested
+                num_ids += len({item['person_id'] for item in tested})
+            for item in items:
                 camera = item['camera_id']
                 if self.cameras == 'set':
                     camera = first_camera
                 elif camera >= 0:  # -1 stands for an unknown one
                     camera += first_camera
                 person = item['person_id'] + first_id
-                records.append(ReIDRecord(item['img_path'], person, camera))
+                records.append(ReIDRecord(item['img_path'], person, camera, set_id=number))
             joined.append(
                 JoinedSet(
                     dataset.metainfo['dataset_name'],
                     first_id,
-                    dataset.num_ids,
+                    num_ids,
                     first_camera,
                     own_cameras,
-                    len(dataset),
+                    len(items),
                 )
             )
-            first_id += dataset.num_ids
+            first_id += num_ids
             first_camera += own_cameras
         self._metainfo['num_cameras'] = self._metainfo['num_cameras'] or first_camera
         return ReIDAnnotation(
@@ -146,6 +160,20 @@ class JointDataset(ReIDDataset):
             metainfo=dict(joined=joined),
             notes=joined_table(joined).splitlines(),
         )
+
+    def _tested_items(self, dataset: ReIDDataset, config: dict[str, Any]) -> list[dict[str, Any]]:
+        """Items of a set's test, with people numbered after those of its training."""
+        if not dataset.metainfo['counts'].get('query'):
+            return []  # a source of training images, such as CUHK02
+        tested = self._build(config, 'test')
+        tested.full_init()
+        items = [tested.get_data_info(index) for index in range(len(tested))]
+        queried = {item['person_id'] for item in items if item['role'] == 'query'}
+        strangers = {dataset.DISTRACTOR_ID} - queried
+        items = [item for item in items if item['person_id'] not in strangers]
+        people = sorted({item['person_id'] for item in items})
+        labels = {person: dataset.num_ids + label for label, person in enumerate(people)}
+        return [dict(item, person_id=labels[item['person_id']]) for item in items]
 
     def _count(self, annotation: ReIDAnnotation) -> dict[str, dict[str, int] | None]:
         return dict(train=super()._count(annotation)['train'])  # the others are not asked for

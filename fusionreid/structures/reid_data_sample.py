@@ -17,6 +17,7 @@ class ReIDDataSample(BaseDataElement):
     - ``sample_idx`` (int): position in the data set.
     - ``clothes_id`` (int): what the person wears; only where the data set tells.
     - ``tracklet_id`` (int): the tracklet that the photo is of; only in data sets of tracklets.
+    - ``set_id`` (int): which of the sets of a ``JointDataset`` the photo is from; only there.
     - ``ori_shape``, ``img_shape`` (tuple[int, int]): height and width before and after resizing.
     - ``augment_seed`` (int): seed of the sample's random augmentation; only in training.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import dataset_trees
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
-from tiny_runs import render_tiny, write_tiny_config
+from tiny_runs import refused, render_tiny, write_tiny_config
 from warm_processes import run
 
 from fusionreid.cli.main import run_command
@@ -165,6 +167,7 @@ def test_training_shows_the_table_first(roots, tmp_path, capsys):
     cfg.train_dataloader.batch_size = 8
     cfg.model.head.num_classes = None
     cfg.model.branches.transformer.backbone.num_cameras = None
+    cfg.model.branches.cnn.backbone.domain_norm = ('street', 'hall', 'gate')
     cfg.train_cfg.max_epochs = 1
     cfg.dump(tmp_path / 'joint.py')
     command = [str(tmp_path / 'joint.py'), '--no-validate', '--work-dir', str(tmp_path / 'run')]
@@ -176,4 +179,38 @@ def test_training_shows_the_table_first(roots, tmp_path, capsys):
     assert run(['tools/train.py', *command], tmp_path / 'log') == 0
     printed = (tmp_path / 'log').read_text()
     assert printed.index('* gate') < printed.index('Epoch(train)')
-    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+    saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
+    means = saved['branches.cnn.backbone.bn1.set_means']
+    # The third set has other people; the first two are equal, but not so their batches.
+    assert means.abs().sum(1).gt(0).all()
+    assert len(means.unique(dim=0)) == 3
+    cfg.model.branches.cnn.backbone.domain_norm = ('street', 'gate')
+    cfg.dump(tmp_path / 'joint.py')
+    assert "names the sets ['street', 'gate'], the training set joins ['street'," in refused(
+        'train', [*command, '--overwrite']
+    )
+
+
+def test_all_images_may_train(roots, tmp_path):
+    cuhk02 = dataset_trees.write_cuhk02(tmp_path / 'cuhk02')
+    wanted = [*configs(roots[:1]), dict(type='CUHK02', data_root=str(cuhk02))]
+    joint = JointDataset(wanted, images='all')
+    market, only_training = joint.metainfo['joined']
+    train, test = (MarketStyleDataset(str(roots[0]), split) for split in ('train', 'test'))
+    items = [joint.get_data_info(index) for index in range(market.num_images)]
+    # Everything but distractors and junk, the people of the test after the others.
+    real = [test.get_data_info(i) for i in range(len(test)) if test.person_ids[i] > 0]
+    assert [item['img_path'] for item in items] == [
+        *(train.get_data_info(index)['img_path'] for index in range(len(train))),
+        *(item['img_path'] for item in real),
+    ]
+    assert market.num_ids == train.num_ids + test.num_ids
+    labels: dict[int, set[int]] = {}
+    for item, original in zip(items[len(train) :], real, strict=True):
+        labels.setdefault(original['person_id'], set()).add(item['person_id'])
+    assert sorted(labels.values()) == [{train.num_ids + i} for i in range(test.num_ids)]
+    # A source without a test gives what it has.
+    assert only_training.num_ids == JointDataset(wanted[1:]).num_ids
+    assert only_training.first_id == market.num_ids
+    with pytest.raises(ConfigError, match="got 'test'"):
+        JointDataset(wanted, images='test')

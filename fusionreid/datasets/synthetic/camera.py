@@ -10,7 +10,7 @@ SCENE_HEIGHT, SCENE_WIDTH = 640, 1120
 FOCAL = 900.0
 
 # (red, green, blue) gains, ordered so that neighboring cameras differ strongly
-_CASTS = (
+CASTS = (
     (1.05, 1.01, 0.93),
     (0.95, 0.99, 1.06),
     (0.97, 1.03, 0.96),
@@ -20,6 +20,7 @@ _CASTS = (
     (0.94, 1.02, 1.02),
     (1.02, 1.03, 0.95),
 )
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -63,39 +64,81 @@ class Camera:
     quality: int
 
 
-def make_camera(index: int, seed: int) -> Camera:
+@dataclass(frozen=True)
+class CameraRanges:
+    """Between which values the cameras of a world lie, and under which light; see :class:`Camera`.
+
+    Args:
+        casts: Gains of red, green and blue, of one camera after the other.
+        exposures: Gains of all channels, of one camera after the other.
+        elevation: How high the light stands, beside its direction to the side and to the camera.
+        height: Meters above the ground.
+        horizon: Row in the scene.
+        nearest: Where people walk closest, in heights of the camera.
+        farthest: Where they walk farthest, times the nearest.
+        shadow: Darkness of shadows.
+        contrast: Slope around mid-gray.
+        gamma: Exponent of the tone curve.
+        saturation: 0 for gray pictures.
+        haze: Share of light gray.
+        blur: Pixels at 128 pixels of height.
+        resolution: Share that survives.
+        noise: Gray levels.
+        quality: Of JPEG, whole numbers; the last is not reached.
+    """
+
+    casts: tuple[tuple[float, float, float], ...] = CASTS
+    exposures: tuple[float, ...] = (0.92, 1.05, 0.97, 1.10, 0.86, 1.02)
+    elevation: Range = (0.3, 0.7)
+    height: Range = (2.3, 3.6)
+    horizon: Range = (70, 130)
+    nearest: Range = (1.9, 2.1)
+    farthest: Range = (1.7, 2.2)
+    shadow: Range = (0.25, 0.6)
+    contrast: Range = (0.85, 1.12)
+    gamma: Range = (0.85, 1.2)
+    saturation: Range = (0.75, 1.1)
+    haze: Range = (0.0, 0.10)
+    blur: Range = (0.2, 0.65)
+    resolution: Range = (0.68, 1.0)
+    noise: Range = (1.5, 5.0)
+    quality: tuple[int, int] = (62, 92)
+
+
+def make_camera(index: int, seed: int, ranges: CameraRanges) -> Camera:
     """Set up a camera.
 
     Args:
         index: 0-based number of the camera.
         seed: Seed of the data set.
+        ranges: What the cameras of its world are like.
 
     Returns:
         The camera.
     """
     rng = np.random.default_rng([seed, 2, index])
-    cast = np.array(_CASTS[index % len(_CASTS)]) * rng.uniform(0.98, 1.02, 3)
+    cast = np.array(ranges.casts[index % len(ranges.casts)]) * rng.uniform(0.98, 1.02, 3)
     side = rng.choice([-1.0, 1.0]) * rng.uniform(0.25, 0.75)
-    light = np.array([side, rng.uniform(0.3, 0.7), rng.uniform(0.45, 0.9)])
-    height = rng.uniform(2.3, 3.6)
-    nearest = height * rng.uniform(1.9, 2.1)
+    light = np.array([side, rng.uniform(*ranges.elevation), rng.uniform(0.45, 0.9)])
+    height = rng.uniform(*ranges.height)
+    nearest = height * rng.uniform(*ranges.nearest)
     return Camera(
         height=float(height),
-        horizon=float(rng.uniform(70, 130)),
+        horizon=float(rng.uniform(*ranges.horizon)),
         nearest=float(nearest),
-        farthest=float(nearest * rng.uniform(1.7, 2.2)),
+        farthest=float(nearest * rng.uniform(*ranges.farthest)),
         light=tuple((light / np.linalg.norm(light)).tolist()),
-        shadow=float(rng.uniform(0.25, 0.6)),
+        shadow=float(rng.uniform(*ranges.shadow)),
         cast=tuple(cast[::-1].tolist()),
-        exposure=float((0.92, 1.05, 0.97, 1.10, 0.86, 1.02)[index % 6] * rng.uniform(0.96, 1.04)),
-        contrast=float(rng.uniform(0.85, 1.12)),
-        gamma=float(rng.uniform(0.85, 1.2)),
-        saturation=float(rng.uniform(0.75, 1.1)),
-        haze=float(rng.uniform(0.0, 0.10)),
-        blur=float(rng.uniform(0.2, 0.65)),
-        resolution=float(rng.uniform(0.68, 1.0)),
-        noise=float(rng.uniform(1.5, 5.0)),
-        quality=int(rng.integers(62, 92)),
+        exposure=float(ranges.exposures[index % len(ranges.exposures)] * rng.uniform(0.96, 1.04)),
+        contrast=float(rng.uniform(*ranges.contrast)),
+        gamma=float(rng.uniform(*ranges.gamma)),
+        saturation=float(rng.uniform(*ranges.saturation)),
+        haze=float(rng.uniform(*ranges.haze)),
+        blur=float(rng.uniform(*ranges.blur)),
+        resolution=float(rng.uniform(*ranges.resolution)),
+        noise=float(rng.uniform(*ranges.noise)),
+        quality=int(rng.integers(*ranges.quality)),
     )
 
 

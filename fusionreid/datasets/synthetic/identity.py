@@ -1,13 +1,15 @@
 """Who a rendered person is: the attributes that stay the same under every camera."""
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from fusionreid.errors import ConfigError
 
-# Everyday clothing colors (RGB). Few on purpose: many people must share them, so that color
-# alone does not tell who is who.
+# Clothing colors (RGB). Those of a world are few on purpose: many people must share them, so that
+# color alone does not tell who is who.
 COLORS: dict[str, tuple[int, int, int]] = {
     'black': (36, 36, 40),
     'gray': (146, 148, 152),
@@ -22,6 +24,20 @@ COLORS: dict[str, tuple[int, int, int]] = {
     'brown': (110, 78, 56),
     'mustard': (204, 160, 60),
     'pink': (218, 150, 166),
+    # Not worn every day: other worlds have them.
+    'charcoal': (66, 68, 74),
+    'burgundy': (104, 30, 46),
+    'forest': (34, 64, 48),
+    'camel': (176, 132, 84),
+    'plum': (92, 56, 98),
+    'royal': (38, 70, 182),
+    'orange': (232, 112, 36),
+    'lime': (190, 226, 52),
+    'turquoise': (44, 168, 170),
+    'coral': (240, 124, 104),
+    'lavender': (176, 164, 218),
+    'mint': (160, 214, 184),
+    'cream': (242, 230, 204),
 }
 
 SKIN: tuple[tuple[int, int, int], ...] = (
@@ -39,8 +55,9 @@ HAIR: dict[str, tuple[int, int, int]] = {
     'gray': (164, 162, 160),
 }
 
+Choices = Mapping[str, Mapping[Any, float]]
 # value -> relative frequency, per attribute
-_CHOICES: dict[str, dict] = {
+_CHOICES: Choices = {
     'height': {1.56: 2, 1.64: 3, 1.72: 3, 1.80: 3, 1.88: 2},
     'width': {0.84: 3, 1.0: 4, 1.18: 3, 1.36: 2},
     'skin': {0: 3, 1: 4, 2: 3, 3: 2, 4: 2},
@@ -92,7 +109,7 @@ class Identity:
         upper_color: Key of :data:`COLORS`.
         upper_accent: Second color, of the pattern or of what the open jacket shows.
         upper_pattern: plain, stripes_h, stripes_v, checks, dots, logo, two_tone, sleeves,
-            sash or band.
+            sash or band; in other worlds also quilted, zigzag or diamonds.
         lower: trousers, slim, shorts, skirt or long_skirt.
         lower_color: Key of :data:`COLORS`.
         lower_pattern: plain, side_stripe, checks or turn_ups.
@@ -125,19 +142,14 @@ _NAMES = tuple(field.name for field in fields(Identity))
 _VISIBLE_COLUMNS = [_NAMES.index(name) for name in _VISIBLE]
 
 
-def _draw(rng: np.random.Generator) -> tuple[int, ...]:
-    """Draw one index per attribute."""
-    codes = []
+def _draw(rng: np.random.Generator, choices: Choices) -> Identity:
+    """Draw a value of every attribute."""
+    values = {}
     for name in _NAMES:
-        weights = np.fromiter(_CHOICES[name].values(), float)
-        codes.append(int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum())))
-    return tuple(codes)
-
-
-def _decode(codes: tuple[int, ...]) -> Identity:
-    return Identity(
-        **{name: list(_CHOICES[name])[code] for name, code in zip(_NAMES, codes, strict=True)}
-    )
+        weights = np.fromiter(choices[name].values(), float)
+        code = int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum()))
+        values[name] = list(choices[name])[code]
+    return Identity(**values)
 
 
 def _normalize(identity: Identity) -> Identity:
@@ -164,7 +176,7 @@ def _normalize(identity: Identity) -> Identity:
     return Identity(**values)
 
 
-def sample_identities(num: int, seed: int) -> list[Identity]:
+def sample_identities(num: int, seed: int, choices: Choices | None = None) -> list[Identity]:
     """Draw people of whom no two look the same.
 
     Any two of them differ in at least :data:`MIN_VISIBLE_DIFFERENCES` attributes that can be seen
@@ -173,6 +185,8 @@ def sample_identities(num: int, seed: int) -> list[Identity]:
     Args:
         num: Number of people, at least 0.
         seed: Seed, at least 0.
+        choices: By attribute, the values that people have and how often, where that is not as
+            every day.
 
     Returns:
         ``num`` people.
@@ -187,17 +201,18 @@ def sample_identities(num: int, seed: int) -> list[Identity]:
     """
     if num < 0 or seed < 0:
         raise ConfigError(f'num and seed must be >= 0, got num={num}, seed={seed}')
-    codebook = {name: {v: i for i, v in enumerate(choices)} for name, choices in _CHOICES.items()}
-    codebook['lower_color'] = {name: i for i, name in enumerate(COLORS)}
+    choices = {**_CHOICES, **(choices or {})}
+    codebook: dict[tuple[int, Any], int] = {}  # a number for each value of an attribute
     taken = np.full((num, len(_VISIBLE)), -1, dtype=np.int16)
     people: list[Identity] = []
     for person in range(num):
         rng = np.random.default_rng([seed, 1, person])
         for _ in range(_ATTEMPTS):
-            identity = _normalize(_decode(_draw(rng)))
+            identity = _normalize(_draw(rng, choices))
             values = astuple(identity)
             codes = np.array(
-                [codebook[_NAMES[c]][values[c]] for c in _VISIBLE_COLUMNS], dtype=np.int16
+                [codebook.setdefault((c, values[c]), len(codebook)) for c in _VISIBLE_COLUMNS],
+                dtype=np.int16,
             )
             differences = (taken[:person] != codes).sum(axis=1)
             if person == 0 or differences.min() >= MIN_VISIBLE_DIFFERENCES:

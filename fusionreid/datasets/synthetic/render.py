@@ -13,6 +13,7 @@ from .props import PROP_SIZES, paste, prop_sprite
 from .raster import render_parts
 from .scene import paint_scene
 from .texture import Atlas, bake_atlas
+from .world import STREET, WorldConfig
 
 _SUPERSAMPLING = 2
 _OCCLUDERS = ('pole', 'bollard', 'bicycle', 'car', 'hedge', 'bench', 'planter', 'sign', 'fence')
@@ -28,6 +29,7 @@ class World:
         width: Width of the pictures in pixels.
         people: Everyone whom a picture may be about.
         bystanders: Others, who walk behind or before them.
+        style: What its people and streets are like.
     """
 
     seed: int
@@ -35,21 +37,23 @@ class World:
     width: int
     people: tuple[Identity, ...]
     bystanders: tuple[Identity, ...]
+    style: WorldConfig = STREET
 
 
 @lru_cache(maxsize=64)
-def place_of(index: int, seed: int) -> tuple[Camera, np.ndarray]:
+def place_of(index: int, seed: int, style: WorldConfig = STREET) -> tuple[Camera, np.ndarray]:
     """Set up a camera and paint the scene that it looks at.
 
     Args:
         index: 0-based camera.
         seed: Seed of the data set.
+        style: What the streets of its world are like.
 
     Returns:
         The camera, and its scene: BGR, uint8, not to be changed.
     """
-    camera = make_camera(index, seed)
-    return camera, paint_scene(camera, index, seed)
+    camera = make_camera(index, seed, style.cameras)
+    return camera, paint_scene(camera, index, seed, style.streets)
 
 
 @lru_cache(maxsize=64)
@@ -59,19 +63,19 @@ def _occluder(kind: str, variant: int, scale: int, seed: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _atlas(identity: Identity, scale: float) -> Atlas:
-    return bake_atlas(identity, scale)
+def _atlas(identity: Identity, scale: float, creases: float) -> Atlas:
+    return bake_atlas(identity, scale, creases)
 
 
-def prepare_places(num_cameras: int, seed: int) -> None:
+def prepare_places(num_cameras: int, world: World) -> None:
     """Paint the scenes ahead of time, so that forked workers share them.
 
     Args:
         num_cameras: Number of cameras.
-        seed: Seed of the data set.
+        world: The world that they look at.
     """
     for index in range(num_cameras):
-        place_of(index, seed)
+        place_of(index, world.seed, world.style)
 
 
 def _pose(rng: np.random.Generator) -> Pose:
@@ -136,7 +140,7 @@ def draw_person(
         How much of each pixel stays uncovered, (H, W), uint8: 255 where the person is not.
     """
     height, width = image.shape[:2]
-    atlas = _atlas(identity, world.height / 128)
+    atlas = _atlas(identity, world.height / 128, world.style.creases)
     ss = _SUPERSAMPLING
     figure, mask = render_parts(
         place_parts(identity, pose),
@@ -256,7 +260,7 @@ def _compose(
     Returns:
         The camera, the picture, the silhouette of its person, and the state of the random numbers.
     """
-    camera, scene = place_of(camera_index, world.seed)
+    camera, scene = place_of(camera_index, world.seed, world.style)
     who = 0 if person is None else person + 1
     shared = np.random.default_rng([world.seed, 6, who, camera_index, track])
     rng = np.random.default_rng([world.seed, 7, who, camera_index, image_index])

@@ -7,7 +7,8 @@ from .camera import FOCAL, SCENE_HEIGHT, SCENE_WIDTH, Camera
 from .props import PROP_SIZES, paste, prop_sprite
 
 # what closes the view, what lies on the ground, what stands on the far side
-_STYLES = (
+Street = tuple[str, str, tuple[str, ...]]
+STREETS: tuple[Street, ...] = (
     ('shops', 'slabs', ('sign', 'bin', 'bench', 'bicycle', 'planter', 'pole')),
     ('trees', 'path', ('tree', 'bench', 'hedge', 'tree', 'hedge', 'bin')),
     ('brick', 'crossing', ('car', 'pole', 'car', 'sign', 'bollard', 'tree')),
@@ -74,11 +75,11 @@ def _colored(hue: np.ndarray, brightness: np.ndarray | float) -> np.ndarray:
     return palette[index] * np.asarray(brightness, dtype=np.float32)[..., None]
 
 
-def _paint_trees(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _paint_trees(u: np.ndarray, v: np.ndarray, green: np.ndarray) -> np.ndarray:
     leaves = 0.5 * _noise(u * 9, v * 9) + 0.3 * _noise(u * 3, v * 3) + 0.2 * _noise(u * 22, v * 22)
     crowns = 0.5 + 0.5 * np.sin(u * 1.9 + 2 * _noise(u * 0.5, 0 * v)) * np.clip(v / 3, 0, 1)
     light = (0.25 + 1.1 * leaves) * (0.7 + 0.3 * crowns) * np.clip(0.5 + v / 4, 0, 1.1)
-    image = _tint(70, 98, 54) * light[..., None]
+    image = green * light[..., None]
     top = 3.2 + 0.7 * np.sin(u * 0.9) + 0.5 * np.sin(u * 2.3 + 1) + 1.2 * (leaves - 0.5)
     _put(image, v > top, _tint(198, 212, 224))
     trunk = (_lines(u + 0.4 * _cell_value(u / 2.7), 2.7, 0.22)) & (v < 1.9)
@@ -142,17 +143,52 @@ def _paint_glass(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
     _put(image, v < 0.35, _tint(126, 122, 116))
 
 
+def _paint_panels(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    image *= (0.94 + 0.1 * _cell_value(u / 1.5))[..., None]
+    _put(image, _lines(u, 1.5, 0.03), _tint(150, 146, 140))
+    window = (_cell_value(u / 4.5) > 0.4) & _between((u / 4.5) % 1, 0.08, 0.92)
+    window &= _between(v, 0.5, 2.4)
+    goods = _colored(_cell_value(u * 3, v * 2.5), 1.2)
+    _put(image, window, _tint(250, 240, 214))
+    _put(image, window & (_cell_value(u * 3 + 5, v * 2.5) > 0.55), goods)
+    _put(image, _between(v, 2.75, 2.95), _tint(255, 252, 240))
+    _put(image, v < 0.25, _tint(120, 104, 92))
+
+
+def _paint_timber(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    image *= (0.75 + 0.4 * _cell_value(u / 7, v / 0.22))[..., None]
+    _put(image, _lines(v, 0.22, 0.03), _tint(48, 34, 28))
+    x, y = (u / 2.4) % 1, (v / 2.6) % 1
+    _put(image, _between(x, 0.3, 0.7) & _between(y, 0.4, 0.8), _tint(236, 238, 240))
+    _put(image, _between(x, 0.34, 0.66) & _between(y, 0.44, 0.76), _tint(232, 190, 110))
+    _put(image, v < 0.3 + 0.25 * _noise(u * 1.3, 0 * v), _tint(226, 232, 240))
+
+
+def _paint_lit(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    x, y = (u / 1.8) % 1, (v / 1.6) % 1
+    lit = _cell_value(u / 1.8, v / 1.6)
+    window = _between(x, 0.2, 0.8) & _between(y, 0.25, 0.8)
+    _put(image, window, _tint(34, 38, 48))
+    _put(image, window & (lit > 0.5), _tint(244, 206, 130))
+    _put(image, window & (lit > 0.85), _tint(140, 190, 240))
+    sign = _between(v, 2.3, 2.8) & _between((u / 5) % 1, 0.25, 0.75)
+    _put(image, sign, _colored(_cell_value(u / 5), 1.5))
+
+
 def _wall(style: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Paint a wall; ``u`` meters along it, ``v`` meters up, both (H, W)."""
     u = u + rng.uniform(50, 100)
-    if style == 'trees':
-        return _paint_trees(u, v)
+    if style in ('trees', 'snowy_trees'):
+        return _paint_trees(u, v, _tint(70, 98, 54) if style == 'trees' else _tint(150, 168, 170))
     tones = {
         'shops': _tint(190, 172, 146),
         'brick': _tint(158, 100, 80),
         'concrete': _tint(158, 158, 152),
         'flats': _tint(206, 196, 172),
         'glass': _tint(112, 134, 148),
+        'panels': _tint(226, 218, 206),
+        'timber': _tint(120, 82, 60),
+        'lit': _tint(54, 52, 60),
     }
     plaster = 0.9 + 0.1 * _noise(u * 0.6, v * 0.6) + 0.06 * _noise(u * 12, v * 12)
     image = tones[style] * (plaster * np.float32(rng.uniform(0.88, 1.08)))[..., None]
@@ -165,6 +201,12 @@ def _wall(style: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) ->
     elif style == 'flats':
         _put(image, v < 0.8, _tint(130, 124, 116))
         _paint_windows(image, u, v, 0.2)
+    elif style == 'panels':
+        _paint_panels(image, u, v)
+    elif style == 'timber':
+        _paint_timber(image, u, v)
+    elif style == 'lit':
+        _paint_lit(image, u, v)
     else:
         _paint_glass(image, u, v)
     image *= np.clip(0.74 + v / 4, 0, 1)[..., None]  # walls are darker near the ground
@@ -189,6 +231,24 @@ def _ground(style: str, x: np.ndarray, z: np.ndarray, wall_z: float) -> np.ndarr
         image *= (0.9 + 0.18 * _cell_value(shifted / 0.6, z / 0.6))[..., None]
         _put(image, _lines(z, 0.6, 0.03) | _lines(shifted, 0.6, 0.03), _tint(112, 108, 104))
         _put(image, np.abs(z - wall_z * 0.66) < 0.16, _tint(206, 178, 74))
+    elif style == 'snow':
+        image = _tint(222, 228, 238) * texture
+        trodden = np.abs(z - 0.45 * wall_z) < 1.5 + 0.6 * _noise(x * 0.7, z * 0)
+        _put(
+            image,
+            trodden,
+            _tint(186, 188, 194) * texture * (0.8 + 0.4 * _noise(x * 6, z * 6))[..., None],
+        )
+    elif style == 'tiles':
+        image = _tint(216, 204, 184) * (0.95 + 0.08 * _noise(x * 2, z * 2))[..., None]
+        dark = (np.floor(x / 2.4) + np.floor(z / 2.4)) % 2 > 0
+        _put(image, dark, _tint(150, 112, 90), 0.6)
+        _put(image, _lines(x, 0.8, 0.02) | _lines(z, 0.8, 0.02), _tint(130, 118, 104))
+    elif style == 'wet':
+        image = _tint(46, 48, 56) * texture
+        shine = np.clip(2 * _noise(x * 1.1, z * 0.3) - 1, 0, 1)[..., None]
+        image += shine * _colored(_cell_value(x / 2.5 + 3), 1.0)
+        _put(image, np.abs(z - 0.6 * wall_z) < 0.08, _tint(190, 188, 170), 0.8)
     else:  # road, crossing: asphalt and, beyond the kerb, a pavement
         image = _tint(98, 98, 102) * texture
         kerb = wall_z * 0.72
@@ -222,19 +282,20 @@ def _cast_shadows(
     image *= (1 - camera.shadow * 0.75 * dark)[..., None]
 
 
-def paint_scene(camera: Camera, index: int, seed: int) -> np.ndarray:
+def paint_scene(camera: Camera, index: int, seed: int, streets: tuple[Street, ...]) -> np.ndarray:
     """Paint the street in front of a camera, without people.
 
     Args:
         camera: The camera.
         index: 0-based number of the camera, which chooses the kind of street.
         seed: Seed of the data set.
+        streets: The kinds of streets.
 
     Returns:
         BGR, uint8, (SCENE_HEIGHT, SCENE_WIDTH, 3).
     """
     rng = np.random.default_rng([seed, 3, index])
-    wall_style, ground_style, furniture = _STYLES[index % len(_STYLES)]
+    wall_style, ground_style, furniture = streets[index % len(streets)]
     columns = (np.arange(SCENE_WIDTH, dtype=np.float32) - SCENE_WIDTH / 2)[None] / FOCAL
     rows = (np.arange(SCENE_HEIGHT, dtype=np.float32) - camera.horizon)[:, None] / FOCAL
     # The wall recedes to one side: the ray (columns, rows, 1) meets it at this distance.

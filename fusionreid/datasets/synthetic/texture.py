@@ -12,6 +12,7 @@ from .identity import COLORS, HAIR, SKIN, Identity
 # turn can be read without a seam; pi / 2 is the person's front), rows run from the top down.
 SPAN = 3 * np.pi
 FRONT = np.pi / 2
+CREASES = 0.05
 
 # cell -> height in texels at 128 pixels of image height
 _CELL_ROWS = {
@@ -92,6 +93,12 @@ def _pattern(
     elif pattern == 'dots':
         shifted = (around + 0.5 * (np.floor(v * bands) % 2)) % 1.0
         _paint(image, (shifted - 0.5) ** 2 + (along - 0.5) ** 2 < 0.34**2, accent)
+    elif pattern == 'zigzag':
+        _paint(image, (along + np.abs(around - 0.5)) % 1.0 < 0.45, accent)
+    elif pattern == 'diamonds':
+        _paint(image, np.abs(around - 0.5) + np.abs(along - 0.5) < 0.34, accent)
+    elif pattern == 'quilted':
+        _paint(image, (2 * along) % 1.0 < 0.24, accent, 0.6)
 
 
 def _torso(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -258,12 +265,13 @@ def _folds(rng: np.random.Generator, shape: tuple[int, int], strength: float) ->
     return (1 + strength * np.clip(smooth, -2, 2))[..., None]
 
 
-def bake_atlas(identity: Identity, scale: float) -> Atlas:
+def bake_atlas(identity: Identity, scale: float, creases: float = CREASES) -> Atlas:
     """Paint everything a person wears.
 
     Args:
         identity: The person.
         scale: Texels relative to what images of 128 pixels' height need.
+        creases: How much lighter and darker creases are.
 
     Returns:
         The textures.
@@ -289,7 +297,7 @@ def bake_atlas(identity: Identity, scale: float) -> Atlas:
         v = ((np.arange(2 * height, dtype=np.float32) + 0.5) / (2 * height))[:, None]
         cell = painters[name](identity, theta, v)
         creased = name in ('torso', 'arm', 'leg', 'skirt', 'hair')
-        cell = cell * _folds(rng, cell.shape[:2], 0.05 if creased else 0.02)
+        cell = cell * _folds(rng, cell.shape[:2], creases if creased else 0.02)
         pieces.append(cv2.resize(cell, (columns, height), interpolation=cv2.INTER_AREA))
         cells[name] = (float(top), float(height))
         top += height

@@ -25,6 +25,7 @@ from fusionreid.errors import (
 from .identity import sample_identities
 from .layout import MAX_CAMERAS, Plan, PlannedImage, plan_data_set
 from .render import World, prepare_places, render_image, render_silhouette
+from .world import STREET, WORLDS, WorldConfig
 
 # Raised whenever the same parameters give other pictures.
 RENDERER_VERSION = 1
@@ -48,6 +49,7 @@ class SyntheticConfig:
         layout: market1501, msmt17 or dukemtmc; or folders, which are named as people name
             cameras, with a table people.csv.
         distractors: Whether a Market-1501 gallery holds ids -1 and 0 too.
+        world: What people and streets are like, a key of :data:`WORLDS`. Nobody is in two worlds.
     """
 
     ids_train: int = 300
@@ -59,6 +61,18 @@ class SyntheticConfig:
     seed: int = 0
     layout: str = 'market1501'
     distractors: bool = True
+    world: str = STREET.name
+
+    @property
+    def style(self) -> WorldConfig:
+        """What people and streets are like.
+
+        Raises:
+            ConfigError: If there is no such world.
+        """
+        if self.world not in WORLDS:
+            raise ConfigError(f'world must be one of {", ".join(WORLDS)}, got {self.world!r}')
+        return WORLDS[self.world]
 
     def plan(self) -> Plan:
         """List the pictures.
@@ -89,6 +103,8 @@ def _describe(config: SyntheticConfig, plan: Plan) -> dict:
     values = asdict(config)
     if values['cameras'] is None:
         values['cameras'] = MAX_CAMERAS[config.layout]
+    if config.style == STREET:
+        del values['world']  # as before there were others
     return {'renderer_version': RENDERER_VERSION, **values, 'num_images': len(plan.images)}
 
 
@@ -138,6 +154,7 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
         found = json.loads(record.read_text())
     except json.JSONDecodeError as error:
         raise DatasetExistsError(f'{record} cannot be read ({error}); remove {out}') from error
+    found, wanted = ({'world': STREET.name, **each} for each in (found, wanted))
     different = {
         key: (found.get(key), value) for key, value in wanted.items() if found.get(key) != value
     }
@@ -159,9 +176,11 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
 
 
 def _world(config: SyntheticConfig, plan: Plan) -> World:
-    people = tuple(sample_identities(plan.num_people, config.seed))
-    bystanders = tuple(sample_identities(_NUM_BYSTANDERS, config.seed + _BYSTANDER_SEED))
-    return World(config.seed, config.height, config.width, people, bystanders)
+    style = config.style
+    seed = config.seed + style.first_seed
+    people = tuple(sample_identities(plan.num_people, seed, style.choices))
+    bystanders = tuple(sample_identities(_NUM_BYSTANDERS, seed + _BYSTANDER_SEED, style.choices))
+    return World(seed, config.height, config.width, people, bystanders, style)
 
 
 def render_silhouettes(
@@ -224,6 +243,8 @@ def _read_config(root: Path) -> SyntheticConfig:
     except json.JSONDecodeError as error:
         raise DatasetFormatError(f'{record} cannot be read ({error})') from error
     names = [field.name for field in fields(SyntheticConfig)]
+    if isinstance(found, dict):
+        found.setdefault('world', STREET.name)
     if not isinstance(found, dict) or not set(names) <= set(found):
         raise DatasetFormatError(f'{record} does not state {names}')
     if found.get('renderer_version') != RENDERER_VERSION:
@@ -278,7 +299,7 @@ def render_data_set(
             (partial_out / folder).mkdir(parents=True, exist_ok=True)
         if progress:
             progress(0, total)
-        prepare_places(record['cameras'], config.seed)
+        prepare_places(record['cameras'], world)
         for count in _run(world, partial_out, groups, workers):
             done += count
             if progress:

@@ -18,6 +18,7 @@ _OPTIONAL_KEYS = (
     'sample_idx',
     'clothes_id',
     'tracklet_id',
+    'set_id',
     'ori_shape',
     'augment_seed',
 )

@@ -20,6 +20,7 @@ from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.metrics import ReIDMetric
 from fusionreid.models import FusionReID
 from fusionreid.models.image_size import check_image_size
+from fusionreid.models.layers.domain_batch_norm import DomainBatchNorm
 from fusionreid.models.retrievers.fusionreid import compute_features
 from fusionreid.registry import HOOKS
 from fusionreid.structures import ReIDDataSample
@@ -35,8 +36,9 @@ def _data_set(loader: DataLoader[Any]) -> BaseDataset:
 class ConsistencyCheckHook(Hook):
     """Compares what the config says twice before the first step.
 
-    That is the number of identities, that of cameras, the batch size, the size of the images, and
-    the names of features.
+    That is the number of identities, that of cameras, the batch size, the size of the images, the
+    names of joined data sets, and
+    those of features.
 
     Raises:
         ConfigError: Naming both numbers and the setting to change.
@@ -60,6 +62,7 @@ class ConsistencyCheckHook(Hook):
                 f'set model.head.num_classes={num_ids}'
             )
         self._check_cameras(runner, loader)
+        self._check_sets(runner, loader)
         self._check_size(runner, loader, 'train_dataloader')
         sampler = loader.sampler
         if isinstance(sampler, PKSampler) and loader.batch_size != sampler.batch_size:
@@ -109,6 +112,21 @@ class ConsistencyCheckHook(Hook):
             'to score a model on cameras it was not trained with, set model.use_cameras=False, '
             'which takes the mean camera embedding'
         )
+
+    def _check_sets(self, runner: Runner, loader: DataLoader[Any]) -> None:
+        """Check that batch norms of several data sets are those of the sets that are joined."""
+        joined = [each.name for each in _data_set(loader).metainfo.get('joined', ())]
+        for name, branch in getattr(self._unwrapped(runner), 'branches', {}).items():
+            named = list(getattr(branch.backbone, 'domain_norm', ()))
+            if named and named != joined:
+                raise ConfigError(
+                    f'domain_norm of the branch {name} names the sets {named}, the training set '
+                    f'joins {joined or "none"}: give the names of its table, in its order'
+                )
+            if named and not any(isinstance(each, DomainBatchNorm) for each in branch.modules()):
+                raise ConfigError(
+                    'sync_bn has replaced the batch norms of domain_norm: leave one of them out'
+                )
 
     def _check_size(self, runner: Runner, loader: DataLoader[Any], name: str) -> None:
         """Check the first image of a data set, as its pipeline gives it, against the model."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fusionreid.registry import MODELS
 
 from ..layers.activation_checkpointing import run_checkpointed
+from ..layers.domain_batch_norm import use_domain_batch_norms
 from ..layers.instance_batch_norm import InstanceBatchNorm
 from ..layers.mix_style import MixStyle
 
@@ -29,12 +30,16 @@ class ReIDResNet(ResNet):
             norm, as in the ResNets called IBN-a. Defaults to False.
         mix_style: After which stages the styles of images are mixed in training, from 1, as
             ``(1, 2)``. Defaults to none.
+        domain_norm: Names of the sets of a ``JointDataset``, in its order, whose images batch norms
+            normalize by statistics of their own while training. Defaults to none: one for all.
+        scored_as: The one of them whose statistics are used otherwise; None (default) for those of
+            all together.
         with_cp: Whether training recomputes the residual blocks' activations instead of keeping
             them. Defaults to False.
         **kwargs: Everything else that mmpretrain's ResNet takes.
 
     Raises:
-        ValueError: If the stem or a stage is unknown.
+        ValueError: If the stem, a stage or a set is unknown.
 
     Example:
         >>> import torch
@@ -52,6 +57,8 @@ class ReIDResNet(ResNet):
         strides: tuple[int, ...] = (1, 2, 2, 1),
         ibn: bool = False,
         mix_style: tuple[int, ...] = (),
+        domain_norm: tuple[str, ...] = (),
+        scored_as: str | None = None,
         with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -71,6 +78,9 @@ class ReIDResNet(ResNet):
                 f'mix_style must be some of the stages 1 to {len(self.res_layers)}, got {unknown}'
             )
         self.mix_style = nn.ModuleDict({self.res_layers[i - 1]: MixStyle() for i in mix_style})
+        if domain_norm or scored_as is not None:
+            use_domain_batch_norms(self, domain_norm, scored_as)
+        self.domain_norm = tuple(domain_norm)
         self.out_channels = self.feat_dim
         # mmpretrain is not told: its recomputation updates the running statistics twice.
         self.with_cp = with_cp

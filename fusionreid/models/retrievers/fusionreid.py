@@ -16,6 +16,7 @@ from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
 from ..heads.batch_labels import list_ids
+from ..layers.domain_batch_norm import tell_sets
 from ..layers.side_information import UNKNOWN_CAMERA
 from .branch import Branch
 from .branch_order import order_branches
@@ -235,6 +236,7 @@ class FusionReID(BaseModel):
         if not self.heads:
             raise ValueError('this model has no head, so nothing can be trained')
         ids = self._person_ids(data_samples, inputs.device)
+        tell_sets(self, data_samples)
         compute = self._compiled_losses if self.compiled else compute_losses
         return compute(self, inputs, ids, self._camera_ids(data_samples, inputs.device))
 
