@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from typing import Any
+from typing import Any, TypeGuard
 
 # Numbers of names: 52 bits from here on, which JSON and doubles hold exactly. Nobody counts so far.
 FIRST_NAMED = 1 << 52
@@ -38,7 +38,7 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-def is_name(label: Any) -> bool:
+def is_name(label: Any) -> TypeGuard[str]:
     """Whether a label of a camera or a person is a name, no number.
 
     Example:
