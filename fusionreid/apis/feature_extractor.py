@@ -44,7 +44,7 @@ from fusionreid.utils.integers import (
     as_integers,
     clamp_unknown,
 )
-from fusionreid.utils.names import camera_names, is_number, tidy_name
+from fusionreid.utils.names import camera_names, is_name, tidy_name
 
 from .exported_features import check_exported_use, describe_exported
 from .feature_spec import FeatureSpec
@@ -425,13 +425,13 @@ class FeatureExtractor:
     def _number_cameras(self, camera_ids: Any, images: Sequence[Image]) -> Any:
         """Put the numbers of the training set in the place of names."""
         listed = camera_ids.tolist() if hasattr(camera_ids, 'tolist') else camera_ids
-        if not are_several(listed) or not any(map(_is_name, listed)):
+        if not are_several(listed) or not any(map(is_name, listed)):
             return listed
         numbers = {tidy_name(name): number for number, name in self.camera_names.items()}
         known = self.known_cameras
         # That there are as many cameras as images is checked afterwards.
         for number, (image, camera) in enumerate(zip(images, listed, strict=False)):
-            if known and _is_name(camera) and tidy_name(camera) not in numbers:
+            if known and is_name(camera) and tidy_name(camera) not in numbers:
                 names = ', '.join(sorted(numbers)[:SHOWN_NAMES])
                 trained = (
                     f'the cameras {names}' if names else f'cameras 1 to {known}, without names'
@@ -441,7 +441,7 @@ class FeatureExtractor:
                     f'trained with {trained}: {MEAN_CAMERA_ADVICE}'
                 )
         return [
-            numbers.get(tidy_name(camera), UNKNOWN) if _is_name(camera) else camera
+            numbers.get(tidy_name(camera), UNKNOWN) if is_name(camera) else camera
             for camera in listed
         ]
 
@@ -522,10 +522,6 @@ def _find_config(
         )
     text = beside[0].read_text(encoding='utf-8')
     return read_literals(text, SETTINGS, source := str(beside[0])), source
-
-
-def _is_name(camera: Any) -> bool:
-    return isinstance(camera, str) and not is_number(camera)
 
 
 def _find_pipeline(settings: dict[str, Any]) -> list[dict[str, Any]]:

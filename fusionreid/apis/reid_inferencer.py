@@ -24,6 +24,7 @@ from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.runtimes import is_export
 from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.integers import are_several, as_integer, as_integers
+from fusionreid.utils.names import is_name, number_of, tidy_name
 from fusionreid.visualization import draw_distance_matrix, figure_pixels, save_picture
 
 from .calibration import Calibration, RateEstimate
@@ -261,7 +262,7 @@ class ReIDInferencer(BaseInferencer):
         first: Any,
         second: Any,
         *,
-        camera_ids: tuple[int, int] | None = None,
+        camera_ids: tuple[int | str, int | str] | None = None,
         channel_order: str = 'rgb',
     ) -> Comparison:
         """Tell how alike two photos are.
@@ -269,7 +270,7 @@ class ReIDInferencer(BaseInferencer):
         Args:
             first: An image.
             second: Another one.
-            camera_ids: Their 0-based cameras.
+            camera_ids: Their cameras, 0-based numbers or names.
             channel_order: ``'rgb'`` or ``'bgr'``, for arrays.
 
         Returns:
@@ -287,8 +288,13 @@ class ReIDInferencer(BaseInferencer):
         distance = float(torch.linalg.vector_norm(features[0] - features[1]))
         if self.calibration is None:
             return Comparison(distance)
-        known = camera_ids is not None and min(camera_ids) >= 0
-        cameras = (int(camera_ids[0]), int(camera_ids[1])) if camera_ids and known else None
+        cameras = None
+        if camera_ids is not None:
+            one, other = (
+                number_of(tidy_name(camera)) if is_name(camera) else int(camera)
+                for camera in camera_ids
+            )
+            cameras = (one, other)
         return Comparison(distance, self.calibration.false_match_rate(distance, cameras))
 
     def preprocess(

@@ -16,6 +16,7 @@ from fusionreid.apis.feature_spec import PROJECTED
 from fusionreid.errors import CalibrationError, InferenceError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.metrics.score_table import describe_data_set
+from fusionreid.gallery.names import number_labels
 from fusionreid.utils.feature_files import check_regular
 
 # Photos whose features are computed again, to see whether they are the model's.
@@ -33,7 +34,8 @@ class LabeledFeatures:
     Args:
         features: (N, D) float32.
         person_ids: Identities (N,) int64, -1 where unknown.
-        camera_ids: 0-based cameras (N,) int64, -1 where unknown.
+        camera_ids: 0-based cameras (N,) int64, -1 where unknown; of named ones the numbers that
+            stand for them in a gallery.
         roles: Role of each photo; None for photos of one set.
         paths: Image files.
         data: What they are of, in words.
@@ -147,14 +149,18 @@ def read_feature_set(folder: Path, feature: str) -> LabeledFeatures:
     saved = FeatureSet.load(folder)
     saved.query_and_gallery()
     protocol = saved.protocol.get('feature_protocol')
+    # A data set counts the cameras that it names; in an index a name has one number everywhere.
+    seen = [saved.camera_names.get(camera, camera) for camera in saved.camera_ids.tolist()]
+    cameras, camera_names = number_labels(seen, 'camera_ids')
     return LabeledFeatures(
         saved.select(feature),
         saved.person_ids,
-        saved.camera_ids,
+        torch.tensor(cameras),
         saved.roles,
         saved.img_paths,
         describe_data_set(saved.protocol) if saved.protocol.get('dataset_name') else str(folder),
         None if protocol is None else str(protocol),
+        camera_names,
     )
 
 

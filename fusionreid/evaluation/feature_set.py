@@ -62,6 +62,7 @@ class FeatureSet:
         protocol: What a reader of the scores must know (``dataset_name``, ``release``, ``split``,
             ``feature_protocol``, ...); values that JSON can hold.
         clothes_ids: (N,) int64, negative when unknown; None where the data set tells no clothes.
+        camera_names: Names of cameras by number; empty where cameras have numbers alone.
 
     Raises:
         ScoringError: Lengths that differ, an unknown role, or widths that do not fit.
@@ -90,6 +91,7 @@ class FeatureSet:
     img_paths: Sequence[str]
     protocol: dict[str, Any] = field(default_factory=dict)
     clothes_ids: Tensor | None = None
+    camera_names: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.roles, self.img_paths = list(self.roles), list(self.img_paths)
@@ -296,14 +298,15 @@ class FeatureSet:
             img_paths=[self.img_paths[row] for row in rows.tolist()],
             protocol=dict(self.protocol),
             clothes_ids=None if self.clothes_ids is None else self.clothes_ids[rows],
+            camera_names=dict(self.camera_names),
         )
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
         """Write the features, a CSV of ``path,person_id,camera_id,role``, and ``features.json``.
 
         The CSV has a further column, ``clothes_id``, where clothes are known.
-        ``features.json`` holds names, widths and protocol, and the checksums of all. It is put in
-        place last: a save that is interrupted leaves an earlier one whole.
+        ``features.json`` holds names, widths and protocol, names of cameras, and the checksums of
+        all. It is put in place last: a save that is interrupted leaves an earlier one whole.
 
         Args:
             directory: Folder to write to; it is made if it is missing.
@@ -333,6 +336,7 @@ class FeatureSet:
                 format=FORMAT,
                 widths=self.widths,
                 protocol=self.protocol,
+                camera_names=self.camera_names,
                 features=features,
                 samples=samples,
                 clothes=self.clothes_ids is not None,
@@ -374,6 +378,11 @@ class FeatureSet:
             raise ScoringError(f'{path} was not written by FeatureSet.save: {ADVICE}')
         if not isinstance(protocol, dict):
             raise ScoringError(f'{path}: the protocol must be an object, got {protocol!r:.80}')
+        named = manifest.get('camera_names', {})  # older ones have none
+        try:
+            camera_names = {int(number): str(name) for number, name in named.items()}
+        except (AttributeError, ValueError) as error:
+            raise ScoringError(f'{path}: camera_names are no names by number: {error}') from error
         try:
             width = _sum_widths(widths)
             features, samples = (directory / name for name in manifest['files'])
@@ -388,6 +397,7 @@ class FeatureSet:
                 img_paths=columns['path'],
                 protocol=protocol,
                 clothes_ids=torch.tensor(columns[CLOTHES]).long() if clothes else None,
+                camera_names=camera_names,
             )
         except ScoringError as error:
             raise ScoringError(f'{directory}: {error}') from error

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 from fusionreid.errors import GalleryError
 from fusionreid.utils.feature_files import check_text
 from fusionreid.utils.integers import UNKNOWN, are_several, as_integer
-from fusionreid.utils.names import is_number, tidy_name
+from fusionreid.utils.names import is_name, is_number, number_of, tidy_name
 
-# Numbers of names: 52 bits from here on, which JSON and doubles hold exactly. Nobody counts so far.
-FIRST_NAMED = 1 << 52
 # A camera or identity: a name, or a number, negative where unknown.
 Label = int | str
 SHOWN_NAMES = 20
@@ -39,26 +36,6 @@ def clean_name(name: str) -> str:
     return cleaned
 
 
-def number_of(name: str) -> int:
-    """The number that stands for a name, in every gallery the same.
-
-    It is computed from the name, so that galleries can be merged, and a collection of Milvus be
-    filled by several processes, without an agreement on numbers.
-
-    Args:
-        name: The name, as :func:`clean_name` writes it.
-
-    Returns:
-        A number from ``FIRST_NAMED`` to twice that.
-
-    Example:
-        >>> number_of('north door') == number_of('north door') != number_of('yard')
-        True
-    """
-    digest = hashlib.sha256(name.encode('utf-8', 'surrogateescape')).digest()
-    return FIRST_NAMED + int.from_bytes(digest[:8], 'big') % FIRST_NAMED
-
-
 def number_labels(labels: Any, what: str) -> tuple[list[int], dict[int, str]]:
     """Turn labels into numbers.
 
@@ -81,7 +58,7 @@ def number_labels(labels: Any, what: str) -> tuple[list[int], dict[int, str]]:
     numbers, names = [], dict[int, str]()
     known: dict[str, int] = {}
     for label in labels.tolist() if hasattr(labels, 'tolist') else labels:
-        if not isinstance(label, str) or is_number(label):
+        if not is_name(label):
             numbers.append(max(as_integer(label, what, GalleryError), UNKNOWN))
             continue
         if label not in known:

@@ -28,6 +28,7 @@ from fusionreid.errors import (
 from fusionreid.evaluation import FeatureSet
 from fusionreid.gallery import Gallery
 from fusionreid.structures import ReIDDataSample
+from fusionreid.utils.names import number_of
 
 
 @pytest.fixture(scope='module')
@@ -319,7 +320,7 @@ def test_comparing(trained, inferencer):
 
 
 def test_a_comparison_is_calibrated_by_the_file_beside_the_checkpoint(
-    trained, inferencer, tmp_path
+    trained, inferencer, tmp_path, monkeypatch
 ):
     data, _, checkpoint = trained
     photos = [str(path) for path in sorted((data / 'bounding_box_test').glob('0*.jpg'))]
@@ -330,8 +331,18 @@ def test_a_comparison_is_calibrated_by_the_file_beside_the_checkpoint(
     )
     inferencer.calibration = calibration
     comparison = inferencer.compare(*photos[:2], camera_ids=(0, 1))
-    inferencer.calibration = None
     assert comparison.false_match_rate == calibration.false_match_rate(comparison.distance)
+    # Rates of two cameras that have names; the model does not know these.
+    monkeypatch.setattr(inferencer.extractor.model, 'use_cameras', False)
+    own_rates = replace(calibration.pairs, num_different=2)
+    named = {(number_of('yard'), number_of('gate')): own_rates}
+    inferencer.calibration = replace(calibration, camera_pairs=named)
+    first = photos[0]
+    there = inferencer.compare(first, first, camera_ids=('yard', 'gate'))
+    back = inferencer.compare(first, first, camera_ids=('gate', 'yard'))
+    assert there.false_match_rate.rate == 0.5
+    assert back.false_match_rate.rate < 0.5
+    inferencer.calibration = None
     own = tmp_path / checkpoint.name
     own.write_bytes(checkpoint.read_bytes())
     save_calibration(calibration, calibration_path(replace(inferencer.spec, checkpoint=str(own))))

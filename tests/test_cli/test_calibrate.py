@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from gallery_commands import HISTOGRAM, call, failure, table_rows, write_checkpoint
 from image_trees import write_image
 from PIL import Image
@@ -96,6 +97,46 @@ def test_an_index_calibrates_itself(data, tmp_path, capsys):
         'search', other, query, '--max-fpr', 1e-9, '--calibration', tmp_path / 'a.calibration.json'
     )
     assert 'cannot be told from' in message
+
+
+def test_cameras_that_a_table_names_have_rates_of_their_own(data, tmp_path, monkeypatch):
+    # A few photos have few pairs.
+    for name in ('LEAST_DIFFERENT', 'LEAST_SAME', 'LEAST_PEOPLE'):
+        monkeypatch.setattr(f'fusionreid.apis.calibration.{name}', 1)
+    names = ['yard', 'Hof – Süd', 'gate', 'roof', 'stairs', 'attic']
+    rows = ['path,person_id,camera_id,role']
+    for role, folder in (('query', 'query'), ('gallery', 'bounding_box_test')):
+        for path in sorted((data / folder).glob('0*.jpg')):
+            rows.append(f'{path},{path.name[:4]},{names[int(path.name[6]) - 1]},{role}')
+    table = tmp_path / 'people.csv'
+    table.write_text('\n'.join(rows), encoding='utf-8')
+    config = write_tiny_config(
+        tmp_path,
+        data,
+        'color_histogram_synthetic',
+        f"test_dataloader['dataset'].update(type='CsvDataset', ann_file={str(table)!r})",
+    )
+    saved, index, file = tmp_path / 'saved', tmp_path / 'index', tmp_path / 'c.json'
+    call('test', config, '--out', saved, '--work-dir', tmp_path / 'work')
+    call('calibrate', saved, '--config', config, '-o', file)
+    call('index', table, '-o', index, '--config', config, '--role', 'gallery')
+    pairs = load_calibration(file).camera_pairs
+    assert len(pairs) > 2
+    cameras = Gallery.load(index).camera_names
+    assert {camera for pair in pairs for camera in pair} == set(cameras)
+    # The rate of an answer is that of its two cameras.
+    answers = tmp_path / 'answers.json'
+    call(
+        'search', index, table, '--role', 'query', '--other-cameras', '-k', 1,
+        '--calibration', file, '--json', answers,
+    )  # fmt: skip
+    number = {name: camera for camera, name in cameras.items()}
+    for query in json.loads(answers.read_text())['queries']:
+        (answer,) = query['answers']
+        own = pairs[number[query['camera']], number[answer['camera']]]
+        place = int(torch.searchsorted(own.distances, answer['distance']))
+        rate = 1.0 if place == len(own.distances) else float(own.false_match_rates[place])
+        assert answer['false_match_rate'] == pytest.approx(max(rate, 1 / own.num_different))
 
 
 def test_extracted_features_are_calibrated_and_serve_as_a_cohort(data, run, tmp_path, capsys):

@@ -15,7 +15,7 @@ from fusionreid.apis import Calibration
 from fusionreid.cli.labeled_features import read_extracted
 from fusionreid.cli.main import run_command
 from fusionreid.gallery import Gallery, versioned_folder
-from fusionreid.gallery.names import number_of
+from fusionreid.utils.names import number_of
 
 NAMES = {
     'north door': ('IMG 1.JPG', 'ä.jpeg'),

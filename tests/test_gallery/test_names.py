@@ -12,7 +12,8 @@ from manifests import change_manifest
 from fusionreid.apis import FeatureSpec
 from fusionreid.errors import GalleryError
 from fusionreid.gallery import Gallery, GalleryFilter
-from fusionreid.gallery.names import FIRST_NAMED, add_names, number_labels, number_of
+from fusionreid.gallery.names import add_names, number_labels
+from fusionreid.utils.names import FIRST_NAMED, number_of
 
 CAMERAS = ['north door', 'Hof – Süd', 3, -1, '\udce9']
 PEOPLE = ['Zoë', 7, -1, 'Zoë', "D'Arcy"]

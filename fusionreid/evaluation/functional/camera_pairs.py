@@ -13,7 +13,7 @@ from .memory import DEFAULT_MEMORY_LIMIT
 from .progress import Progress
 from .ranking import rank_queries
 from .ranking_result import RankingResult
-from .validation import as_labels, check_max_rank, check_pair, feature_norms
+from .validation import check_max_rank, check_pair, feature_norms, label_pair
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,15 @@ def evaluate_camera_pairs(
     feature_norms(gallery_features, 'gallery')
     check_pair(query_features, gallery_features)
     device, num_query = query_features.device, len(query_features)
-    query_cameras = _cameras(query_cameras, num_query, 'query_cameras', device)
-    gallery_cameras = _cameras(gallery_cameras, len(gallery_features), 'gallery_cameras', device)
-    query_ids = as_labels(query_ids, num_query, 'query_ids', device)
-    gallery_ids = as_labels(gallery_ids, len(gallery_features), 'gallery_ids', device)
+    for name, cameras in (('query', query_cameras), ('gallery', gallery_cameras)):
+        if cameras is None:
+            raise ScoringInputError(f'{name}_cameras are needed to rank camera by camera')
+    counts = (num_query, len(gallery_features))
+    query_cameras, gallery_cameras = (
+        labels.clamp_min(-1)
+        for labels in label_pair(query_cameras, gallery_cameras, counts, 'cameras', device)
+    )
+    query_ids, gallery_ids = label_pair(query_ids, gallery_ids, counts, 'ids', device)
     check_max_rank(max_rank)
     from_cameras, row_of = query_cameras.unique(return_inverse=True)
     to_cameras, sizes = gallery_cameras.unique(return_counts=True)
@@ -107,7 +112,7 @@ def evaluate_camera_pairs(
     mean_ap = torch.full(shape, float('nan'), dtype=torch.float64)
     mean_inp = mean_ap.clone()
     cmc = mean_ap[..., None].repeat(1, 1, max_rank)
-    counts = torch.zeros(shape, dtype=torch.int64)
+    num_valid = torch.zeros(shape, dtype=torch.int64)
 
     meter, done = Progress('ranking cameras', len(gallery_features), progress), 0
     # The largest first: if the memory does not suffice, nothing has been done for naught.
@@ -140,10 +145,10 @@ def evaluate_camera_pairs(
             result = RankingResult.from_queries(scores.take(mine), max_rank)
             cmc[row, column] = result.cmc.cpu()
             mean_ap[row, column], mean_inp[row, column] = result.mAP, result.mINP
-            counts[row, column] = result.num_valid_queries
+            num_valid[row, column] = result.num_valid_queries
         done += len(part)
         meter.update(done)
-    if not counts.any():
+    if not num_valid.any():
         raise ScoringInputError(
             f'none of the {num_query} queries has a match in any camera of the gallery: check that '
             'both use the same identity numbers, and that same-camera removal suits the data set'
@@ -154,14 +159,6 @@ def evaluate_camera_pairs(
         cmc=cmc,
         mAP=mean_ap,
         mINP=mean_inp,
-        num_valid_queries=counts,
+        num_valid_queries=num_valid,
         num_gallery=sizes.cpu(),
     )
-
-
-def _cameras(
-    cameras: Tensor | Sequence[int], count: int, name: str, device: torch.device
-) -> Tensor:
-    if cameras is None:
-        raise ScoringInputError(f'{name} are needed to rank camera by camera')
-    return as_labels(cameras, count, name, device).clamp_min(-1)

@@ -22,7 +22,7 @@ from .memory import DEFAULT_MEMORY_LIMIT
 from .open_set import nearest_others
 from .progress import Progress
 from .rates import effective_number
-from .validation import as_labels
+from .validation import as_labels, label_pair
 from .verification import PairLabels, PairTiles, evaluate_verification
 
 # Distances at which rates are kept, unless told otherwise.
@@ -142,18 +142,23 @@ def evaluate_match_rates(
             wrong length, no pair of the same person or none of different people, or a memory limit
             that is too small.
     """
-    labels = (query_ids, gallery_ids, query_cameras, gallery_cameras)
     result = evaluate_verification(
         query_features,
         gallery_features,
-        *labels,
+        query_ids,
+        gallery_ids,
+        query_cameras,
+        gallery_cameras,
         fprs=(),
         memory_limit=memory_limit,
         progress=progress,
     )
-    people = torch.cat(
-        [as_labels(ids, len(ids), 'ids', query_features.device) for ids in labels[:2]]
+    counts, device = (len(query_features), len(gallery_features)), query_features.device
+    labels = PairLabels(
+        *label_pair(query_ids, gallery_ids, counts, 'ids', device),
+        *label_pair(query_cameras, gallery_cameras, counts, 'cameras', device),
     )
+    people = torch.cat([labels.query_ids, labels.gallery_ids])
     names, person_of = people.unique(return_inverse=True)
     # Of each person a number for every distance, in the counts and in a copy of them.
     most = max(16, memory_limit // 4 // (16 * len(names)))
@@ -200,7 +205,7 @@ def _choose_points(false: Tensor, true: Tensor, num_different: int, most: int) -
 def _count_by_person(
     query: Tensor,
     gallery: Tensor,
-    labels: tuple[Tensor | Sequence[int], ...],
+    labels: PairLabels,
     person_of: Tensor,
     num_people: int,
     distances: Tensor,
@@ -214,13 +219,7 @@ def _count_by_person(
         (num_people, P + 1) float64 on the CPU.
     """
     device = query.device
-    counts = [len(query), len(gallery), len(query), len(gallery)]
-    checked = [
-        as_labels(label, n, 'labels', device) for label, n in zip(labels, counts, strict=True)
-    ]
-    tiles = PairTiles(
-        FeatureKeys(query, gallery), PairLabels(*checked), memory_limit * 3 // 4, num_thresholds=0
-    )
+    tiles = PairTiles(FeatureKeys(query, gallery), labels, memory_limit * 3 // 4, num_thresholds=0)
     edges = distances.to(device).square() / tiles.quantum
     width = len(edges) + 1
     total = torch.zeros(num_people, width, dtype=torch.int64, device=device)
@@ -290,8 +289,8 @@ def evaluate_search_rates(
         memory_limit=memory_limit,
         progress=progress,
     ).cpu()
-    people = as_labels(query_ids, len(nearest), 'query_ids', nearest.device)
-    targets = as_labels(gallery_ids, len(gallery_features), 'gallery_ids', nearest.device)
+    counts = (len(nearest), len(gallery_features))
+    people, targets = label_pair(query_ids, gallery_ids, counts, 'ids', nearest.device)
     names, person_of, sizes = people.unique(return_inverse=True, return_counts=True)
     first = torch.bucketize(nearest, distances, right=True)
     found = torch.zeros(len(names), len(distances) + 1, dtype=torch.float64)

@@ -24,7 +24,7 @@ from .progress import Progress
 from .ranking_result import QueryScores, RankingResult
 from .ties import expected_precision, expected_reciprocal_last
 from .true_positions import true_positions
-from .validation import as_labels, check_max_rank, check_ties
+from .validation import check_max_rank, check_ties, label_pair
 from .workers import start_workers, worker_count
 
 # A match whose place among near-equal distances moves its precision by less than this is not
@@ -551,20 +551,13 @@ def match_table(
         TypeError: The labels are not integers.
         ScoringInputError: They are missing, or of the wrong length.
     """
-    query_ids = as_labels(query_ids, counts[0], 'query_ids', device)
-    gallery_ids = as_labels(gallery_ids, counts[1], 'gallery_ids', device)
+    ids = label_pair(query_ids, gallery_ids, counts, 'ids', device)
     junk: list[Tensor | None] = [None] * 4
     if remove_same_camera:
-        junk[:2] = (
-            as_labels(query_cameras, counts[0], 'query_cameras', device),
-            as_labels(gallery_cameras, counts[1], 'gallery_cameras', device),
-        )
+        junk[:2] = label_pair(query_cameras, gallery_cameras, counts, 'cameras', device)
     if query_clothes is not None or gallery_clothes is not None:
-        junk[2:] = (
-            as_labels(query_clothes, counts[0], 'query_clothes', device),
-            as_labels(gallery_clothes, counts[1], 'gallery_clothes', device),
-        )
-    return MatchTable(query_ids, gallery_ids, *junk)
+        junk[2:] = label_pair(query_clothes, gallery_clothes, counts, 'clothes', device)
+    return MatchTable(*ids, *junk)
 
 
 def _group_bytes(num_gallery: int, width: int, size: int) -> int:

@@ -161,3 +161,32 @@ def as_labels(
     if labels.shape != (count,):
         raise ScoringInputError(f'{name} have shape {tuple(labels.shape)}, expected ({count},)')
     return labels.to(device=device, dtype=torch.int64).contiguous()
+
+
+def label_pair(
+    query_labels: Any, gallery_labels: Any, counts: tuple[int, int], kind: str, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Turn the labels of queries and of the gallery into int64 tensors of the expected lengths.
+
+    Args:
+        query_labels: Integers, as for :func:`as_labels`.
+        gallery_labels: Integers likewise.
+        counts: Number of queries and of gallery entries.
+        kind: What they are, ``'ids'``, ``'cameras'`` or ``'clothes'``, named in errors.
+        device: Where the results live.
+
+    Returns:
+        Tensors of shapes (q,) and (g,), int64.
+
+    Raises:
+        TypeError: The labels are not integers.
+        ScoringInputError: They are missing, or of the wrong length.
+
+    Example:
+        >>> label_pair([7], [7, 8], (1, 2), 'ids', torch.device('cpu'))
+        (tensor([7]), tensor([7, 8]))
+    """
+    return (
+        as_labels(query_labels, counts[0], f'query_{kind}', device),
+        as_labels(gallery_labels, counts[1], f'gallery_{kind}', device),
+    )

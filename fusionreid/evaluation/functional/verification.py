@@ -27,7 +27,7 @@ from .matches import same_known
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import Progress
 from .rates import largest_count
-from .validation import NORM_ROWS, as_labels
+from .validation import NORM_ROWS, label_pair
 from .workers import start_workers, worker_count
 
 FINE_BITS = 20
@@ -205,19 +205,11 @@ def evaluate_verification(
         if not 0 <= fpr <= 1:
             raise ScoringInputError(f'a false positive rate must be in [0, 1], got {fpr}')
     source = FeatureKeys(query_features, gallery_features)
-    labels = PairLabels(
-        as_labels(query_ids, len(source.query), 'query_ids', source.query.device),
-        as_labels(gallery_ids, len(source.gallery), 'gallery_ids', source.query.device),
-    )
+    counts, device = (len(source.query), len(source.gallery)), source.query.device
+    labels = PairLabels(*label_pair(query_ids, gallery_ids, counts, 'ids', device))
     if remove_same_camera:
-        labels = labels._replace(
-            query_cameras=as_labels(
-                query_cameras, len(source.query), 'query_cameras', source.query.device
-            ),
-            gallery_cameras=as_labels(
-                gallery_cameras, len(source.gallery), 'gallery_cameras', source.query.device
-            ),
-        )
+        cameras = label_pair(query_cameras, gallery_cameras, counts, 'cameras', device)
+        labels = PairLabels(labels.query_ids, labels.gallery_ids, *cameras)
     num_same, num_different = labels.count_pairs()
     pairs = PairTiles(source, labels, memory_limit, num_thresholds=len(fprs) + 1)
 

@@ -11,6 +11,7 @@ from mmengine.dist import all_gather, all_gather_object, get_rank, get_world_siz
 from torch import Tensor
 
 from fusionreid.errors import ScoringError
+from fusionreid.utils.names import camera_names
 
 from ..feature_set import ROLES, FeatureSet
 from ..functional.validation import unusable_feature
@@ -231,6 +232,7 @@ class FeatureCollector:
             img_paths=paths,
             protocol=protocol,
             clothes_ids=clothes if (clothes >= 0).any() else None,
+            camera_names=camera_names(meta),
         )
         if (tracklets < 0).all():
             return feature_set

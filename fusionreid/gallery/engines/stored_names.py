@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
 
-from ..names import FIRST_NAMED, number_of
+from fusionreid.utils.names import FIRST_NAMED, number_of
 
 
 class StoredNames(MutableMapping[int, str]):
