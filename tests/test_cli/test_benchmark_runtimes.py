@@ -35,7 +35,7 @@ def test_variants_are_measured_in_turns(
     variants = [('pytorch', 'fp32', '')] + [
         ('openvino', precision, hint)
         for precision in ('fp32', 'int8')
-        for hint in ('latency', 'throughput')
+        for hint in ('latency', 'throughput', 'latency, fixed batch')
     ]
     assert [
         (record['runtime'], record['precision'], record['hint'], record['batch_size'])

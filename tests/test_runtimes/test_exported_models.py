@@ -67,6 +67,9 @@ def script(
         None,
         'openvino',
         dict(type='openvino', threads=2, hint='throughput'),
+        # Five images: a part, and one that is filled up.
+        dict(type='openvino', batch_size=4),
+        dict(type='openvino', batch_size=8, hint='throughput'),
         dict(type='onnxruntime', threads=1),
     ],
 )
@@ -186,6 +189,7 @@ def test_what_was_decided_at_export_is_not_asked_again(onnx, script, images):
         (dict(device='tpu'), "has no device 'tpu'"),
         (dict(type='openvino', device='tpu'), "openvino has no device 'tpu' here, it has cpu"),
         (dict(type='openvino', hint='haste'), "hint must be one of .*, got 'haste'"),
+        (dict(type='openvino', batch_size=0), 'batch_size must be at least 1, got 0'),
     ],
 )
 def test_wrong_runtimes_are_refused(runtime, message, onnx):

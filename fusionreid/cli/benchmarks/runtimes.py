@@ -59,6 +59,8 @@ RUNTIME_PRECISIONS = {
 }
 PRECISIONS = ('fp32', 'bf16', INT8)
 HINTS = {'openvino': ('latency', 'throughput')}
+# Runtimes that can be compiled for one batch size.
+FIXED_BATCH = ('openvino',)
 # Calls in a row of the smallest batches, for percentiles.
 SMALL_BATCH_CALLS = 5
 RUN_COLUMNS = ('date', 'machine', 'threads', 'config')
@@ -110,10 +112,12 @@ class Variant:
     Args:
         runtime: Its name.
         precision: ``'fp32'``, ``'bf16'`` or ``'int8'``.
-        hint: What OpenVINO is told to be good at; empty for the others.
+        hint: What OpenVINO is told to be good at, and whether it knows the batch size; empty for
+            the others.
         compute: Computes the features of a batch that :func:`make_batch` made.
         size: Bytes of its files.
         memory: Bytes that loading it and one batch of the largest size took.
+        batch_size: The only one that it computes; None computes any.
         seconds: Seconds of each call, by batch size.
     """
 
@@ -123,6 +127,7 @@ class Variant:
     compute: Callable[[dict[str, Any]], object]
     size: int
     memory: int = 0
+    batch_size: int | None = None
     seconds: dict[int, list[float]] = field(default_factory=dict)
 
 
@@ -239,6 +244,13 @@ def load_variants(
             settings = dict(threads=threads, **(dict(hint=hint) if hint else {}))
             load = partial(exported_step, runtime, target, own, settings)
             yield _first_call(load, batch, runtime, precision, hint, size)
+        for batch_size in args.batch_sizes if runtime in FIXED_BATCH else ():
+            settings = dict(threads=threads, batch_size=batch_size)
+            load = partial(exported_step, runtime, target, own, settings)
+            one = make_batch(extractor, batch_size)
+            variant = _first_call(load, one, runtime, precision, 'latency, fixed batch', size)
+            variant.batch_size = batch_size
+            yield variant
 
 
 def convert(
@@ -338,18 +350,23 @@ def measure(variants: list[Variant], batches: dict[int, dict[str, Any]], rounds:
         rounds: Turns.
     """
     calls = {size: SMALL_BATCH_CALLS if size == min(batches) else 1 for size in batches}
-    images = sum(size * count for size, count in calls.items())
-    progress = Progress('computing features, images', images * rounds * len(variants))
+    turns = [
+        (size, variant)
+        for size in batches
+        for variant in variants
+        if variant.batch_size in (None, size)
+    ]
+    images = sum(size * calls[size] for size, _ in turns)
+    progress = Progress('computing features, images', images * rounds)
     done = 0
     for _ in range(rounds):
-        for size, batch in batches.items():
-            for variant in variants:
-                for _ in range(calls[size]):
-                    start = time.perf_counter()
-                    variant.compute(batch)
-                    variant.seconds.setdefault(size, []).append(time.perf_counter() - start)
-                    done += size
-                    progress.update(done)
+        for size, variant in turns:
+            for _ in range(calls[size]):
+                start = time.perf_counter()
+                variant.compute(batches[size])
+                variant.seconds.setdefault(size, []).append(time.perf_counter() - start)
+                done += size
+                progress.update(done)
 
 
 def summarize(variants: list[Variant]) -> Iterator[dict[str, Any]]:
