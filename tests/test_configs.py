@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import mmengine
 import pytest
@@ -75,16 +78,28 @@ ABLATIONS = {
 }
 
 
+def first_ones_quickly(paths: list[Path]) -> list[Any]:
+    """Parameters of which the first of each folder is not slow."""
+    firsts = {path.parent: path for path in reversed(paths)}.values()
+    slow = pytest.mark.slow
+    return [path if path in firsts else pytest.param(path, marks=slow) for path in paths]
+
+
+@cache
+def read(path: Path) -> Config:
+    return Config.fromfile(path)
+
+
 def load(path: Path) -> Config:
     """Read a config; the ones for own data get the counts that their user would give."""
-    cfg = Config.fromfile(path)
+    cfg = copy.deepcopy(read(path))
     if 'custom' in path.stem:
         cfg.model.head.num_classes = 3
         cfg.model.branches.transformer.backbone.num_cameras = 2
     return cfg
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', first_ones_quickly(CONFIGS), ids=lambda path: path.stem)
 def test_one_training_step_and_one_prediction(path: Path):
     cfg = load(path)
     shrink_model(cfg.model)
@@ -113,7 +128,7 @@ def test_one_training_step_and_one_prediction(path: Path):
     )
 
 
-@pytest.mark.parametrize('path', FULL_SIZE, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', first_ones_quickly(FULL_SIZE), ids=lambda path: path.stem)
 def test_the_name_says_what_is_inside_at_full_size(path: Path):
     cfg, words = load(path), re.sub('^fusionreid_', '', path.stem).split('_')
     model, branches = cfg.model, cfg.model.branches

@@ -92,6 +92,7 @@ def test_paths_and_arrays_give_the_same(trained):
     assert extractor.extract([]).shape == (0, extractor.spec.width)
 
 
+@pytest.mark.slow
 def test_the_config_is_found_in_the_checkpoint_beside_it_or_named(trained, tmp_path):
     data, config, checkpoint = trained
     paths = queries(data)[:2]
@@ -121,6 +122,7 @@ def test_the_config_is_found_in_the_checkpoint_beside_it_or_named(trained, tmp_p
             FeatureExtractor(bare, tmp_path / 'broken.py')
 
 
+@pytest.mark.slow
 def test_weights_with_the_config_of_the_model_alone(trained, tmp_path):
     """As converted weights are: the input size is the model's."""
     data, config, checkpoint = trained
@@ -307,6 +309,7 @@ def test_a_gallery_refuses_images_prepared_otherwise(trained, tmp_path):
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_saved_gallery_finds_its_model(trained, tmp_path):
     data, _, checkpoint = trained
     own = tmp_path / 'epoch_2.pth'

@@ -26,6 +26,7 @@ def test_the_list():
     assert fusionreid.list_models('nothing*') == []
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_the_file(tmp_path: Path):
     first = fusionreid.get_model(NAME)
     torch.save(dict(state_dict=first.state_dict()), tmp_path / 'weights.pth')

@@ -319,6 +319,7 @@ def test_comparing(trained, inferencer):
         inferencer.compare(first, None)
 
 
+@pytest.mark.slow
 def test_a_comparison_is_calibrated_by_the_file_beside_the_checkpoint(
     trained, inferencer, tmp_path, monkeypatch
 ):
@@ -353,6 +354,7 @@ def test_a_comparison_is_calibrated_by_the_file_beside_the_checkpoint(
     assert ReIDInferencer(pretrained=own, device='cpu', feature='cnn').calibration is None
 
 
+@pytest.mark.slow
 def test_the_picture(inferencer, trained, tmp_path):
     files = sorted((trained[0] / 'query').glob('*.jpg'))[:5]
     inferencer([*files, (files[0], [[0, 0, 20, 40]])], out_dir=tmp_path / 'new')

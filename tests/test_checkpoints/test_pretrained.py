@@ -68,6 +68,7 @@ def test_our_vit_is_timms_base_vit():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['resnet18', 'resnet50'])
 def test_our_resnet_is_torchvisions(name):
     theirs = torchvision.models.get_model(name).eval()

@@ -46,6 +46,7 @@ def arguments_of(folder, name):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_numbers_and_pictures(tmp_path, capsys):
     folder = save_features(tmp_path / 'features')
     options = ['--fpr', '0.1', '0.02', '--samples', '50', '--seed', '3']
@@ -93,6 +94,7 @@ def test_numbers_and_pictures(tmp_path, capsys):
             assert picture.width > 1000
 
 
+@pytest.mark.slow
 def test_one_feature_into_another_folder(tmp_path, capsys):
     folder, out = save_features(tmp_path / 'features'), tmp_path / 'deep' / 'out'
     options = ['--feature', 'noise', '--out', str(out), '--keep-same-camera', '--samples', '10']

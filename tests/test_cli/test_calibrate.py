@@ -27,6 +27,7 @@ def run(data, checkpoint, tmp_path_factory) -> tuple[Path, Path]:
     return own, folder / 'test'
 
 
+@pytest.mark.slow
 def test_a_calibration_goes_from_a_test_set_by_the_checkpoint_into_an_index(
     data, run, tmp_path, capsys
 ):
@@ -139,6 +140,7 @@ def test_cameras_that_a_table_names_have_rates_of_their_own(data, tmp_path, monk
         assert answer['false_match_rate'] == pytest.approx(max(rate, 1 / own.num_different))
 
 
+@pytest.mark.slow
 def test_extracted_features_are_calibrated_and_serve_as_a_cohort(data, run, tmp_path, capsys):
     checkpoint, _ = run
     features, index = tmp_path / 'train.safetensors', tmp_path / 'index'
@@ -179,6 +181,7 @@ def test_what_users_get_wrong_is_one_line(data, run, checkpoint, tmp_path):
     assert not list(tmp_path.glob('*.calibration.json'))
 
 
+@pytest.mark.slow
 def test_an_open_set_is_scored_by_analyze(data, run, tmp_path, capsys):
     checkpoint, saved = run
     cohort = tmp_path / 'cohort.safetensors'

@@ -94,6 +94,7 @@ def count_by_hooks(model: nn.Module, size: tuple[int, int]) -> int:
     return macs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name',
     [
@@ -139,6 +140,7 @@ def test_building_on_meta_leaves_torch_as_it_was():
     assert nn.Linear(2, 2).weight.device.type == 'cpu'
 
 
+@pytest.mark.slow
 def test_a_network_that_computes_while_it_is_built(capsys):
     cfg = tiny_config('vitb_msmt17')
     cfg.model.branches.transformer.backbone = dict(
@@ -149,6 +151,7 @@ def test_a_network_that_computes_while_it_is_built(capsys):
     assert tool.measure_config(cfg)['total'].macs > 1e8
 
 
+@pytest.mark.slow
 def test_command_line(capsys):
     name = 'fusionreid_vittiny_r18_synthetic'
     assert run_command('complexity', [name]) == 0

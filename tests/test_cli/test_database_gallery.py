@@ -33,6 +33,7 @@ def with_password(url: str) -> str:
     return url.replace(':@', f':{SECRET}@', 1)
 
 
+@pytest.mark.slow
 def test_every_command_works_on_a_database(photos, postgres, table, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     url = with_password(postgres)

@@ -58,6 +58,7 @@ def num_panels(figure: Figure) -> int:
     return sum(bool(ax.images) for ax in figure.axes)
 
 
+@pytest.mark.slow
 def test_png_files_of_all_maps_are_written_and_named(checkpoint, photos, tmp_path, capsys):
     out = tmp_path / 'new' / 'maps'
     call('explain', '-', checkpoint, *photos[:2], '-o', out, *FAST)
@@ -76,6 +77,7 @@ def test_the_config_may_be_named(checkpoint, photos, tmp_path, drawn, data):
     assert list(drawn) == ['relevance.png']
 
 
+@pytest.mark.slow
 def test_relevance_has_a_column_for_each_branch_alone_and_each_feature(
     models, checkpoint, photos, tmp_path, drawn
 ):
@@ -93,6 +95,7 @@ def test_relevance_has_a_column_for_each_branch_alone_and_each_feature(
     assert {'cnn\nalone\n1', 'cnn\nalone\n2'} <= set(texts(drawn['relevance.png']))
 
 
+@pytest.mark.slow
 def test_features_are_chosen_and_all_is_for_pairs(checkpoint, photos, tmp_path, drawn, capsys):
     chosen = ['--features', 'cnn_fused', 'all']
     call('explain', '-', checkpoint, *photos[:3], '-o', tmp_path, *FAST, *chosen)
@@ -105,6 +108,7 @@ def test_features_are_chosen_and_all_is_for_pairs(checkpoint, photos, tmp_path, 
     assert 'all' in shown
 
 
+@pytest.mark.slow
 def test_attention_shows_class_token_rollout_and_all_units(checkpoint, photos, tmp_path, drawn):
     arguments = ['-', checkpoint, photos[0], '-o', tmp_path, '--what', 'attention']
     call('explain', *arguments)
@@ -122,6 +126,7 @@ def test_integrated_gradients_is_the_default(checkpoint, photos, tmp_path, drawn
     assert 'integrated gradients' in texts(drawn['pairs.png'])[1]
 
 
+@pytest.mark.slow
 def test_many_photos_go_into_several_sheets(checkpoint, photos, tmp_path, drawn, monkeypatch):
     monkeypatch.setattr(explain, 'SHEET', 2)
     call('explain', '-', checkpoint, *photos[:3], '-o', tmp_path, *FAST, '--features', 'cnn')
@@ -141,6 +146,7 @@ def test_a_folder_stands_for_its_photos_and_equal_names_get_numbers(
     assert sorted(drawn) == ['attention_same_1.png', 'attention_same_2.png']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('config', 'said', 'num_maps', 'files'),
     [

@@ -76,6 +76,7 @@ def test_extract_writes_what_the_projection_gives(data, checkpoint, projection, 
     )
 
 
+@pytest.mark.slow
 def test_a_moved_projection_is_named_and_another_refused(
     data, features, checkpoint, projection, index, tmp_path, capsys
 ):
@@ -110,6 +111,7 @@ def test_a_projection_takes_features_of_its_model_alone(data, checkpoint, projec
     assert not (tmp_path / 'x.safetensors').exists()
 
 
+@pytest.mark.slow
 def test_projected_features_are_calibrated_apart(
     data, checkpoint, features, projection, index, tmp_path
 ):

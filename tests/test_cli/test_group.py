@@ -45,6 +45,7 @@ def read(folder: Path) -> tuple[dict[str, dict[str, str]], dict]:
     return rows, json.loads((folder / 'people.json').read_text())
 
 
+@pytest.mark.slow
 def test_a_folder_and_its_index_are_grouped_alike(data, index, tmp_path, capsys):
     call('group', index, '-o', tmp_path / 'a', '--sheets', 2, '--max-distance', 1.0)
     said = capsys.readouterr().out
@@ -191,6 +192,7 @@ def test_options_out_of_range_are_named(tmp_path, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_table_names_cameras_and_a_calibration_limits_the_distance(data, tmp_path, capsys):
     photos = sorted((data / 'query').glob('*.jpg')) + sorted(
         (data / 'bounding_box_test').glob('*.jpg')

@@ -19,6 +19,8 @@ from fusionreid.registry import HOOKS, LOOPS
 
 pytestmark = pytest.mark.slow  # trains
 
+# It has what resuming must keep: drop path, and statistics of batch norms.
+MODEL = 'vittiny_synthetic'
 EXTRA = dict(
     plain='',
     # Running averages of the weights, exchanged with them in validations.
@@ -59,7 +61,7 @@ def straight(data, tmp_path_factory):
     def run(name: str) -> tuple[Path, Path]:
         if name not in runs:
             folder = tmp_path_factory.mktemp(name)
-            config = write_tiny_config(folder, data, extra=EXTRA[name])
+            config = write_tiny_config(folder, data, MODEL, extra=EXTRA[name])
             assert run_command('train', [str(config), '--work-dir', str(folder / 'run')]) == 0
             runs[name] = config, folder / 'run'
         return runs[name]
@@ -137,7 +139,7 @@ def test_a_training_by_iteration_is_stopped_too(data, tmp_path):
         "param_scheduler = dict(type='PolyLR', eta_min=1e-5, begin=0, end=6, by_epoch=False)\n"
         'default_hooks["checkpoint"].update(by_epoch=False, interval=6)\n'
     )
-    config = write_tiny_config(tmp_path, data, extra=settings)
+    config = write_tiny_config(tmp_path, data, MODEL, extra=settings)
     stopping = signaling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=3))
     run = tmp_path / 'run'
     assert run_command('train', [str(stopping), '--work-dir', str(run)]) == 143
@@ -170,7 +172,7 @@ WORKERS = [f'{name}_dataloader.num_workers=2' for name in ('train', 'val')]
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_to_the_group_reach_loader_workers_too(number, data, tmp_path):
-    config = write_tiny_config(tmp_path, data)
+    config = write_tiny_config(tmp_path, data, MODEL)
     log = tmp_path / 'log.txt'
     arguments = [str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir', str(tmp_path / 'run')]
     with start([*arguments, '--cfg-options', *LONG, *WORKERS], tmp_path, log) as process:
@@ -201,7 +203,7 @@ def test_a_second_ctrl_c_ends_at_once(data, tmp_path):
     extra = (
         "custom_imports['imports'].append('slow_step')\ncustom_hooks.append(dict(type='SlowStep'))"
     )
-    config = write_tiny_config(tmp_path, data, extra=extra)
+    config = write_tiny_config(tmp_path, data, MODEL, extra=extra)
     log = tmp_path / 'log.txt'
     command = 'import sys; sys.path.insert(0, "."); from fusionreid.cli.main import run_command'
     command += f'; sys.exit(run_command("train", [{str(config)!r}, "--work-dir", "run"]))'
@@ -215,7 +217,7 @@ def test_a_second_ctrl_c_ends_at_once(data, tmp_path):
 
 @pytest.mark.parametrize('only_second', [True, False])
 def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tmp_path):
-    config = write_tiny_config(tmp_path, data)
+    config = write_tiny_config(tmp_path, data, MODEL)
     stopping = signaling(config, tmp_path, dict(number=int(signal.SIGTERM), iteration=4))
     sender = 'import sys; sys.path.insert(0, "."); import send_signal\n'
     sender += 'from fusionreid.cli.main import run_command; sys.exit(run_command("train"))\n'
@@ -253,7 +255,7 @@ def test_two_processes_stop_together_and_resume_to_the_bit(only_second, data, tm
 
 @pytest.mark.large
 def test_ctrl_c_at_torchrun_reaches_all_processes(data, tmp_path):
-    config = write_tiny_config(tmp_path, data)
+    config = write_tiny_config(tmp_path, data, MODEL)
     options = ['train_dataloader.sampler.ids_per_batch=2', 'train_dataloader.batch_size=4']
     arguments = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
     arguments += [str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(tmp_path / 'run')]

@@ -171,6 +171,7 @@ def test_options_that_cannot_be(options, message, folder, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tools_take_the_config_of_a_conversion_or_say_what_it_lacks(folder, tmp_path, capsys):
     config, weights = folder / 'ours.py', folder / 'ours.pth'
     convert(folder / 'released.pth', weights, '--config', config)

@@ -211,6 +211,7 @@ def test_an_interrupted_change_leaves_the_index_as_it_was(
     assert len(Gallery.load(index)) == (3 if command == 'remove' else 5)
 
 
+@pytest.mark.slow
 def test_a_model_knows_the_names_of_its_training(photos, checkpoint, tmp_path):
     named = tmp_path / 'named.pth'
     content = torch.load(checkpoint, weights_only=False)

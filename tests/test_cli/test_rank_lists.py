@@ -114,6 +114,7 @@ def searched(data, checkpoint) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_why_shows_query_and_answer_below_each_wrong_answer(searched, checkpoint, tmp_path):
     arguments = (searched, '--num-queries', 2, '--topk', 4, '--features', 'cnn')
     assert rank_lists(*arguments, '-o', tmp_path / 'lists.png') == 0
@@ -131,6 +132,7 @@ def test_why_shows_query_and_answer_below_each_wrong_answer(searched, checkpoint
         assert why.getpixel((left + 70, middle)) == (255, 255, 255)
 
 
+@pytest.mark.slow
 def test_why_refuses_features_of_another_model(searched, data, tmp_path):
     torch.manual_seed(1)
     config = write_tiny_config(tmp_path, data)

@@ -195,6 +195,7 @@ def test_features_are_collected_as_in_testing(config: str) -> None:
         tool.build_step(speed_run, plain=False)(PhaseTimer(CPU))
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_in_one_line(config: str, tmp_path: Path) -> None:
     assert 'there is no config file' in error('train', str(tmp_path / 'gone.py'))
     assert '--steps must be at least 1, got 0' in error('train', config, '--steps', '0')
@@ -318,6 +319,7 @@ def test_phases_add_up() -> None:
     assert seconds['long'] >= 0.06
 
 
+@pytest.mark.slow
 def test_peak_memory_sees_what_is_gone_again() -> None:
     with PeakMemory(CPU) as peak:
         # So large that it is never cut from memory that was in use before.

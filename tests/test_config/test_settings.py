@@ -91,6 +91,7 @@ def test_an_error_names_setting_expectation_and_value():
     assert str(error.value) == 'train_cfg.max_epochs must be a whole number from 1 on, got 1.5'
 
 
+@pytest.mark.slow
 def test_packaged_configs_pass():
     for name in packaged_configs():
         check_settings(read_config(name))

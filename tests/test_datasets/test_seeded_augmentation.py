@@ -64,6 +64,7 @@ def epoch_of(
     return images
 
 
+@pytest.mark.slow
 def test_workers_and_processes_change_nothing(
     dataset: Market1501, monkeypatch: pytest.MonkeyPatch
 ) -> None:

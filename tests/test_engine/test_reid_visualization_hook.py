@@ -220,6 +220,7 @@ def photos(runner, feature_set) -> list[dict]:
     return items
 
 
+@pytest.mark.slow
 def test_maps_that_a_model_cannot_give_are_named_once(runner, feature_set, photos, caplog):
     hook = ReIDVisualizationHook(num_queries=3, topk=1, maps=['cam', 'attention'])
     hook.before_run(runner)

@@ -124,6 +124,7 @@ def draw_people(seed, num_ids=30, each=6):
     return normalize(features), ids
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_true_rate_where_those_of_independent_pairs_do_not():
     distance = torch.tensor(0.4).double()
     big, big_ids = draw_people(10**6, 1500, 1)

@@ -59,6 +59,7 @@ def searches(draw):
     return features[:q], features[q:], ids[:q], ids[q:], cameras[:q], cameras[q:]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     data=searches(),

@@ -199,6 +199,7 @@ def assert_same(first: RankingResult, second: RankingResult):
     assert first.mINP == pytest.approx(second.mINP, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_does_not_depend_on_memory_threads_or_precision():
     data = people(300, 3000, 64, 60, 4, noise=4.0)
     whole = evaluate_ranking(*data)

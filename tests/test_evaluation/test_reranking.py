@@ -163,6 +163,7 @@ def test_worked_example():
 # ---- the formula, on every kind of set
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_equals_the_formula_with_ties(data):
@@ -256,6 +257,7 @@ def test_lambda_one_is_the_original_order():
 # ---- however the work is cut
 
 
+@pytest.mark.slow
 def test_does_not_depend_on_memory_or_threads(monkeypatch):
     query, gallery, labels = people(90, 700, 24, 30)
     gallery = torch.cat([gallery, gallery[:100]])

@@ -172,6 +172,7 @@ def test_matches_at_one_distance_are_no_tie():
     assert result.tied == 0
 
 
+@pytest.mark.slow
 def test_a_collapsed_model_is_scored_as_chance():
     query, gallery, *labels = people(count=100)
     query, gallery = torch.ones_like(query), torch.ones_like(gallery)

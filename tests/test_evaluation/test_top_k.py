@@ -66,6 +66,7 @@ def test_does_not_depend_on_memory(dtype):
     torch.testing.assert_close(whole.distances.double(), distances, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_wide_features_and_a_large_k_need_little_memory():
     """The whole of a gallery in order, in a fraction of the memory of its copy."""
     features = torch.randn(1210, 6000)

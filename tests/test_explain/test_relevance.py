@@ -111,6 +111,7 @@ def test_every_feature_of_every_model_has_maps(config):
                 torch.testing.assert_close(maps, same)
 
 
+@pytest.mark.slow
 def test_photos_of_a_pair_may_differ_in_size_and_a_batch_in_nothing():
     model = build().double()
     left, right = images(count=3).double(), images(101, 60, count=3, seed=1).double()
@@ -124,6 +125,7 @@ def test_photos_of_a_pair_may_differ_in_size_and_a_batch_in_nothing():
         torch.testing.assert_close(second[1:2], alone[1], rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_photo_and_itself_are_a_pair():
     for method in METHODS:
         pairs = pair_relevance(build(), images(), images(), method=method)
@@ -132,6 +134,7 @@ def test_a_photo_and_itself_are_a_pair():
             assert torch.equal(first, second)
 
 
+@pytest.mark.slow
 def test_a_class_that_is_not_given_is_the_highest_scored_one():
     model = build()
     with torch.no_grad():
@@ -143,6 +146,7 @@ def test_a_class_that_is_not_given_is_the_highest_scored_one():
     assert not torch.allclose(ours, other, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['cnn', 'transformer', 'cnn_fused', 'all'])
 def test_pixels_add_up_to_what_the_photo_adds_to_its_mean_color(name):
     model = build().double()
@@ -284,6 +288,7 @@ def test_what_cannot_be_computed_is_named():
         integrated_gradients(model, images(), lambda features: features, steps=0)
 
 
+@pytest.mark.slow
 def test_without_heads_pairs_are_compared_around_zero():
     model = build_random(fusion_model(CNN, VIT, None, num_heads=3))
     for pair in pair_relevance(model, images(), images(seed=1)).values():

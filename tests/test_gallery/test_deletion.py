@@ -162,6 +162,7 @@ def test_what_cannot_be_recorded_is_not_removed(tmp_path):
         delete_items(gallery, index, [_id(row) for row in range(COUNT)], 'identity')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('moment', ['copied', 'dropped'])
 def test_an_interrupted_purge_of_milvus_loses_nothing(moment, tmp_path, monkeypatch):
     gallery = build('milvus', tmp_path)

@@ -19,7 +19,8 @@ from fusionreid.errors import GalleryError
 from fusionreid.gallery import Between, Gallery, Rescoring, read_where
 
 WIDTH, COUNT = 16, 600
-ENGINES = ('compressed', 'exact', 'faiss_flat', 'faiss_ivfpq', 'milvus', 'pgvector')
+MILVUS = pytest.param('milvus', marks=pytest.mark.slow)
+ENGINES = ('compressed', 'exact', 'faiss_flat', 'faiss_ivfpq', MILVUS, 'pgvector')
 # Share of the ten nearest of an exact search that an engine must find at the least.
 FLOORS = dict(compressed=1, exact=1, faiss_flat=1, faiss_ivfpq=0.9, milvus=1, pgvector=0.9)
 ODD = [

@@ -387,6 +387,7 @@ def test_what_milvus_holds_is_there_at_once_and_not_added_again(tmp_path):
         assert len(late) == len(gallery) == 20
 
 
+@pytest.mark.slow
 def test_ivfpq_recall_filters_and_growth():
     settings = dict(type='faiss_ivfpq', exact_below=500, probes=16, code_bytes=8)
     gallery, exact = Gallery(engine=settings), Gallery()

@@ -134,6 +134,7 @@ def test_a_calibration_is_saved_with_the_gallery(calibrated, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_is_refused(calibrated):
     queries = people()[0][:2]
     plain = fill()

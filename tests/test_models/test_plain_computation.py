@@ -227,6 +227,7 @@ def test_the_plain_form_returns_everything_to_what_it_was():
         assert torch.equal(value, state[name])
 
 
+@pytest.mark.slow
 def test_channels_last_changes_the_layout_alone():
     usual = build_random(fusion_model()).double()
     model = build_random(fusion_model() | dict(channels_last=True)).double()
@@ -269,6 +270,7 @@ def kept_bytes(model: nn.Module) -> int:
     return sum(kept.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('transformer', [SMALL_VIT, SMALL_T2T])
 def test_checkpointing_changes_memory_alone(transformer):
     config = fusion_model(

@@ -20,6 +20,8 @@ from fusionreid.export import ExportSettings, export_model
 from fusionreid.runtimes import open_export
 from fusionreid.runtimes.export_manifest import MANIFEST
 
+pytestmark = pytest.mark.slow  # exports
+
 CAMERAS = [0, 1, -1, 2, 0, -1, 3]
 
 

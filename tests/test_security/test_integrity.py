@@ -111,6 +111,7 @@ def test_every_flipped_byte_of_features_is_refused(tmp_path):
     assert torch.equal(FeatureSet.load(tmp_path).features, make_features().features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('engine', ENGINES)
 def test_unverified_damage_ends_in_one_line_or_an_answer(engine, tmp_path):
     index = tmp_path / 'index'

@@ -42,6 +42,7 @@ def test_other_text_is_left_alone(text):
     assert escape_controls(text) == text
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_a_line_stays_a_line(text):
     assert len(escape_controls(text).splitlines()) <= 1

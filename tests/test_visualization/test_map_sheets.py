@@ -191,6 +191,7 @@ def test_many_layers_are_broken_into_rows():
     assert texts(figure).count('class token\ntransformer') == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_cut_off_or_overlaps():
     """Texts stay on the figure, and titles of columns and captions apart from each other."""
     maps = {name: [planted(0, 0)] * 2 for name in [*FEATURES, 'transformer_alone']}

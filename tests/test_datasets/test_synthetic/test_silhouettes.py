@@ -30,6 +30,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_what_changes_with_the_persons_colors_is_the_silhouette():
     """Two people of one build in the same picture: they differ where the person is seen."""
     person, *bystanders = sample_identities(4, seed=0)
@@ -63,6 +64,7 @@ def test_what_changes_with_the_persons_colors_is_the_silhouette():
         assert changed[mask > 200].mean() > 0.85
 
 
+@pytest.mark.slow
 def test_things_in_front_hide_the_person():
     people = sample_identities(3, seed=0)
     world = World(1, 128, 64, tuple(people[:1]), tuple(people[1:]))

@@ -223,6 +223,7 @@ def test_same_seed_same_bytes_for_any_number_of_workers(market: Path, tmp_path: 
     assert digests(tmp_path / 'again') == digests(market)
 
 
+@pytest.mark.slow
 def test_other_seed_other_images(market: Path, tmp_path: Path):
     render_data_set(tmp_path / 'other', replace(SMALL, seed=4), workers=1)
     ours = {value for name, value in digests(market).items() if name.endswith('.jpg')}

@@ -140,6 +140,7 @@ def train_line(work_dir: Path, batch_size: int, **settings) -> list[dict[str, fl
     return recorder.rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('batch_size', 'scale'), [(128, 1), (32, 0.25)])
 def test_training_follows_the_scaled_rates_also_after_it_was_resumed(batch_size, scale, tmp_path):
     expected = [{name: scale * rate for name, rate in epoch.items()} for epoch in golden_rates()]
