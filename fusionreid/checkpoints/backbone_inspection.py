@@ -18,7 +18,8 @@ from .backbone_architecture import (
     select,
     shape_of,
 )
-from .public_keys import T2T_RULES, VIT_RULES, Rules, rename, reverse
+from .public_keys import SWIN_RULES, T2T_RULES, VIT_RULES, Rules, rename, reverse
+from .swin_weights import has_semantic_layers
 
 Facts = list[tuple[str, str]]
 
@@ -29,7 +30,10 @@ _NAMINGS: tuple[tuple[str, str, Rules | None], ...] = (
     ('patch_embed.projection.weight', 'ViT, mmpretrain names', reverse(VIT_RULES)),
     ('patch_embed.proj.weight', 'ViT, timm names', None),
     ('layer1.0.conv1.weight', 'ResNet, torchvision names', None),
+    ('stages.0.blocks.0.attn.w_msa.qkv.weight', 'Swin, mmpretrain names', None),
+    ('layers.0.blocks.0.attn.qkv.weight', 'Swin, names of its project', SWIN_RULES),
 )
+_SWIN_ANCHORS = tuple(anchor for anchor, kind, _ in _NAMINGS if kind.startswith('Swin'))
 
 
 def describe_backbones(state: dict[str, Tensor]) -> Facts:
@@ -55,6 +59,9 @@ def describe_backbones(state: dict[str, Tensor]) -> Facts:
             if name != anchor and not name.endswith(f'.{anchor}'):
                 continue
             prefix = name.removesuffix(anchor)
+            # Swin embeds its patches as a ViT does.
+            if kind.startswith('ViT') and any(prefix + swin in state for swin in _SWIN_ANCHORS):
+                continue
             inside = select(state, prefix)
             if rules:
                 inside = {
@@ -90,13 +97,18 @@ def _backbone_text(state: dict[str, Tensor], kind: str) -> str:
         found = infer_resnet(state)
         words.append(f'ResNet-{found.pop("depth")}')
         words += [f'{name} {value}' for name, value in found.items()]
+    elif kind.startswith('Swin'):
+        words += _swin_words(state)
     else:
         width, layers = shape_of(state, 'cls_token', 3)[2], count_blocks(state, 'blocks.')
         if kind.startswith('T2T'):
             words.append(f'T2T-ViT-{layers}')
         else:
             patch_size = shape_of(state, 'patch_embed.proj.weight', 4)[2]
+            is_convolutional = 'patch_embed.conv.0.weight' in state  # of stride 2
+            patch_size *= 1 + is_convolutional
             words.append(f'ViT of {layers} layers, patches of {patch_size} pixels')
+            words += ['convolutional stem (ICS)'] * is_convolutional
         words.append(f'width {width}')
         distilled = 'dist_token' in state
         if distilled:
@@ -109,3 +121,11 @@ def _backbone_text(state: dict[str, Tensor], kind: str) -> str:
         if name in state:
             words.append(f'classifier of {state[name].shape[0]} classes')
     return ', '.join(words)
+
+
+def _swin_words(state: dict[str, Tensor]) -> list[str]:
+    stages = count_blocks(state, 'stages.')
+    blocks = [count_blocks(state, f'stages.{stage}.blocks.') for stage in range(stages)]
+    width = shape_of(state, 'stages.0.blocks.0.attn.w_msa.qkv.weight', 2)[1]
+    words = [f'Swin of {" + ".join(map(str, blocks))} blocks, width {width} in the first']
+    return words + ["SOLIDER's semantic layers"] * has_semantic_layers(state)

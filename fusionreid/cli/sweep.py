@@ -114,9 +114,9 @@ def run(args: argparse.Namespace) -> None:
             try:
                 run_trial(optuna, study, trial, args, config)
             finally:
-                write_results(optuna, study, out, args.metric, params)
-        write_results(optuna, study, out, args.metric, params)
-    report(optuna, study, out, args, params)
+                write_results(study, out, args.metric, params)
+        write_results(study, out, args.metric, params)
+    report(study, out, args)
 
 
 def build_config(args: argparse.Namespace) -> Config:
@@ -219,7 +219,15 @@ def make_sampler(optuna: ModuleType, seed: int) -> Any:
 
 
 def make_pruner(optuna: ModuleType, args: argparse.Namespace) -> Any:
-    """Make what decides which trials are given up."""
+    """Make what decides which trials are given up.
+
+    Args:
+        optuna: The library.
+        args: The arguments.
+
+    Returns:
+        The pruner.
+    """
     if args.no_pruning:
         return optuna.pruners.NopPruner()
     return optuna.pruners.MedianPruner(n_startup_trials=args.startup_trials)
@@ -273,7 +281,7 @@ def run_trial(
     except (UserError, torch.OutOfMemoryError) as error:
         trial.set_user_attr('error', str(error).partition('\n')[0])
         study.tell(trial, state=state.FAIL)
-        if all(score_of(optuna, each) is None for each in study.trials):
+        if all(score_of(each) is None for each in study.trials):
             raise
         say(f'trial {trial.number} failed: {error}')
     else:
@@ -288,14 +296,20 @@ def run_trial(
         gc.collect()
         torch.cuda.empty_cache()
     last = study.trials[trial.number]
-    if (score := score_of(optuna, last)) is not None:
+    if (score := score_of(last)) is not None:
         say(f'trial {trial.number}: {args.metric} {score:.1f}, {last.state.name.lower()}')
 
 
-def score_of(optuna: ModuleType, trial: Any) -> float | None:
-    """The best of a trial's validations; None if it failed or is not finished."""
-    state = optuna.trial.TrialState
-    if trial.state not in (state.COMPLETE, state.PRUNED):
+def score_of(trial: Any) -> float | None:
+    """Find the best of a trial's validations.
+
+    Args:
+        trial: The trial.
+
+    Returns:
+        The score; None if the trial has failed or is not finished.
+    """
+    if trial.state.name not in ('COMPLETE', 'PRUNED'):
         return None
     return max(trial.intermediate_values.values(), default=None)
 
@@ -332,13 +346,10 @@ def describe(settings: dict[str, Any]) -> str:
     )
 
 
-def write_results(
-    optuna: ModuleType, study: Any, out: Path, metric: str, params: dict[str, SearchRange]
-) -> None:
+def write_results(study: Any, out: Path, metric: str, params: dict[str, SearchRange]) -> None:
     """Write the table and the picture of a study.
 
     Args:
-        optuna: The library.
         study: The study.
         out: Folder to write to.
         metric: Name of the score.
@@ -349,7 +360,7 @@ def write_results(
     ]
     points = []
     for trial in study.trials:
-        score = score_of(optuna, trial)
+        score = score_of(trial)
         epochs = max(trial.intermediate_values, default='')
         seconds = round(trial.duration.total_seconds(), 1) if trial.duration else ''
         settings = [trial.params.get(key, '') for key in params]
@@ -366,7 +377,7 @@ def write_results(
             ]
         )
         if score is not None:
-            pruned = trial.state == optuna.trial.TrialState.PRUNED
+            pruned = trial.state.name == 'PRUNED'
             points.append(TrialPoint(trial.number, score, pruned, trial.params))
     with open_atomic(out / 'trials.csv') as target:
         target.write(write_csv(rows))
@@ -381,15 +392,19 @@ def write_results(
         save_picture(figure, out / 'study.png')
 
 
-def report(
-    optuna: ModuleType,
-    study: Any,
-    out: Path,
-    args: argparse.Namespace,
-    params: dict[str, SearchRange],
-) -> None:
-    """Print the best trials, and how to train with the best settings."""
-    found = [(score_of(optuna, trial), trial) for trial in study.trials]
+def report(study: Any, out: Path, args: argparse.Namespace) -> None:
+    """Print the best trials, and how to train with the best settings.
+
+    Args:
+        study: The study.
+        out: Folder of the search.
+        args: The arguments.
+
+    Raises:
+        ConfigError: If no trial has a score.
+    """
+    params = [key for key, _ in args.params]
+    found = [(score_of(trial), trial) for trial in study.trials]
     scored = [(score, trial) for score, trial in found if score is not None]
     if not scored:
         raise ConfigError(f'no trial in {out} has a score, see trials.csv there')

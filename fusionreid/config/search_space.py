@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from mmengine.config import DictAction
 
 FORMS = 'log:LOW:HIGH, float:LOW:HIGH, int:LOW:HIGH[:STEP] or choice:A,B,...'
-
-
-class Trial(Protocol):
-    """What is used of a trial of Optuna."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        """Choose a number."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int) -> int:
-        """Choose a whole number."""
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """Choose one of several values."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +29,11 @@ class SearchRange:
     step: int = 1
     choices: tuple[Any, ...] = ()
 
-    def suggest(self, trial: Trial, key: str) -> Any:
+    def suggest(self, trial: Any, key: str) -> Any:
         """Let a trial choose a value.
 
         Args:
-            trial: The trial.
+            trial: Trial of Optuna.
             key: Dotted name of the setting.
 
         Returns:

@@ -101,6 +101,8 @@ def _draw_setting(ax: Axes, points: Sequence[TrialPoint], name: str, logarithmic
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         if logarithmic:
             ax.set_xscale('log')
+        elif all(isinstance(value, int) for value in values):
+            ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         _draw_points(ax, points, values)
         return
     texts = [str(value) for value in values]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionreid.checkpoints import match_weights
+from fusionreid.checkpoints.backbone_inspection import describe_backbones
 from fusionreid.checkpoints.swin_weights import fold_semantic_weight
 from fusionreid.errors import WeightsError
 from fusionreid.registry import MODELS
@@ -321,3 +322,27 @@ def test_lupersons_resnet(tmp_path, key):
         assert torch.equal(ours[name], value), name
     also = start(resnet, tmp_path / 'lup_moco.pth', plain).state_dict()
     assert all(torch.equal(also[name], value) for name, value in plain.items())
+
+
+def test_inspect_tells_them_apart():
+    found = [
+        describe_backbones(state)
+        for state in (solider_file(plain_swin())['teacher'], swin_project_file(), ics_file((4, 2)))
+    ]
+    blocks = 'Swin of 1 + 2 + 1 + 1 blocks, width 8 in the first'
+    assert found == [
+        [
+            (
+                "backbone below 'backbone.'",
+                f"Swin, mmpretrain names: {blocks}, SOLIDER's semantic layers",
+            )
+        ],
+        [('backbone', f'Swin, names of its project: {blocks}, classifier of 5 classes')],
+        [
+            (
+                'backbone',
+                'ViT, timm names: ViT of 2 layers, patches of 16 pixels, convolutional stem (ICS), '
+                'width 64, 8 patches (probably 4x2), no camera embedding',
+            )
+        ],
+    ]

@@ -21,9 +21,6 @@ class TrialReportHook(Hook):
         trial: The trial.
         metric: Name of the score; higher is better.
         scores: Number of epochs to score, as reported before the run was interrupted.
-
-    Attributes:
-        scores: Number of epochs to score, of all validations so far.
     """
 
     # After the checkpoint of the epoch, and the best one, are saved.
