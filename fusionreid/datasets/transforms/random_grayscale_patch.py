@@ -62,13 +62,14 @@ class RandomGrayscalePatch(BaseTransform):
             With ``img`` of the same shape.
         """
         image = results['img']
+        rows, columns = image.shape[:2]
         # NumPy's global generator is that of this image's seed; boxes are drawn from a new one.
         generator = np.random.default_rng(np.random.randint(2**31))
         box = None
         if generator.random() < self.whole_prob:
-            box = (0, 0, *image.shape[:2])
+            box = (0, 0, rows, columns)
         elif generator.random() < self.prob:
-            box = sample_erasing_box(generator, *image.shape[:2], self.area, self.aspect)
+            box = sample_erasing_box(generator, rows, columns, self.area, self.aspect)
         if box is not None:
             top, left, height, width = box
             part = (slice(top, top + height), slice(left, left + width))
