@@ -10,24 +10,33 @@ from __future__ import annotations
 
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import matplotlib as mpl
 from mmengine.registry import init_default_scope
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fusionreid.cli.rank_lists import score_queries
 from fusionreid.config import read_config
+from fusionreid.datasets.seeded_augmentation import seeded_augmentation
+from fusionreid.datasets.synthetic import WORLDS, SyntheticConfig, render_data_set
+from fusionreid.datasets.transforms import read_image
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.rank_lists import describe_rank_lists, find_rank_lists
 from fusionreid.models import build_on_meta
+from fusionreid.registry import TRANSFORMS
 from fusionreid.visualization import (
     draw_ablation_curves,
     draw_architecture,
+    draw_contact_sheet,
     draw_rank_lists,
     figure_pixels,
     select_queries,
 )
+from fusionreid.visualization.fonts import text_font
+from fusionreid.visualization.style import TEXT_COLOR
+from fusionreid.visualization.tiles import BACKGROUND
 
 DOCS = Path(__file__).resolve().parents[1]
 IMAGES = DOCS / 'images'
@@ -36,6 +45,7 @@ FEATURES = 'work_dirs/quickstart/fusionreid/test'
 # Of eight queries from easy to hard: an easy one, and two on which the model errs.
 NUM_QUERIES, ROWS = 8, (0, 3, 6)
 WIDTH = 1200  # pixels
+NUM_AUGMENTATIONS, DRAWS = 6, 4
 
 
 def draw_model() -> None:
@@ -89,6 +99,48 @@ def draw_scores_against_l() -> None:
     _save(Image.fromarray(figure_pixels(figure)), 'scores_against_l.jpg')
 
 
+def draw_worlds() -> None:
+    """Draw people of the rendered worlds."""
+    sheets = []
+    with tempfile.TemporaryDirectory() as folder:
+        for world in WORLDS:
+            config = SyntheticConfig(1, 8, 2, world=world, distractors=False)
+            render_data_set(Path(folder, world), config)
+            sheets.append(draw_contact_sheet(Path(folder, world), num_people=5, title=world))
+    width, height = (max(sheet.size[axis] for sheet in sheets) for axis in (0, 1))
+    picture = Image.new('RGB', (2 * width, 2 * height), BACKGROUND)
+    for number, sheet in enumerate(sheets):
+        picture.paste(sheet, (number % 2 * width, number // 2 * height))
+    _save(picture, 'worlds.jpg')
+
+
+def draw_augmentations() -> None:
+    """Draw what each line of augmentation.md does to a rendered person, several times."""
+    init_default_scope('fusionreid')
+    lines = re.findall(r'^    dict\((type.*)\),', (DOCS / 'augmentation.md').read_text(), re.M)
+    settings = [eval(f'dict({line})') for line in dict.fromkeys(lines[:NUM_AUGMENTATIONS])]
+    with tempfile.TemporaryDirectory() as folder:
+        config = SyntheticConfig(1, 2, 2, height=256, width=128, distractors=False)
+        render_data_set(Path(folder, 'people'), config)
+        image = read_image(str(min(Path(folder, 'people', 'query').glob('*.jpg'))))
+    height, width, _ = image.shape
+    step = width + 8
+    picture = Image.new('RGB', (step * (len(settings) + 1), 30 + DRAWS * (height + 8)), BACKGROUND)
+    draw, font = ImageDraw.Draw(picture), text_font(14)
+    draw.text((4, 8), 'unchanged', TEXT_COLOR, font)
+    picture.paste(Image.fromarray(image), (4, 30))
+    for column, each in enumerate(settings, 1):
+        transform = TRANSFORMS.build(dict(each, prob=1.0))
+        name = each.get('policy', each['type']).replace('mmpretrain.', '').replace('-mstd0.5', '')
+        draw.text((4 + column * step, 8), name.replace('Random', ''), TEXT_COLOR, font)
+        for row in range(DRAWS):
+            with seeded_augmentation(row):
+                changed = transform(dict(img=image.copy()))['img']
+            place = (4 + column * step, 30 + row * (height + 8))
+            picture.paste(Image.fromarray(changed), place)
+    _save(picture, 'augmentations.jpg')
+
+
 def _save(picture: Image.Image, name: str) -> None:
     height = round(picture.height * WIDTH / picture.width)
     picture = picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
@@ -98,4 +150,6 @@ def _save(picture: Image.Image, name: str) -> None:
 if __name__ == '__main__':
     draw_model()
     draw_scores_against_l()
+    draw_worlds()
+    draw_augmentations()
     draw_three_rank_lists(*(sys.argv[1:] or [FEATURES]))

@@ -23,7 +23,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from fusionreid.config import build_errors, merge_options, read_config
-from fusionreid.datasets import DukeMTMCReID, Market1501, ReIDDataset
+from fusionreid.datasets import DukeMTMCReID, Market1501, OccludedDuke, ReIDDataset
 from fusionreid.datasets.annotation import ROLES
 from fusionreid.datasets.base_reid_dataset import SPLITS
 from fusionreid.datasets.checks import (
@@ -38,6 +38,7 @@ from fusionreid.datasets.checks import (
     read_dataset,
     read_folder,
 )
+from fusionreid.datasets.checks.layouts import recognize_layout
 from fusionreid.datasets.image_listing import why_not_regular
 from fusionreid.datasets.market_style_dataset import FOLDERS
 from fusionreid.datasets.people_table import COLUMNS
@@ -56,7 +57,6 @@ from .runner_config import LOADERS
 
 FIRST = 5
 SUFFIXES = ('.csv', '.json')
-MSMT17_LIST = 'list_query.txt'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'target',
         metavar='CONFIG|DIR',
-        help='config; a data set laid out as Market-1501 or MSMT17; a CSV table; or any folder of '
-        'images',
+        help='config; folder of Market-1501, MSMT17 or another public data set, or laid out so; '
+        'a CSV table; or any folder of images',
     )
     parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
     parser.add_argument('--cfg-options', nargs='+', action=OptionAction, help='overrides')
@@ -212,13 +212,14 @@ def _read_data(path: str) -> CheckedSource:
 
 def _recognize(folder: str) -> dict[str, Any]:
     """Settings of the data set that a folder is laid out as; empty for none."""
+    if settings := recognize_layout(folder):
+        return settings
     name = os.path.basename(os.path.abspath(folder))
     if any(os.path.isdir(os.path.join(folder, each)) for each in FOLDERS.values()):
-        known = (kind for kind in (Market1501, DukeMTMCReID) if name in kind.FOLDER_NAMES)
+        kinds = (Market1501, DukeMTMCReID, OccludedDuke)
+        known = (kind for kind in kinds if name in kind.FOLDER_NAMES)
         kind = next((each.__name__ for each in known), 'MarketStyleDataset')
         return dict(type=kind, data_root=folder)
-    if os.path.isfile(os.path.join(folder, MSMT17_LIST)):
-        return dict(type='MSMT17', data_root=folder)
     tables = [each for each in sorted(Path(folder).glob('*.csv')) if _is_table(each)]
     if len(tables) > 1:
         names = ', '.join(each.name for each in tables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import asdict, is_dataclass
 from numbers import Real
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,13 +23,13 @@ _LAST_KEY, _KEPT_KEY, _SCORE_KEY = 'last_ckpt', 'keep_ckpt_ids', 'best_score'
 
 
 def to_primitives(value: Any) -> Any:
-    """Turn NumPy scalars and arrays into Python numbers and lists.
+    """Turn NumPy scalars and arrays into Python numbers and lists, data classes into dicts.
 
     Args:
         value: The value; what dicts, lists and tuples hold is turned too.
 
     Returns:
-        The value in Python's types; what is not NumPy's stays.
+        The value in Python's types; other objects stay.
 
     Example:
         >>> to_primitives({'lr': np.float64(0.1), 'ids': (np.arange(3), 'all')})
@@ -38,6 +39,8 @@ def to_primitives(value: Any) -> Any:
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
     if isinstance(value, dict):
         return {key: to_primitives(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -75,6 +75,8 @@ class DomainBatchNorm(nn.BatchNorm2d):
                 self._normalize(maps[own], each) for own, each in zip(rows, found, strict=True)
             ]
             normalized = torch.cat(parts)[torch.cat(rows).argsort()]
+        assert self.running_mean is not None
+        assert self.running_var is not None
         with torch.no_grad():
             # Of a mixture of the sets.
             self.running_mean.copy_(self.set_means.mean(0))
@@ -90,7 +92,7 @@ class DomainBatchNorm(nn.BatchNorm2d):
             self.weight,
             self.bias,
             training=True,
-            momentum=self.momentum,
+            momentum=self.momentum or 0.0,
             eps=self.eps,
         )
 

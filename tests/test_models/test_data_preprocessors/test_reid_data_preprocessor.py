@@ -6,8 +6,9 @@ import torch
 
 from fusionreid.errors import ConfigError
 from fusionreid.models.data_preprocessors import ReIDDataPreprocessor, random_erase
-from fusionreid.models.data_preprocessors.random_erasing import sample_erasing_box, seeded_normal
+from fusionreid.models.data_preprocessors.random_erasing import seeded_normal
 from fusionreid.structures import ReIDDataSample
+from fusionreid.utils.random_box import sample_erasing_box
 
 
 def batch(count=3, size=(64, 32), seeds=None):
