@@ -25,6 +25,7 @@ from fusionreid.checkpoints.weight_file import (
 )
 from fusionreid.config import build_errors, build_untrusted, read_config, read_literals
 from fusionreid.datasets.transforms import LoadReIDImage
+from fusionreid.datasets.transforms.loading import check_still
 from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, WeightsError
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.functional import ScoringInputError
@@ -450,6 +451,8 @@ class FeatureExtractor:
     ) -> dict[str, Any]:
         sample: dict[str, Any] = dict(camera_id=camera_id)
         given = to_rgb(image, number, channel_order)
+        if isinstance(given, str):
+            check_still(given)
         sample['img_path' if isinstance(given, str) else 'img'] = given
         for step in self.pipeline:
             sample = step(sample)

@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> None:
     if gallery_exists(args.source):
         calibration = _calibrate_index(args)
     else:
-        calibration = _calibrate_saved(args)
-        if args.index:
-            gallery = Gallery.load(args.index)
+        gallery = Gallery.load(args.index) if args.index else None
+        calibration = _calibrate_saved(args, gallery)
+        if gallery is not None:
             gallery.calibration = calibration
             gallery.save(args.index)
             say(f'calibration: in the index {args.index}')
@@ -105,9 +105,19 @@ def _calibrate_index(args: argparse.Namespace) -> Calibration:
     return calibration
 
 
-def _calibrate_saved(args: argparse.Namespace) -> Calibration:
-    """Measure on features that were saved, and keep it beside the checkpoint."""
+def _calibrate_saved(args: argparse.Namespace, gallery: Gallery | None) -> Calibration:
+    """Measure on features that were saved, and keep it beside the checkpoint.
+
+    Args:
+        args: Those of the command.
+        gallery: What is to have the calibration too; of other features, nothing is measured.
+    """
     photos, extractor = read_with_model(args, 'calibration', args.projection)
+    held = None if gallery is None else gallery.spec
+    if held is not None and (problem := held.difference(extractor.spec)):
+        raise CalibrationError(
+            f'{args.index} holds features {problem}: name the model of the index'
+        )
     projection = extractor.projection
     if projection is not None and photos.features.shape[1] == projection.takes:
         photos = photos.project(projection)

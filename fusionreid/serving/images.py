@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from fusionreid.datasets.files import read_regular
-from fusionreid.datasets.transforms.loading import decode_image, open_image
+from fusionreid.datasets.transforms.loading import decode_image, is_animation, open_image
 
 from .limits import Limits
 from .refusals import RefusedError
@@ -30,7 +30,7 @@ def decode_upload(content: bytes, name: str, limits: Limits) -> np.ndarray:
         uint8 of shape (H, W, 3), RGB.
 
     Raises:
-        RefusedError: It is too large (413), or no image (422).
+        RefusedError: It is too large (413), or no image or an animation (422).
     """
     if len(content) > limits.image_bytes:
         raise RefusedError(
@@ -40,9 +40,14 @@ def decode_upload(content: bytes, name: str, limits: Limits) -> np.ndarray:
         raise RefusedError(422, f'{name} is empty')
     _check_pixels(content, name, limits.pixels)
     try:
-        return decode_image(bytearray(content))
+        with open_image(bytearray(content)) as image:
+            is_animated = is_animation(image)
+        pixels = decode_image(bytearray(content))
     except Exception as error:  # decoders raise SyntaxError, struct.error, OSError and others
         raise RefusedError(422, f'{name} cannot be decoded: it is damaged or cut off') from error
+    if is_animated:
+        raise RefusedError(422, f'{name} is an animation: send the frame that is meant')
+    return pixels
 
 
 def _check_pixels(content: bytes | bytearray, name: str, limit: int) -> None:

@@ -174,6 +174,11 @@ def test_what_users_get_wrong_is_one_line(data, run, checkpoint, tmp_path):
     assert 'the model gives' in message
     assert 'SIE' in message
     assert "no feature 'hands'" in failure('calibrate', saved, own, '--feature', 'hands')
+    cnn = tmp_path / 'cnn'
+    call('index', data / 'query', own, '-o', cnn, '--feature', 'cnn')
+    message = failure('calibrate', saved, own, '--index', cnn, '-o', tmp_path / 'c.json')
+    assert f'{cnn} holds features of cnn' in message
+    assert not (tmp_path / 'c.json').exists()  # nothing is measured before
     # The same architecture with other weights: the features of a few photos are computed again.
     other = write_checkpoint(write_tiny_config(tmp_path, data), tmp_path / 'other.pth')
     message = failure('calibrate', saved, other)

@@ -135,6 +135,11 @@ def test_what_users_get_wrong_is_one_line(data, index, tmp_path, capsys):
         assert expected in failure('search', *arguments)
     (tmp_path / 'empty').mkdir()
     assert 'there is no image in' in failure('search', index, tmp_path / 'empty')
+    frames = [Image.new('RGB', (32, 64), (60 * n, 0, 0)) for n in range(3)]
+    for kind in ('gif', 'png', 'webp'):
+        moving = tmp_path / f'moving.{kind}'
+        frames[0].save(moving, save_all=True, append_images=frames[1:])
+        assert f"image '{moving}' is an animation" in failure('search', index, moving, '-k', 1)
     nameless = write_image(tmp_path / 'someone.jpg')
     message = failure('search', index, nameless, '--other-cameras')
     assert 'give it by --query-camera' in message

@@ -230,6 +230,15 @@ def test_no_image(client, content):
     assert re.match(r'a\.jpg is (no image|empty)', answer.json()['detail'])
 
 
+def test_an_animation(client):
+    content = io.BytesIO()
+    frames = [Image.new('RGB', (32, 64), (60 * n, 0, 0)) for n in range(3)]
+    frames[0].save(content, 'WEBP', save_all=True, append_images=frames[1:])
+    answer = send_bytes(client, content.getvalue(), 'a.webp')
+    assert answer.status_code == 422
+    assert answer.json()['detail'].startswith('a.webp is an animation')
+
+
 def test_a_broken_image(client, photos):
     content = Path(photos[-1]).read_bytes()
     answer = send_bytes(client, content[:-100])

@@ -201,6 +201,7 @@ def main() -> None:
         print(f'scoring {tracker}, features: {features}', file=sys.stderr, flush=True)
         idf1, switches, mota = score(make, args.clips)
         rows.append((tracker, features, f'{idf1:.3f}', f'{switches}', f'{mota:.3f}'))
+        print(f'IDF1 {idf1:.3f}, {switches} switches', file=sys.stderr, flush=True)
     print(markdown_table(rows))
 
 

@@ -20,6 +20,8 @@ from fusionreid.registry import TRANSFORMS
 
 # Named, so that no decoder of documents or scripts ever sees a file that calls itself an image.
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF')
+_ANIMATED = ('GIF', 'PNG', 'WEBP')
+_STILL_SUFFIXES = ('.jpg', '.jpeg')
 # Beyond this, what Pillow does around decoding costs nothing, and it guards against files that
 # claim a huge size.
 _MAX_DIRECT_PIXELS = 1 << 22
@@ -82,6 +84,40 @@ def open_image(content: bytearray) -> Image.Image:
         Exception: Whatever Pillow raises.
     """
     return Image.open(io.BytesIO(content), formats=_FORMATS)
+
+
+def is_animation(image: Image.Image) -> bool:
+    """Whether an image shows several moments, of which nobody can say which one is meant.
+
+    Further images in a JPEG or pages of a TIFF are none: cameras add them for other uses.
+
+    Args:
+        image: An open image.
+
+    Returns:
+        Whether it is an animated GIF, PNG or WebP.
+    """
+    return image.format in _ANIMATED and bool(getattr(image, 'is_animated', False))
+
+
+def check_still(path: str) -> None:
+    """Refuse an animation.
+
+    Args:
+        path: The image file; what else is wrong with it is left to :func:`read_image`.
+
+    Raises:
+        ImageDecodeError: It is one.
+    """
+    if path.lower().endswith(_STILL_SUFFIXES):
+        return
+    is_animated = False
+    with contextlib.suppress(Exception), open_image(read_regular(path)) as image:
+        is_animated = is_animation(image)
+    if is_animated:
+        raise ImageDecodeError(
+            f"image '{path}' is an animation: save the frame that is meant as an image"
+        )
 
 
 @contextlib.contextmanager
