@@ -9,11 +9,11 @@ from typing import Any
 from unittest import mock
 
 from mmengine.logging import MMLogger
-from mmengine.runner import CheckpointLoader
+
+from fusionreid.workarounds.checkpoint_log import loading_is_logged
 
 # What the line of a validation or a test begins with.
 SCORES = ('Epoch(val)', 'Iter(val)', 'Epoch(test)', 'Iter(test)')
-_LOAD_CHECKPOINT = CheckpointLoader.load_checkpoint
 
 
 @contextmanager
@@ -39,14 +39,9 @@ def quiet_terminal(enabled: bool) -> Iterator[None]:
         return
     with (
         mock.patch.object(MMLogger, '__init__', make_quiet_logger),
-        mock.patch.object(CheckpointLoader, 'load_checkpoint', _load_checkpoint),
+        loading_is_logged(),
     ):
         yield
-
-
-def _load_checkpoint(filename: str, map_location: Any = None, logger: Any = None) -> Any:
-    # Without a logger, as the Runner calls it, MMEngine prints which file it loads.
-    return _LOAD_CHECKPOINT(filename, map_location, logger or 'current')
 
 
 def is_shown(record: logging.LogRecord) -> bool:
