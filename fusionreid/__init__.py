@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
-# mmcv-lite says at every start that it lacks an operator which nothing here uses.
-warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+from fusionreid.stack import warn_of_mixture
+from fusionreid.workarounds.mmcv_operators import ignore_missing_operator
 
-from fusionreid.stack import warn_of_mixture  # noqa: E402
-
+ignore_missing_operator()
 warn_of_mixture()
 
 from fusionreid import registry  # noqa: E402

@@ -23,8 +23,9 @@ from fusionreid.evaluation.functional import (
     wilson_interval,
 )
 from fusionreid.evaluation.functional.memory import DEFAULT_MEMORY_LIMIT
-from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.evaluation.functional.progress import StartMeter, start_meter
 from fusionreid.evaluation.functional.unit_rows import unit_rows_
+from fusionreid.utils.progress import Progress
 
 from .feature_spec import FeatureSpec
 
@@ -133,7 +134,9 @@ class Calibration:
         rows = features[known.to(features.device)].float()
         if roles is not None:
             roles = [roles[row] for row in known.tolist()]
-        options: dict[str, Any] = dict(memory_limit=memory_limit, progress=progress)
+        options: dict[str, Any] = dict(
+            memory_limit=memory_limit, progress=Progress if progress else None
+        )
         try:
             unit_rows_(rows, lambda row: f'the feature of photo {int(known[row])}')
             photos = _Photos.arrange(rows, people[known], cameras[known], roles, remove_same_camera)
@@ -438,12 +441,12 @@ class _Photos:
 
 
 def _fit_camera_pairs(
-    photos: _Photos, memory_limit: int, progress: bool
+    photos: _Photos, memory_limit: int, progress: StartMeter | None
 ) -> dict[CameraPair, MatchRates]:
     """Measure the pairs of each two cameras that have enough of them."""
     found: dict[CameraPair, MatchRates] = {}
     wanted = list(_enough_pairs(photos))
-    meter = Progress('camera pairs', len(wanted), progress)
+    meter = start_meter(progress, 'camera pairs', len(wanted))
     for done, cameras in enumerate(wanted, 1):
         own = photos.of_cameras(*cameras)
         try:

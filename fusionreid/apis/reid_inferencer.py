@@ -20,11 +20,11 @@ from fusionreid.datasets.image_listing import list_images
 from fusionreid.datasets.transforms import read_image
 from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError
 from fusionreid.evaluation.feature_set import ALL
-from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.runtimes import is_export
 from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.integers import are_several, as_integer, as_integers
 from fusionreid.utils.names import is_name, number_of, tidy_name
+from fusionreid.utils.progress import Progress
 from fusionreid.visualization import draw_distance_matrix, figure_pixels, save_picture
 
 from .calibration import Calibration, RateEstimate

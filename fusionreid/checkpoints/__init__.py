@@ -1,4 +1,5 @@
-from .atomic_backend import AtomicLocalBackend
+from fusionreid.workarounds.atomic_backend import AtomicLocalBackend
+
 from .checkpoint_loader import load_from_weight_file
 from .pretrained import Pretrained, match_weights
 from .resumable import check_resumable, find_resumable

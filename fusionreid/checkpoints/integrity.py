@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fusionreid.errors import WeightsError
-from fusionreid.evaluation.functional.progress import report_bytes
+from fusionreid.utils.progress import report_bytes
 
 from .backbone_inspection import Facts
 from .tensor_checksums import count_bytes, stored_checksums, verify_tensors

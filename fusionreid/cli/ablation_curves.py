@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +36,7 @@ from fusionreid.evaluation.functional.reranking.parameters import (
 )
 from fusionreid.evaluation.metrics.score_table import describe_data_set, describe_features
 from fusionreid.evaluation.scoring_errors import scoring_errors
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.tables import markdown_table
 from fusionreid.utils.terminal import say, say_lines
 from fusionreid.visualization.ablation_curves import draw_ablation_curves
@@ -270,7 +269,8 @@ def rerank_grid(args: argparse.Namespace) -> tuple[Curves, dict[str, Scores], st
                 check_parameters(k1, k2, args.lambda_value, len(query) + len(gallery))
     curves: Curves = {}
     plain: Scores = {name: [] for name in METRICS}
-    meter = _Meter(len(pairs) * len(args.folders))
+    meter = Progress('re-rankings', len(pairs) * len(args.folders))
+    done = 0
     for folder in args.folders:
         feature_set = FeatureSet.load(folder)
         query, gallery = feature_set.query_and_gallery()
@@ -293,7 +293,8 @@ def rerank_grid(args: argparse.Namespace) -> tuple[Curves, dict[str, Scores], st
                 value, name = (k1, f'k2 = {k2}') if args.against == 'k1' else (k2, f'k1 = {k1}')
                 target = curves.setdefault(name, {}).setdefault(value, {m: [] for m in METRICS})
                 _append(target, headline_scores(evaluate_distances(blocks, *labels)))
-                meter.step(f'k1={k1} k2={k2}')
+                done += 1
+                meter.update(done)
     known = feature_set.protocol
     parts = [
         describe_data_set(known) if known else '',
@@ -307,15 +308,3 @@ def rerank_grid(args: argparse.Namespace) -> tuple[Curves, dict[str, Scores], st
 def _append(target: Scores, scores: Mapping[str, float]) -> None:
     for name in METRICS:
         target[name].append(scores[name])
-
-
-class _Meter:
-    """Says how many re-rankings are done, and how long the others will take."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.started = total, 0, time.monotonic()
-
-    def step(self, what: str) -> None:
-        self.done += 1
-        left = (time.monotonic() - self.started) / self.done * (self.total - self.done)
-        say(f'  {self.done} of {self.total} re-rankings, {what}; {left:.0f} s left', sys.stderr)

@@ -38,6 +38,7 @@ from fusionreid.evaluation.metrics.score_table import (
     warn_of_ties,
 )
 from fusionreid.evaluation.scoring_errors import scoring_errors
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.tables import markdown_table
 from fusionreid.utils.terminal import say_lines
 from fusionreid.visualization import draw_camera_pairs, draw_verification
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
     options: dict[str, Any] = {
         'remove_same_camera': not args.keep_same_camera,
         'memory_limit': args.memory_limit,
-        'progress': sys.stderr.isatty(),
+        'progress': Progress if sys.stderr.isatty() else None,
     }
     draws = {'num_samples': args.samples, 'seed': args.seed}
     with scoring_errors():

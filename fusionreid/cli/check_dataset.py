@@ -43,10 +43,10 @@ from fusionreid.datasets.image_listing import why_not_regular
 from fusionreid.datasets.market_style_dataset import FOLDERS
 from fusionreid.datasets.people_table import COLUMNS
 from fusionreid.errors import ConfigError, DatasetError, UserError
-from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.registry import DATASETS, SCOPE
 from fusionreid.utils.csv_table import write_csv
 from fusionreid.utils.files import open_atomic
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say
 

@@ -24,9 +24,9 @@ from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
 from fusionreid.cli.indexing import add_label_arguments, read_sources
 from fusionreid.cli.output_file import check_output_file
 from fusionreid.errors import UserError
-from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.gallery.names import number_labels
 from fusionreid.utils.files import atomic_path, save_tensors
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.terminal import say
 
 SUFFIX = '.safetensors'

@@ -10,6 +10,8 @@ from unittest import mock
 
 from mmengine.logging import MMLogger
 
+from fusionreid.workarounds.checkpoint_log import loading_is_logged
+
 # What the line of a validation or a test begins with.
 SCORES = ('Epoch(val)', 'Iter(val)', 'Epoch(test)', 'Iter(test)')
 
@@ -32,7 +34,13 @@ def quiet_terminal(enabled: bool) -> Iterator[None]:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(is_shown)
 
-    with mock.patch.object(MMLogger, '__init__', make_quiet_logger if enabled else make_logger):
+    if not enabled:
+        yield
+        return
+    with (
+        mock.patch.object(MMLogger, '__init__', make_quiet_logger),
+        loading_is_logged(),
+    ):
         yield
 
 

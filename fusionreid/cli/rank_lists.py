@@ -18,6 +18,7 @@ from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import rank_queries
 from fusionreid.evaluation.rank_lists import RankLists, describe_rank_lists, find_rank_lists
 from fusionreid.evaluation.scoring_errors import scoring_errors
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.terminal import say
 from fusionreid.visualization import draw_rank_lists, select_queries
 from fusionreid.visualization.color_scale import find_colormap
@@ -108,7 +109,7 @@ def score_queries(feature_set: FeatureSet, names: list[str]) -> np.ndarray:
         feature_set.person_ids[gallery],
         feature_set.camera_ids[query],
         feature_set.camera_ids[gallery],
-        progress=sys.stderr.isatty(),
+        progress=Progress if sys.stderr.isatty() else None,
     )
     return scores.average_precision.cpu().numpy()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from fusionreid.datasets.synthetic import LAYOUTS, WORLDS, SyntheticConfig, render_data_set
-from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.terminal import say
 
 
@@ -61,11 +61,12 @@ def run(args: argparse.Namespace) -> None:
         distractors=not args.no_distractors,
         world=args.world,
     )
-    # The renderer says how many images there are.
-    meter = Progress('rendering images', total=0)
+    meter: Progress | None = None
 
     def show(done: int, total: int) -> None:
-        meter.total = total
+        nonlocal meter
+        # The renderer knows how many images there are.
+        meter = meter or Progress('rendering images', total)
         meter.update(done)
 
     rendered = render_data_set(args.out, config, args.workers, show)

@@ -12,7 +12,7 @@ import argparse
 from dataclasses import asdict
 
 from fusionreid.datasets.synthetic import ClipConfig, render_clips
-from fusionreid.evaluation.functional.progress import Progress
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.terminal import say
 
 HELP = dict(

@@ -21,9 +21,9 @@ from fusionreid.cli.extraction import add_extraction_arguments, build_extractor
 from fusionreid.cli.gallery_place import add_new_index_arguments, check_new_index_arguments
 from fusionreid.cli.index import open_gallery
 from fusionreid.errors import GalleryError
-from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.gallery.storage import check_place
 from fusionreid.utils.files import file_sha256
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.terminal import say
 from fusionreid.video.box_file import find_box_file
 from fusionreid.video.detector import (

@@ -122,6 +122,10 @@ def describe(error: BaseException) -> str:
         ('the depth must be 18', 'ZeroDivisionError: by zero')
     """
     line = one_line(error)
+    missing = error.__context__
+    if isinstance(error, ImportError) and isinstance(missing, ModuleNotFoundError):
+        # MMEngine names another package for some of its trackers.
+        return f'the module {missing.name!r} is missing: install its package, or leave the part out'
     if line and isinstance(error, (ImportError, TypeError, ValueError)):
         return line
     if isinstance(error, KeyError) and ' ' in line:  # a sentence, not a key

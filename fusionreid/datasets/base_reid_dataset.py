@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from fusionreid.errors import ConfigError, DatasetFormatError, DatasetNotFoundError
 from fusionreid.registry import TRANSFORMS
+from fusionreid.workarounds.data_set_copies import SeparateCopies
 
 from .annotation import ROLES, ReIDAnnotation
 from .files import check_files_exist
@@ -33,7 +33,7 @@ SPLITS = {
 _shown_tables: set[str] = set()
 
 
-class ReIDDataset(BaseDataset, ABC):
+class ReIDDataset(SeparateCopies, ABC):
     """A person re-identification data set: subclasses say how to read it, this class the rest.
 
     An item before the pipeline is ``dict(img_path, person_id, camera_id, role, sample_idx)``, with
@@ -228,11 +228,6 @@ class ReIDDataset(BaseDataset, ABC):
         subset = super().get_subset(indices)
         subset._reserve_image_cache()
         return subset
-
-    def _copy_without_annotation(self, memo: dict[int, Any] | None = None) -> ReIDDataset:
-        # MMEngine's own memory of what was copied is kept from one copy to the next: subsets would
-        # share their parts, or get those of objects that are long gone.
-        return super()._copy_without_annotation({} if memo is None else memo)
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one item.

@@ -30,9 +30,9 @@ from fusionreid.utils.manifest import (
     seal,
     verify_files,
 )
+from fusionreid.utils.progress import report_bytes
 
 from .functional import mean_of_tracklets
-from .functional.progress import report_bytes
 from .functional.unit_rows import unit_rows_
 from .scoring_errors import scoring_errors
 

@@ -26,10 +26,10 @@ from fusionreid.errors import ExportError, ImageDecodeError
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.feature_comparison import ALL_EACH_NORMALIZED, compare_features
 from fusionreid.evaluation.feature_set import ALL
-from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.registry import DATASETS, RUNTIMES, SCOPE
 from fusionreid.runtimes import ExportedModel, ExportManifest
 from fusionreid.utils.optional import import_optional
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.tables import format_table
 
 from .exporting import METADATA, ExportSettings, check_target, export_model, whole_folder

@@ -22,8 +22,8 @@ from fusionreid.apis.feature_spec import FeatureSpec
 from fusionreid.apis.image_input import Image, check_image, list_inputs
 from fusionreid.apis.reid_inferencer import ReIDInferencer
 from fusionreid.errors import GalleryError
-from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.utils.integers import as_integer
+from fusionreid.utils.progress import Progress
 
 from . import storage
 from .acceptance import add_rates, choose_acceptance

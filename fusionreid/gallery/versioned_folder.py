@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from fusionreid.errors import GalleryError
-from fusionreid.evaluation.functional.progress import report_bytes
 from fusionreid.utils import manifest as manifests
 from fusionreid.utils.files import open_atomic
+from fusionreid.utils.progress import report_bytes
 
 MANIFEST = 'gallery.json'
 FORMAT = 'fusionreid-gallery-3'

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from fusionreid.errors import ExportError
-from fusionreid.evaluation.functional.progress import report_bytes
 from fusionreid.utils.files import write_durably
 from fusionreid.utils.manifest import (
     FILES,
@@ -17,6 +16,7 @@ from fusionreid.utils.manifest import (
     seal,
     verify_files,
 )
+from fusionreid.utils.progress import report_bytes
 
 MANIFEST = 'export.json'
 FORMAT = 'fusionreid-export-1'

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from fusionreid.errors import GalleryError
-from fusionreid.evaluation.functional.progress import report_bytes
 from fusionreid.gallery.address import DatabaseAddress, Place
 from fusionreid.utils import manifest as manifests
 from fusionreid.utils.feature_files import read_table, write_table
 from fusionreid.utils.files import open_atomic
+from fusionreid.utils.progress import report_bytes
 
 from .tracklets import Tracklet
 

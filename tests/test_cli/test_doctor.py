@@ -10,7 +10,9 @@ import sys
 from importlib import metadata
 
 import pytest
+import torch
 from mmengine.logging import MMLogger
+from mmengine.runner import CheckpointLoader
 from tiny_runs import ROOT
 
 from fusionreid.cli import completion, doctor
@@ -95,8 +97,13 @@ def test_completion_needs_shtab(monkeypatch):
 
 
 def test_a_quiet_terminal_shows_scores_and_warnings(tmp_path, capsys):
+    torch.save({'state_dict': {}}, tmp_path / 'a.pth')
     with quiet_terminal(True):
-        logger = MMLogger('quiet', log_file=str(tmp_path / 'quiet.log'), log_level='INFO')
+        logger = MMLogger.get_instance(
+            f'quiet {tmp_path}', log_file=str(tmp_path / 'quiet.log'), log_level='INFO'
+        )
+        # As the Runner calls it, to which it prints.
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'), 'cpu', None)
     logger.info('Saving checkpoint')
     logger.info('Epoch(val) [2][6/6]    reid/mAP: 82.4')
     logger.warning('a warning')
@@ -105,7 +112,7 @@ def test_a_quiet_terminal_shows_scores_and_warnings(tmp_path, capsys):
         'Epoch(val) [2][6/6]    reid/mAP: 82.4',
         'a warning',
     ]
-    assert len((tmp_path / 'quiet.log').read_text().splitlines()) == 3
+    assert len((tmp_path / 'quiet.log').read_text().splitlines()) == 4
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             handler.close()

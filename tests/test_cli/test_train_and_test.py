@@ -472,7 +472,8 @@ def test_optional_parts_may_be_missing(data, tmp_path):
         ('default_hooks.timer.type=Foo', "type='Foo': .*Foo is not in the"),
         ('param_scheduler.type=Foo', "type='Foo': .*Foo is not in the"),
         ('visualizer.vis_backends.0.type=Foo', "type='Foo': .*Foo is not in the"),
-        ('visualizer.vis_backends.0.type=NeptuneVisBackend', 'Please run "pip install'),
+        ('visualizer.vis_backends.0.type=NeptuneVisBackend', "the module 'neptune' is missing"),
+        ('visualizer.vis_backends.0.type=ClearMLVisBackend', "the module 'clearml' is missing"),
         ('train_dataloader.dataset.pipeline.1.type=Foo', "type='Foo': .*Foo is not in the"),
     ],
 )

@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import normalize
 
 from fusionreid.evaluation.functional import average_query_expansion, evaluate_ranking
+from fusionreid.utils.progress import Progress
 
 
 def people(num_query=20, num_gallery=200, dim=16, num_ids=12, noise=1.2, seed=0):
@@ -110,5 +111,5 @@ def test_bad_input_is_named(change, error, message):
 
 def test_progress_is_shown(capsys):
     query, gallery, *_ = people()
-    average_query_expansion(query, gallery, progress=True)
+    average_query_expansion(query, gallery, progress=Progress)
     assert 'searching: 20/20' in capsys.readouterr().err

@@ -20,6 +20,7 @@ from fusionreid.evaluation.functional import (
 )
 from fusionreid.evaluation.functional.counting import count_around, count_by_buckets
 from fusionreid.evaluation.functional.true_positions import true_positions
+from fusionreid.utils.progress import Progress
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'ranking.npz'
 
@@ -441,7 +442,7 @@ def test_bad_distance_options():
 
 
 def test_progress_is_shown(capsys):
-    evaluate_ranking(*people(), progress=True)
+    evaluate_ranking(*people(), progress=Progress)
     assert 'ranking queries: 40/40' in capsys.readouterr().err
 
 

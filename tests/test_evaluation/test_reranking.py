@@ -22,6 +22,7 @@ from fusionreid.evaluation.functional.nearest_neighbors import PointSet, nearest
 from fusionreid.evaluation.functional.reranking.k_reciprocal import add_overlaps
 from fusionreid.evaluation.functional.reranking.plan import RerankingPlan
 from fusionreid.evaluation.functional.reranking.sparse_rows import SparseRows
+from fusionreid.utils.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / 'data' / 'ranking.npz'
@@ -405,7 +406,7 @@ def test_encodings_that_outgrow_memory_are_named(monkeypatch):
 
 def test_estimate_and_progress_are_shown(capsys):
     query, gallery, _ = people()
-    k_reciprocal_rerank(query, gallery, progress=True)
+    k_reciprocal_rerank(query, gallery, progress=Progress)
     shown = capsys.readouterr().err
     first = shown.splitlines()[0]
     assert re.fullmatch(

@@ -604,9 +604,11 @@ def test_progress_is_shown_of_many_bytes_only(tmp_path, monkeypatch, capfd):
     Gallery.load(tmp_path / 'index')
     verify(tmp_path / 'a.pth')
     assert capfd.readouterr().err == ''
-    monkeypatch.setattr('fusionreid.evaluation.functional.progress.MANY_BYTES', 1)
+    monkeypatch.setattr('fusionreid.utils.progress.MANY_BYTES', 1)
     Gallery.load(tmp_path / 'index')
-    assert re.fullmatch(r'verifying .*index, MiB: 1/1 \(100%\), 0 s left\n', capfd.readouterr().err)
+    assert re.fullmatch(
+        r'verifying .*index, MiB: 1/1 \(100%\), 00:00 left\n', capfd.readouterr().err
+    )
     verify(tmp_path / 'a.pth')
     assert 'MiB: 1/1 (100%)' in capfd.readouterr().err
 

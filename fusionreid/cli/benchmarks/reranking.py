@@ -33,6 +33,7 @@ from fusionreid.evaluation.functional.reranking import (
 )
 from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.device import find_device
+from fusionreid.utils.progress import Progress
 
 from .instruments import PeakMemory
 from .ranking import SCALES, make_features, timed
@@ -109,7 +110,11 @@ def run(args: argparse.Namespace) -> None:
         for name in ('query_features', 'gallery_features')
     ]
     numbers = {'k1': args.k1, 'k2': args.k2, 'lambda_value': args.lambda_value}
-    options = {**numbers, 'memory_limit': args.memory_limit, 'progress': args.progress}
+    options = {
+        **numbers,
+        'memory_limit': args.memory_limit,
+        'progress': Progress if args.progress else None,
+    }
     before = evaluate_ranking(*pair, **data)
     seconds: dict[str, float] = {}
 

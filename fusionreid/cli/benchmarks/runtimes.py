@@ -33,13 +33,13 @@ from mmengine.registry import DefaultScope
 
 from fusionreid.apis import FeatureExtractor
 from fusionreid.config import merge_options, open_counts, read_config
-from fusionreid.evaluation.functional.progress import Progress
 from fusionreid.export import ExportSettings, PersonImages, export_model
 from fusionreid.export.formats import EXPORTERS
 from fusionreid.export.quantization import INT8, calibration_inputs, quantize, read_model
 from fusionreid.registry import MODELS, RUNTIMES, SCOPE
 from fusionreid.runtimes import ExportedModel, ExportManifest
 from fusionreid.structures import ReIDDataSample
+from fusionreid.utils.progress import Progress
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say, say_lines
 

@@ -8,6 +8,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
 from fusionreid.registry import OPTIM_WRAPPERS
+from fusionreid.workarounds.amp_on_cpu import init_without_loss_scaling
 
 DTYPES = ('float16', 'bfloat16')
 
@@ -43,12 +44,7 @@ class ReIDAmpOptimWrapper(AmpOptimWrapper):
         if torch.cuda.is_available() and dtype == 'float16':
             super().__init__(loss_scale=loss_scale, dtype=dtype, **kwargs)
             return
-        # mmengine's constructor refuses to run without an accelerator.
-        OptimWrapper.__init__(self, **kwargs)
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.loss_scaler = torch.amp.GradScaler(device, enabled=False)
-        self._scale_update_param = None
-        self.cast_dtype = torch.bfloat16
+        init_without_loss_scaling(self, torch.bfloat16, **kwargs)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state; one that was saved without loss scaling leaves the scaler as it is.

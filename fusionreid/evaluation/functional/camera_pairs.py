@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import MemoryLimitError, ScoringInputError
 from .memory import DEFAULT_MEMORY_LIMIT
-from .progress import Progress
+from .progress import StartMeter, start_meter
 from .ranking import rank_queries
 from .ranking_result import RankingResult
 from .validation import check_max_rank, check_pair, feature_norms, label_pair
@@ -53,7 +53,7 @@ def evaluate_camera_pairs(
     max_rank: int = 50,
     remove_same_camera: bool = True,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> CameraPairResult:
     """Rank the images of one gallery camera at a time for the queries of one camera at a time.
 
@@ -76,7 +76,8 @@ def evaluate_camera_pairs(
         remove_same_camera: Remove entries of the query's identity and camera.
         memory_limit: Bytes that may be used on top of the features, a copy of one camera's part of
             the gallery included.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         The scores of every pair, on the CPU.
@@ -114,7 +115,7 @@ def evaluate_camera_pairs(
     cmc = mean_ap[..., None].repeat(1, 1, max_rank)
     num_valid = torch.zeros(shape, dtype=torch.int64)
 
-    meter, done = Progress('ranking cameras', len(gallery_features), progress), 0
+    meter, done = start_meter(progress, 'ranking cameras', len(gallery_features)), 0
     # The largest first: if the memory does not suffice, nothing has been done for naught.
     for column in sizes.argsort(descending=True, stable=True).tolist():
         camera = int(to_cameras[column])

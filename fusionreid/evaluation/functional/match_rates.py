@@ -20,7 +20,7 @@ from .distances import FeatureKeys
 from .errors import ScoringInputError
 from .memory import DEFAULT_MEMORY_LIMIT
 from .open_set import nearest_others
-from .progress import Progress
+from .progress import StartMeter, start_meter
 from .rates import effective_number
 from .validation import as_labels, label_pair
 from .verification import PairLabels, PairTiles, evaluate_verification
@@ -113,7 +113,7 @@ def evaluate_match_rates(
     one_set: bool = False,
     num_points: int = DEFAULT_POINTS,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> MatchRates:
     """Measure which share of the pairs is nearer than a distance, for many distances.
 
@@ -131,7 +131,8 @@ def evaluate_match_rates(
             :func:`labels_of_one_set`; every pair then counts once.
         num_points: Distances to keep at most; fewer where there are many people for the memory.
         memory_limit: Bytes that may be used on top of the features.
-        progress: Show lines on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         The rates.
@@ -211,7 +212,7 @@ def _count_by_person(
     distances: Tensor,
     one_set: bool,
     memory_limit: int,
-    progress: bool,
+    progress: StartMeter | None,
 ) -> Tensor:
     """Pairs of different people that each person is in, nearer than each distance, and of all.
 
@@ -242,7 +243,7 @@ def _count_by_person(
             with lock:
                 total[present] += found.view(len(present), width + 1)[:, :width]
 
-    tiles.for_each_tile(count, Progress('counting by person', len(gallery), progress))
+    tiles.for_each_tile(count, start_meter(progress, 'counting by person', len(gallery)))
     # Place 0 is nearer than the first distance, at which nothing is.
     return total.cumsum(1).double().cpu()
 
@@ -256,7 +257,7 @@ def evaluate_search_rates(
     distances: Tensor,
     *,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> SearchRates:
     """Measure which share of searches for a stranger finds somebody nearer than a distance.
 
@@ -270,7 +271,8 @@ def evaluate_search_rates(
         gallery_ids: (g,) integers.
         distances: (P,) float64, ascending.
         memory_limit: Bytes that may be used on top of the features.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         The rates.

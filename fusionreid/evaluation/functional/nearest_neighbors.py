@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .distances import ERROR_MARGIN, TIE_RESOLUTION, TILE_BYTES, FeatureKeys
-from .progress import Progress
+from .progress import StartMeter, start_meter
 from .top_k import top_k
 from .true_positions import true_positions
 from .workers import start_workers, worker_count
@@ -129,7 +129,7 @@ def tile_bytes(tile: int, k: int, width: int, size: int) -> int:
 
 @torch.no_grad()
 def nearest_neighbors(
-    points: PointSet, k: int, *, tile: int, memory_limit: int, progress: bool = False
+    points: PointSet, k: int, *, tile: int, memory_limit: int, progress: StartMeter | None = None
 ) -> Neighbors:
     """Find the k nearest points of every point, itself included.
 
@@ -138,7 +138,8 @@ def nearest_neighbors(
         k: Neighbors wanted, 1..N.
         tile: Points on each side of a tile of distances.
         memory_limit: Bytes for searching again where float32 leaves the neighbors open.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         Indices and squared distances; they do not depend on ``tile``.
@@ -182,12 +183,12 @@ class _Candidates:
         self.indices = torch.zeros_like(self.keys, dtype=torch.int64)
         self.farthest = self.half.new_full((len(points),), -torch.inf)
 
-    def collect(self, tile: int, progress: bool) -> None:
+    def collect(self, tile: int, progress: StartMeter | None) -> None:
         """Look at every pair of points once."""
         points, total = self.points, len(self.points)
         blocks = [slice(s, min(s + tile, total)) for s in range(0, total, tile)]
         products, scores = self.half.new_empty(2, min(tile, total) ** 2)
-        meter = Progress('finding neighbors, pairs', total * (total + 1) // 2, progress)
+        meter = start_meter(progress, 'finding neighbors, pairs', total * (total + 1) // 2)
         done = 0
         for number, rows in enumerate(blocks):
             left = points.tile(rows)

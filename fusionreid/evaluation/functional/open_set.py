@@ -21,7 +21,7 @@ from .distances import TILE_BYTES, round_squares
 from .errors import ScoringInputError
 from .matches import MatchTable
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
-from .progress import Progress
+from .progress import StartMeter, start_meter
 from .ranking import match_table, rank_queries
 from .rates import largest_count
 from .top_k import top_k
@@ -158,7 +158,7 @@ def evaluate_open_set(
     strangers: str = LEFT_OUT,
     remove_same_camera: bool = True,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> OpenSetResult:
     """Search for people who may or may not be in the gallery, by Euclidean distance.
 
@@ -177,7 +177,8 @@ def evaluate_open_set(
             for the FPIR, for test sets that have people who are not in the gallery.
         remove_same_camera: Remove entries of the query's identity and camera.
         memory_limit: Bytes that may be used on top of the features; checked before work starts.
-        progress: Show two lines on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         What each search comes to, on the device of the features.
@@ -234,7 +235,7 @@ def nearest_others(
     gallery_ids: Tensor | Sequence[int],
     *,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> Tensor:
     """Measure how far the nearest gallery entry of another identity is from each query.
 
@@ -244,7 +245,8 @@ def nearest_others(
         query_ids: (q,) integers.
         gallery_ids: (g,) integers.
         memory_limit: Bytes that may be used on top of the features.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         Distances (q,) float64, rounded as squares to 2^-40 of themselves; infinite where all
@@ -284,7 +286,7 @@ def evaluate_open_set_distances(
     strangers: str = LEFT_OUT,
     remove_same_camera: bool = True,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> OpenSetResult:
     """Score given distances as :func:`evaluate_open_set` does; smaller is nearer.
 
@@ -298,7 +300,8 @@ def evaluate_open_set_distances(
         strangers: ``'left_out'`` or ``'unmatched'``.
         remove_same_camera: Remove entries of the query's identity and camera.
         memory_limit: Bytes that may be used on top of the distances.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         What each search comes to, on the CPU.
@@ -337,7 +340,7 @@ def evaluate_open_set_distances(
     matches = torch.full((num_query,), torch.inf, dtype=torch.float64)
     others, ranks = matches.clone(), torch.zeros(num_query, dtype=torch.int64)
     column = torch.arange(num_gallery)
-    meter = Progress('searching', num_query, progress)
+    meter = start_meter(progress, 'searching', num_query)
     done = 0
     for block in blocks:
         for first in range(0, len(block), group):

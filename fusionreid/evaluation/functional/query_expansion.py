@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 from .distances import FeatureKeys
 from .errors import MemoryLimitError, ScoringInputError
 from .memory import DEFAULT_MEMORY_LIMIT
+from .progress import StartMeter
 from .top_k import top_k
 
 # Features of neighbors that are gathered together.
@@ -23,7 +24,7 @@ def average_query_expansion(
     k: int = 5,
     alpha: float = 0.0,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> Tensor:
     """Replace each query by a weighted mean of itself and its k nearest gallery features.
 
@@ -42,7 +43,8 @@ def average_query_expansion(
         alpha: Exponent of the cosine similarity, from 0 on.
         memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         Expanded queries of norm 1, (q, d) float32 (float64 for float64 features), on the device of

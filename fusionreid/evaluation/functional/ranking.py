@@ -20,7 +20,7 @@ from .distance_blocks import check_no_nan, distance_blocks, own_copy
 from .distances import FeatureKeys, MatrixKeys, sample_bytes
 from .matches import MatchTable, SameIdentity
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
-from .progress import Progress
+from .progress import StartMeter, start_meter
 from .ranking_result import QueryScores, RankingResult
 from .ties import expected_precision, expected_reciprocal_last
 from .true_positions import true_positions
@@ -62,7 +62,7 @@ def evaluate_ranking(
     remove_same_camera: bool = True,
     ties: str = 'order',
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> RankingResult:
     """Rank the gallery for every query by Euclidean distance, and score the ranking.
 
@@ -89,7 +89,8 @@ def evaluate_ranking(
         ties: What entries at the same distance come to: ``'order'`` takes them in gallery order,
             ``'expected'`` gives the mean score over all their orders.
         memory_limit: Bytes that may be used on top of the features; checked before work starts.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         The scores, averaged and for each query, on the device of the features.
@@ -139,7 +140,7 @@ def rank_queries(
     remove_same_camera: bool = True,
     ties: str = 'order',
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> QueryScores:
     """Measure what :func:`evaluate_ranking` averages, for some share of the queries.
 
@@ -158,7 +159,8 @@ def rank_queries(
         ties: What entries at the same distance come to: ``'order'`` takes them in gallery order,
             ``'expected'`` gives the mean score over all their orders.
         memory_limit: Bytes that may be used on top of the features; checked before work starts.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         What was measured for each query.
@@ -203,7 +205,7 @@ def rank_queries(
         device=source.query.device,
     )
     scorer = _Scorer(source, table, num_query, max_rank, plan.spare, ties)
-    meter = Progress('ranking queries', num_query, progress)
+    meter = start_meter(progress, 'ranking queries', num_query)
     out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
     autocast = torch.autocast(out.device.type, enabled=False)
     with start_workers(plan.workers) as run, autocast:
@@ -237,7 +239,7 @@ def evaluate_distances(
     remove_same_camera: bool = True,
     ties: str = 'order',
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> RankingResult:
     """Score given distances as :func:`evaluate_ranking` does; smaller is nearer.
 
@@ -259,7 +261,8 @@ def evaluate_distances(
             ``'expected'`` gives the mean score over all their orders.
         memory_limit: Bytes that may be used on top of the distances (or of one block of the
             iterator).
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         The scores; on the CPU for arrays, else on the device of the distances.
@@ -306,7 +309,7 @@ def evaluate_distances(
         device=sample.device,
     )
     scorer = _Scorer(MatrixKeys(sample.dtype), table, num_query, max_rank, plan.spare, ties)
-    meter = Progress('ranking queries', num_query, progress)
+    meter = start_meter(progress, 'ranking queries', num_query)
     done = 0
     with start_workers(plan.workers) as run:
         for block in blocks:

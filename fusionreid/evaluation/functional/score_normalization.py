@@ -17,7 +17,7 @@ from torch import Tensor
 from .distances import FeatureKeys
 from .errors import ScoringInputError
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
-from .progress import Progress
+from .progress import StartMeter, start_meter
 from .top_k import top_k
 
 # Photos of the cohort that count, unless told otherwise.
@@ -45,7 +45,7 @@ def cohort_statistics(
     size: int | None = None,
     *,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> CohortStatistics:
     """Measure the distances of photos to the nearest of a cohort.
 
@@ -54,7 +54,8 @@ def cohort_statistics(
         cohort: Features of other people, (c, d), same device.
         size: Photos of the cohort that count for each; None takes 200, or all if there are fewer.
         memory_limit: Bytes that may be used on top of the features and the ``n x size`` distances.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         Mean and deviation for each photo.
@@ -113,7 +114,7 @@ def normalized_blocks(
     gallery: CohortStatistics,
     *,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> Iterator[Tensor]:
     """Compute normalized distances, for :func:`evaluate_distances` and its like.
 
@@ -124,7 +125,8 @@ def normalized_blocks(
         gallery: Statistics of the gallery.
         memory_limit: Bytes that may be used on top of the features, for the block that is given
             out and the next one.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Yields:
         Blocks of rows (r, g) float64, in the order of the queries.
@@ -152,7 +154,7 @@ def normalized_blocks(
         per_group_row=0,
         what=f'normalizing the distances to {num_gallery} gallery features of width {width}',
     )
-    meter = Progress('normalizing', num_query, progress)
+    meter = start_meter(progress, 'normalizing', num_query)
     for start in range(0, num_query, plan.block):
         rows = slice(start, min(start + plan.block, num_query))
         own = source.query[rows].double() - source.center

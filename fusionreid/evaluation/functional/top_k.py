@@ -13,7 +13,7 @@ from .distances import FeatureKeys, sample_bytes
 from .errors import ScoringInputError
 from .matches import same_known
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
-from .progress import Progress
+from .progress import StartMeter, start_meter
 from .true_positions import true_positions
 from .validation import as_labels
 from .workers import start_workers, worker_count
@@ -44,7 +44,7 @@ def top_k(
     query_cameras: Tensor | Sequence[int] | None = None,
     gallery_cameras: Tensor | Sequence[int] | None = None,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> SearchResult:
     """Find the k nearest gallery features of each query by Euclidean distance.
 
@@ -62,7 +62,8 @@ def top_k(
         gallery_cameras: (g,) integers.
         memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         Indices and distances, on the device of the features.
@@ -106,7 +107,7 @@ def top_k(
     indices = torch.empty(num_query, k, dtype=torch.int64, device=device)
     distances = torch.empty(num_query, k, dtype=source.dtype, device=device)
     out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
-    meter = Progress('searching', num_query, progress)
+    meter = start_meter(progress, 'searching', num_query)
     autocast = torch.autocast(device.type, enabled=False)
     with start_workers(plan.workers) as run, autocast:
         for start in range(0, num_query, plan.block):

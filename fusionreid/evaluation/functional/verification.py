@@ -25,7 +25,7 @@ from .distances import FeatureKeys
 from .errors import ScoringInputError
 from .matches import same_known
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
-from .progress import Progress
+from .progress import Meter, StartMeter, start_meter
 from .rates import largest_count
 from .validation import NORM_ROWS, label_pair
 from .workers import start_workers, worker_count
@@ -159,7 +159,7 @@ def evaluate_verification(
     fprs: Sequence[float] = (1e-2, 1e-3, 1e-4),
     remove_same_camera: bool = True,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> VerificationResult:
     """Measure how well the Euclidean distance tells whether two photos show the same person.
 
@@ -182,7 +182,8 @@ def evaluate_verification(
         fprs: False positive rates, each in [0, 1], for which an operating point is wanted.
         remove_same_camera: Leave out pairs of the same identity and camera.
         memory_limit: Bytes that may be used on top of the features; checked before work starts.
-        progress: Show two lines on stderr, one a pass.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         The rates, thresholds and counts, on the CPU.
@@ -213,13 +214,15 @@ def evaluate_verification(
     num_same, num_different = labels.count_pairs()
     pairs = PairTiles(source, labels, memory_limit, num_thresholds=len(fprs) + 1)
 
-    coarse = pairs.count_bins(Progress('counting pairs', len(source.gallery), progress))
+    coarse = pairs.count_bins(start_meter(progress, 'counting pairs', len(source.gallery)))
     up_to = coarse.cumsum(1)
     allowed = [largest_count(fpr, num_different) for fpr in fprs]
     bin_of = [int(torch.searchsorted(up_to[DIFFERENT], count, right=True)) for count in allowed]
     bin_of.append(_crossing(up_to, num_same, num_different))
     wanted = sorted({place for place in bin_of if place < BINS})
-    fine = pairs.count_levels(wanted, Progress('finding thresholds', len(source.gallery), progress))
+    fine = pairs.count_levels(
+        wanted, start_meter(progress, 'finding thresholds', len(source.gallery))
+    )
     before = up_to - coarse
 
     points = []
@@ -437,7 +440,7 @@ class PairTiles:
         levels = torch.arange(first, last + 1, dtype=torch.float64) * BINS - 0.5
         return levels.clamp_min_(0).mul_(self.quantum).sqrt_()
 
-    def count_bins(self, meter: Progress) -> Tensor:
+    def count_bins(self, meter: Meter) -> Tensor:
         """Count the pairs in each coarse bin.
 
         Args:
@@ -467,7 +470,7 @@ class PairTiles:
         self.for_each_tile(count, meter)
         return total.view(2, BINS).cpu()
 
-    def count_levels(self, bins: Sequence[int], meter: Progress) -> Tensor:
+    def count_levels(self, bins: Sequence[int], meter: Meter) -> Tensor:
         """Count the pairs at each level of some bins.
 
         Args:
@@ -504,7 +507,7 @@ class PairTiles:
         self.for_each_tile(count, meter)
         return total.view(len(bins), 2, BINS).cpu()
 
-    def for_each_tile(self, count: TileCounter, meter: Progress) -> None:
+    def for_each_tile(self, count: TileCounter, meter: Meter) -> None:
         """Go through all pairs, in several threads.
 
         Args:

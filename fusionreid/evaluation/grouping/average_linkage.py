@@ -17,7 +17,8 @@ import heapq
 import numpy as np
 import torch
 
-from ..functional.progress import Progress
+from fusionreid.utils.progress import Progress
+
 from ..functional.top_k import top_k
 from .cannot_link import CannotLink
 from .merges import Merges

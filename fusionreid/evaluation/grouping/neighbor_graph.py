@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionreid.utils.progress import Progress
+
 from ..functional.errors import MemoryLimitError
 from ..functional.nearest_neighbors import (
     RESEARCH_ROWS,
@@ -94,7 +96,11 @@ def build_graph(
             f'{count} features of width {width}: about {least} bytes are needed'
         )
     found = nearest_neighbors(
-        points, neighbors + 1, tile=tile, memory_limit=memory_limit - tables, progress=progress
+        points,
+        neighbors + 1,
+        tile=tile,
+        memory_limit=memory_limit - tables,
+        progress=Progress if progress else None,
     )
     # A photo is its own first neighbor.
     owner = torch.arange(count).repeat_interleave(neighbors)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fusionreid.errors import ScoringError
 from fusionreid.registry import METRICS
+from fusionreid.utils.progress import Progress
 
 from ..feature_set import ALL, ROLES, FeatureSet
 from ..functional import (
@@ -468,7 +469,7 @@ class ReIDMetric(BaseMetric):
                 feature_set.unit_rows(name, gallery),
                 **protocol.options,
                 memory_limit=self.rerank_memory_limit,
-                progress=is_main() and sys.stderr.isatty(),
+                progress=Progress if is_main() and sys.stderr.isatty() else None,
             )
             return evaluate_distances(
                 distances,

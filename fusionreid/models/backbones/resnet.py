@@ -8,6 +8,7 @@ from mmpretrain.models.backbones import ResNet
 from torch import Tensor, nn
 
 from fusionreid.registry import MODELS
+from fusionreid.workarounds.train_mode import TrainReturnsSelf
 
 from ..layers.activation_checkpointing import run_checkpointed
 from ..layers.domain_batch_norm import use_domain_batch_norms
@@ -16,7 +17,7 @@ from ..layers.mix_style import MixStyle
 
 
 @MODELS.register_module()
-class ReIDResNet(ResNet):
+class ReIDResNet(TrainReturnsSelf, ResNet):
     """ResNet whose last stage keeps its resolution, as usual in ReID: 256x128 gives a 16x8 map.
 
     Args:
@@ -84,11 +85,6 @@ class ReIDResNet(ResNet):
         self.out_channels = self.feat_dim
         # mmpretrain is not told: its recomputation updates the running statistics twice.
         self.with_cp = with_cp
-
-    def train(self, mode: bool = True) -> ReIDResNet:
-        """Switch the mode and return self, which mmpretrain's backbones do not."""
-        super().train(mode)
-        return self
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[None, Tensor]:
         """Encode images.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from mmpretrain.models.backbones import T2T_ViT
-from mmpretrain.models.backbones.t2t_vit import T2TModule, get_sinusoid_encoding
+from mmpretrain.models.backbones.t2t_vit import T2TModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fusionreid.registry import MODELS
+from fusionreid.workarounds.t2t_vit import set_attention_scales, set_grid
 
 from ..layers.token_embedding import TokenEmbeddingMixin
 
@@ -74,25 +73,11 @@ class ReIDT2TViT(TokenEmbeddingMixin, T2T_ViT):
             out_type='raw',
             **kwargs,
         )
-        # mmpretrain's constructor assumes square images.
-        grid = (img_size[0] // TOTAL_STRIDE, img_size[1] // TOTAL_STRIDE)
-        self.patch_resolution = self.tokens_to_token.init_out_size = grid
-        self.pos_embed = get_sinusoid_encoding(grid[0] * grid[1] + 1, embed_dims)
-        self._set_attention_scales()
+        set_grid(self, (img_size[0] // TOTAL_STRIDE, img_size[1] // TOTAL_STRIDE))
+        set_attention_scales(self)
         self.with_cp = with_cp
         self.fixed_image_size = (img_size[0], img_size[1])
         self.finish_init(embed_dims, num_cameras, sie_coefficient)
-
-    def _set_attention_scales(self) -> None:
-        # The original scales each attention by its layer's *input* width per head: 147 and 576 in
-        # the token attentions, whose heads are 64 wide. mmpretrain 1.2 says so too, but divides by
-        # the head width.
-        tokens = self.tokens_to_token
-        for layer in (tokens.attention1, tokens.attention2, *self.encoder):
-            scale = (layer.attn.input_dims // layer.attn.num_heads) ** -0.5
-            layer.attn.scaled_dot_product_attention = partial(
-                F.scaled_dot_product_attention, scale=scale
-            )
 
     def forward(self, images: Tensor, camera_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode images.

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from fusionreid.errors import ConfigError
+from fusionreid.workarounds.drop_path import use_plain_drop_rates
+from fusionreid.workarounds.train_mode import TrainReturnsSelf
 
 from .activation_checkpointing import run_checkpointed
 from .position_embedding import fit_position_embedding
 from .side_information import SideInformationEmbedding
 
 
-class TokenEmbeddingMixin(nn.Module):
+class TokenEmbeddingMixin(TrainReturnsSelf, nn.Module):
     """What ReID adds to an mmpretrain transformer.
 
     That is the camera embedding, patch grids of any shape, and class token and map as output. The
@@ -56,15 +57,7 @@ class TokenEmbeddingMixin(nn.Module):
             if num_cameras
             else None
         )
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                # torch.compile breaks its graph at the NumPy scalars that mmpretrain passes.
-                module.drop_prob = float(module.drop_prob)
-
-    def train(self, mode: bool = True) -> TokenEmbeddingMixin:
-        """Switch the mode and return self, which mmpretrain's backbones do not."""
-        super().train(mode)
-        return self
+        use_plain_drop_rates(self)
 
     def _prepare_pos_embed(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any

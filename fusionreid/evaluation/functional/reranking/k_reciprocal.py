@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import MemoryLimitError
 from ..memory import CPU
 from ..nearest_neighbors import Neighbors, PointSet
-from ..progress import Progress
+from ..progress import StartMeter, start_meter
 from ..workers import start_workers, worker_count
 from .sparse_rows import SparseRows
 
@@ -67,7 +67,12 @@ def mutual_neighbors(indices: Tensor, k: int) -> Tensor:
 
 @torch.no_grad()
 def encode(
-    points: PointSet, neighbors: Neighbors, k1: int, *, max_entries: int, progress: bool = False
+    points: PointSet,
+    neighbors: Neighbors,
+    k1: int,
+    *,
+    max_entries: int,
+    progress: StartMeter | None = None,
 ) -> SparseRows:
     """Encode every point by its k-reciprocal neighbors.
 
@@ -81,7 +86,8 @@ def encode(
         neighbors: At least the first k1 + 1 of each point, on the CPU.
         k1: Neighbors besides the point itself.
         max_entries: Entries that memory has room for.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         V, (N, N).
@@ -131,7 +137,12 @@ def encode(
 
 @torch.no_grad()
 def average_rows(
-    vectors: SparseRows, members: Tensor, what: str, *, max_entries: int, progress: bool = False
+    vectors: SparseRows,
+    members: Tensor,
+    what: str,
+    *,
+    max_entries: int,
+    progress: StartMeter | None = None,
 ) -> SparseRows:
     """Replace rows by means of rows: the local query expansion.
 
@@ -140,7 +151,8 @@ def average_rows(
         members: The k2 rows to average for each row of the result, (R, k2).
         what: The rows in words, for the line of progress.
         max_entries: Entries that memory has room for.
-        progress: Show a line on stderr.
+        progress: Starts what shows how far it is, such as the class
+            :class:`fusionreid.utils.progress.Progress`.
 
     Returns:
         (R, N).
@@ -190,12 +202,12 @@ def _in_groups(
     total: int,
     label: str,
     max_entries: int,
-    progress: bool,
+    progress: StartMeter | None,
 ) -> SparseRows:
     """Join what ``work`` gives for each group of rows, several at a time."""
     starts = range(0, total, GROUP_POINTS)
     parts: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-    meter = Progress(label, total, progress)
+    meter = start_meter(progress, label, total)
     lock, entries = Lock(), 0
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..distances import TILE_BYTES, FeatureKeys
 from ..memory import CPU
 from ..nearest_neighbors import Neighbors, PointSet, nearest_neighbors
-from ..progress import Progress
+from ..progress import StartMeter, start_meter
 from ..workers import start_workers, worker_count
 from .k_reciprocal import add_overlaps, average_rows, encode
 from .parameters import (
@@ -44,7 +44,7 @@ def k_reciprocal_rerank(
     k2: int = DEFAULT_K2,
     lambda_value: float = DEFAULT_LAMBDA_VALUE,
     memory_limit: int = DEFAULT_RERANKING_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> Tensor:
     """Compute the k-reciprocal re-ranked distances of all queries to the gallery.
 
@@ -63,7 +63,9 @@ def k_reciprocal_rerank(
         lambda_value: Weight of the original distance, 0..1.
         memory_limit: Bytes that may be used on top of the features and the result; checked before
             work starts.
-        progress: Show an estimate of time and memory, then a line for each step, on stderr.
+        progress: Starts what shows how far each step is, such as the class
+            :class:`fusionreid.utils.progress.Progress`; an estimate of time and memory is
+            printed to stderr before.
 
     Returns:
         Distances in [0, 1], (q, g) float32 (float64 for float64 features), on the device of the
@@ -100,7 +102,7 @@ def reranked_blocks(
     k2: int = DEFAULT_K2,
     lambda_value: float = DEFAULT_LAMBDA_VALUE,
     memory_limit: int = DEFAULT_RERANKING_MEMORY_LIMIT,
-    progress: bool = False,
+    progress: StartMeter | None = None,
 ) -> Iterator[Tensor]:
     """Compute the distances of :func:`k_reciprocal_rerank` a block of query rows at a time.
 
@@ -115,7 +117,9 @@ def reranked_blocks(
         lambda_value: Weight of the original distance, 0..1.
         memory_limit: Bytes that may be used on top of the features, one block held by the caller
             included; checked before work starts.
-        progress: Show an estimate of time and memory, then a line for each step, on stderr.
+        progress: Starts what shows how far each step is, such as the class
+            :class:`fusionreid.utils.progress.Progress`; an estimate of time and memory is
+            printed to stderr before.
 
     Returns:
         Iterator over distances of shape (rows, g), in the order of the queries; the rows sum up to
@@ -149,7 +153,7 @@ class _Job:
         k2: int,
         lambda_value: float,
         memory_limit: int,
-        progress: bool,
+        progress: StartMeter | None,
     ) -> None:
         checked = FeatureKeys(query, gallery)
         self.query, self.gallery, self.dtype = checked.query, checked.gallery, checked.dtype
@@ -177,7 +181,7 @@ class _Job:
             if self.progress:
                 self._announce(points)
             vectors, lists, farthest = self._encodings(points)
-        meter = Progress('re-ranking queries', self.num_query, self.progress)
+        meter = start_meter(self.progress, 're-ranking queries', self.num_query)
         for start in range(0, self.num_query, self.plan.block):
             rows = slice(start, min(start + self.plan.block, self.num_query))
             yield self._block(points, vectors, lists, farthest, rows)

@@ -16,7 +16,8 @@ from fusionreid.utils.files import open_atomic
 class AtomicLocalBackend(LocalBackend):
     """Local files that appear whole or not at all.
 
-    A run killed while it saves leaves the older checkpoints usable.
+    Reason: ``put`` of MMEngine 0.10.7 and onedl-mmengine 0.10.12 leaves half a file when the run is
+    killed while it saves. It ends with an MMEngine that writes atomically.
 
     Example:
         >>> from mmengine.fileio import get_file_backend

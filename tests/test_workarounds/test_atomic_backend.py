@@ -5,9 +5,12 @@ import os
 import pytest
 from mmengine.fileio import get_file_backend
 
+from fusionreid.workarounds.atomic_backend import AtomicLocalBackend
+
 
 def test_backend_writes_whole_files(tmp_path):
     backend = get_file_backend(str(tmp_path), backend_args=dict(backend='atomic_local'))
+    assert isinstance(backend, AtomicLocalBackend)
     target = tmp_path / 'folder' / 'epoch_1.pth'
     backend.put(b'old', target)
     backend.put(b'new', target)
