@@ -13,11 +13,17 @@ os.environ.setdefault('MPLBACKEND', 'Agg')
 sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 
 import pytest  # noqa: E402
+import quick_mmengine  # noqa: E402
+import torch  # noqa: E402
 from joblib import cpu_count  # noqa: E402
 from memory import return_memory  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
+from mmengine.registry import DefaultScope  # noqa: E402
 
 # A job in the background ignores Ctrl-C, and so would the trainings that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+quick_mmengine.make_quick()
 
 # Imported by the tests, or run in processes of their own.
 collect_ignore = ['data', 'helpers']
@@ -26,18 +32,6 @@ collect_ignore = ['data', 'helpers']
 def pytest_xdist_auto_num_workers() -> int | None:
     """A worker for each core that the tests may use, which can be fewer than the machine has."""
     return None if 'PYTEST_XDIST_AUTO_NUM_WORKERS' in os.environ else cpu_count()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Prepare MMEngine where tests run.
-
-    The process that only hands them out to workers does without PyTorch and MMEngine, whose import
-    takes seconds in which the workers would not have begun.
-    """
-    if not config.getoption('numprocesses', None) or hasattr(config, 'workerinput'):
-        import quick_mmengine
-
-        quick_mmengine.make_quick()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,8 +48,6 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True, scope='module')
 def _nothing_is_left_behind() -> Iterator[None]:
     """Return the memory of a module's tests, and close the log files of its runs."""
-    from mmengine.logging import MMLogger
-
     yield
     for logger in MMLogger._instance_dict.values():
         for handler in [each for each in logger.handlers if isinstance(each, logging.FileHandler)]:
@@ -101,16 +93,12 @@ def table(postgres: str) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    import torch
-
     torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
 def _default_scope() -> None:
     """Give every test the registry scope of our own configs, whatever others have set."""
-    from mmengine.registry import DefaultScope
-
     if not DefaultScope.check_instance_created('tests'):
         DefaultScope.get_instance('tests', scope_name='fusionreid')
     with DefaultScope.overwrite_default_scope('fusionreid'):

@@ -178,6 +178,7 @@ def test_positions_of_person_images_keep_their_own_grid(tmp_path):
     torch.testing.assert_close(overlapping.pos_embed[:, 1:], expected.flatten(2).mT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [SMALL_CNN, SMALL_VIT, SMALL_T2T], ids=['cnn', 'vit', 't2t'])
 def test_t2t_mmpretrain_and_our_own_names(kind, tmp_path):
     branch = 'cnn' if kind is SMALL_CNN else 'transformer'

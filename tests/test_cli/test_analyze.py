@@ -110,6 +110,7 @@ def test_one_feature_into_another_folder(tmp_path, capsys):
     assert not (folder / 'analysis.json').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('protocol', 'title'), [({'dataset_name': 'Market-1501'}, 'Market-1501'), ({}, 't')]
 )

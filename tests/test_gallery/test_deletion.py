@@ -96,6 +96,7 @@ def contents(path: Path) -> Iterator[bytes]:
                     yield value if isinstance(value, bytes) else str(value).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ENGINES)
 def test_nothing_of_a_person_is_left_in_the_files(name, tmp_path):
     index = tmp_path / 'index'

@@ -59,6 +59,7 @@ def check_same(model: nn.Module, folded: nn.Module, tolerance: float = 1e-11) ->
         torch.testing.assert_close(found[name] / scale, feature / scale, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CNNS)
 def test_every_cnn_keeps_its_features(name):
     model = build(CNNS[name]).double()

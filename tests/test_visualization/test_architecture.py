@@ -31,6 +31,7 @@ def draw(model: dict, input_size: tuple[int, int] = (256, 128)):
     return figure, built, boxes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name',
     [PUBLISHED, 'fusionreid_t2t14_r50_msmt17', 'fusionreid_vitb_r50_msmt17_mfu-seu', 'r50_msmt17'],

@@ -186,6 +186,7 @@ def test_command_states_what_is_wrong(work_dir, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', [1, 6, 21])
 def test_the_legend_stays_clear_of_the_panels(work_dir, number):
     history = read_training_history(work_dir)

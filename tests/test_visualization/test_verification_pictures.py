@@ -77,6 +77,7 @@ def test_histogram_and_roc():
     assert marked == [*points, (result.eer, 100 * (1 - result.eer))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('noise', [0.0, 0.1, 0.8, 50])
 def test_everything_stays_inside_the_picture_of_pairs(noise):
     """From features that tell everybody apart (EER 0) to noise."""
@@ -152,6 +153,7 @@ def test_scores_that_are_all_the_same_and_unknown_cameras():
     assert 'in percent, 50.0 to 50.0' in shown(figure.axes[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_cameras', [1, 2, 15])
 def test_everything_stays_inside_the_picture_of_cameras(num_cameras):
     data = people(num_cameras=num_cameras)

@@ -71,6 +71,7 @@ UNITS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('units', 'shared'), UNITS, ids=str)
 def test_all_units_and_sharing_give_the_same_features_there_and_back(units, shared):
     num_layers = 1 + (len(units) + len(shared)) % 3

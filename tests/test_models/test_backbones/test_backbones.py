@@ -94,6 +94,7 @@ def test_checkpoint_of_another_grid_loads():
     assert vit.pos_embed.shape[1] == 1 + 4 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('depth', [18, 50])
 def test_resnet_with_the_standard_stem_equals_torchvision(depth):
     from torchvision import models
