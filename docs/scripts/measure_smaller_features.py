@@ -1,11 +1,10 @@
 """Measures what smaller features cost: the table and the picture of docs/smaller_features.md.
 
-    python docs/scripts/measure_smaller_features.py TRAIN QUERY GALLERY CHECKPOINT [WIDTH ...]
+    python docs/scripts/measure_smaller_features.py TRAIN QUERY GALLERY CHECKPOINT
 
 TRAIN, QUERY and GALLERY are files of ``fusionreid extract``, of all features of the model
 CHECKPOINT. Projections are fitted to TRAIN; nobody in it is in the other two. Times and bytes are
-those of ``ITEMS`` features: those of TRAIN and GALLERY again and again, each moved a little. With
-WIDTHS only projections to these are measured, and added to the table.
+those of ``ITEMS`` features: those of TRAIN and GALLERY again and again, each moved a little.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     'int8 + float16': dict(type='compressed', codes='int8', rescore='float16'),
     'binary + float16': dict(type='compressed', codes='binary', rescore='float16'),
 }
-WIDTHS = (64, 128, 256, 512)
+WIDTHS = (64, 128, 256)
 
 
 def score(engine: dict[str, Any], query: LabeledFeatures, gallery: LabeledFeatures) -> Any:
@@ -106,33 +105,29 @@ def narrowed(photos: LabeledFeatures, features: Tensor) -> LabeledFeatures:
     )
 
 
-def main(
-    train_file: str, query_file: str, gallery_file: str, checkpoint: str, *widths: str
-) -> None:
+def main(train_file: str, query_file: str, gallery_file: str, checkpoint: str) -> None:
     """Measure, and write the table and the picture."""
     train, query, gallery = (
         read_extracted(Path(path)) for path in (train_file, query_file, gallery_file)
     )
     sets = (train, query, gallery)
-    versions: dict[str, list[Tensor]] = {}
-    parts = FeatureExtractor(checkpoint).model.feature_widths
-    if not widths:
-        versions['all'] = [photos.features for photos in sets]
-        start = 0
-        for name, width in parts.items():
-            part = slice(start, start + width)
-            versions[name] = [F.normalize(photos.features[:, part]) for photos in sets]
-            start += width
+    versions: dict[str, list[Tensor]] = {'all': [photos.features for photos in sets]}
+    start = 0
+    for name, width in FeatureExtractor(checkpoint).model.feature_widths.items():
+        part = slice(start, start + width)
+        versions[name] = [F.normalize(photos.features[:, part]) for photos in sets]
+        start += width
     for whiten in (False, True):
-        for width in map(int, widths or WIDTHS):
+        for width in WIDTHS:
             projection = Projection.fit([train.features], width, whiten)
             kind = 'whitened' if whiten else 'projected'
             versions[f'{kind} to {width}'] = [projection.apply(each.features) for each in sets]
-    rows = [row for row in _read_table() if row['features'] not in versions] if widths else []
+    rows = []
     for name, features in versions.items():
+        is_part = name in FeatureExtractor(checkpoint).model.feature_widths
         items = many(torch.cat([features[0], features[2]]))
         for storage, engine in ENGINES.items():
-            if name in parts and storage != 'float32':
+            if is_part and storage != 'float32':
                 continue
             scores = score(engine, narrowed(query, features[1]), narrowed(gallery, features[2]))
             row = dict(
@@ -150,14 +145,6 @@ def main(
         writer.writeheader()
         writer.writerows(rows)
     draw(rows)
-
-
-def _read_table() -> list[dict[str, Any]]:
-    with open(TABLE, newline='') as file:
-        rows: list[dict[str, Any]] = list(csv.DictReader(file))
-    for row in rows:
-        row.update(mAP=float(row['mAP']), bytes_on_disk=int(row['bytes_on_disk']))
-    return rows
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
