@@ -336,6 +336,7 @@ class Pretrained:
             on, see :func:`~fusionreid.checkpoints.swin_weights.fold_semantic_weight`.
 
     Raises:
+        ValueError: If ``exact`` and ``semantic_weight`` are both given.
         WeightsError: If the file cannot be read, belongs to another architecture, or has less than
             90% of the parameters; the message names the first mismatches.
     """
@@ -347,6 +348,8 @@ class Pretrained:
         exact: bool = False,
         semantic_weight: float | None = None,
     ) -> None:
+        if exact and semantic_weight is not None:
+            raise ValueError('exact=True takes no semantic_weight: a trained model needs none')
         self.checkpoint = str(checkpoint)
         self.prefix = prefix
         self.exact = exact

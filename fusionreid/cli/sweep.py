@@ -278,7 +278,7 @@ def run_trial(
         train.train(train_arguments(config, folder, chosen), hook)
     except optuna.TrialPruned:
         study.tell(trial, state=state.PRUNED)
-    except (UserError, torch.OutOfMemoryError) as error:
+    except (UserError, torch.cuda.OutOfMemoryError) as error:
         trial.set_user_attr('error', str(error).partition('\n')[0])
         study.tell(trial, state=state.FAIL)
         if all(score_of(each) is None for each in study.trials):

@@ -12,7 +12,7 @@ from small_models import SMALL_VIT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusionreid.checkpoints import match_weights
+from fusionreid.checkpoints import Pretrained, match_weights
 from fusionreid.checkpoints.backbone_inspection import describe_backbones
 from fusionreid.checkpoints.swin_weights import fold_semantic_weight
 from fusionreid.errors import WeightsError
@@ -144,6 +144,8 @@ def test_solider_is_not_taken_for_a_usual_swin(tmp_path, backbone, options, expe
 def test_a_semantic_weight_is_for_solider_alone(tmp_path):
     with pytest.raises(WeightsError, match='none of SOLIDER'):
         start(SWIN, tmp_path / 'a.pth', plain_swin().state_dict(), semantic_weight=0.2)
+    with pytest.raises(ValueError, match='takes no semantic_weight'):
+        Pretrained('a.pth', exact=True, semantic_weight=0.2)
 
 
 @pytest.mark.parametrize('damage', ['missing', 'shape', 'rows'])
