@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 import fusionreid
 from fusionreid.errors import ConfigError, UserError
+from fusionreid.workarounds.collate_scope import drop_collate_scopes
 
 from .building import one_line
 
@@ -115,10 +116,12 @@ def read_config(name: str | Path) -> Config:
     """
     path = find_config(name)
     try:
-        return Config.fromfile(str(path))
+        cfg = Config.fromfile(str(path))
     except UserError:
         raise
     except Exception as error:  # a config is Python, in which anything may be wrong
         raise ConfigError(
             f'{path} is no valid config ({type(error).__name__}: {one_line(error)})'
         ) from error
+    drop_collate_scopes(cfg)
+    return cfg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class Progress:
         self.label, self.total, self.enabled = label, total, enabled
         self._bar: _Bar | None = None
         if enabled and sys.stderr.isatty():
+            size = shutil.get_terminal_size()  # 80 columns where a terminal has no size
             self._bar = _Bar(
                 desc=label,
                 total=total or None,
@@ -45,7 +47,9 @@ class Progress:
                 mininterval=BAR_INTERVAL,
                 miniters=1,
                 smoothing=0,  # the mean rate
-                dynamic_ncols=True,
+                ncols=size.columns,
+                nrows=size.lines,
+                position=0,  # one that never ended moves no other
             )
         self._start = self._shown = time.monotonic()
 

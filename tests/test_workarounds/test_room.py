@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmcv.cnn.bricks import DropPath, transformer
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import LocalBackend
 from mmengine.optim import AmpOptimWrapper
@@ -19,6 +20,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmpretrain.models.backbones import T2T_ViT, VisionTransformer
 
 from fusionreid import workarounds
+from fusionreid.config import read_config
 from fusionreid.stack import find_stack
 
 STACKS = Path(__file__).parents[2] / 'docs' / 'stacks.md'
@@ -79,6 +81,21 @@ def test_subsets_of_mmengine_share_their_parts():
     data = Listed(pipeline=[])
     data.extra = []
     assert data.get_subset([0]).extra is data.get_subset([1]).extra
+
+
+def test_mmengine_calls_collate_functions_with_their_scope(tmp_path):
+    file = tmp_path / 'config.py'
+    loader = "dict(collate_fn=dict(type='pseudo_collate', _scope_='mmengine'), batch_size=1)"
+    file.write_text(f'train_dataloader = {loader}\n')
+    parts = dict(dataset=Listed(), sampler=dict(type='DefaultSampler'))
+    for cfg in (Config.fromfile(file), read_config(str(file))):
+        loader = Runner.build_dataloader({**cfg.train_dataloader, **parts})
+        if '_scope_' in cfg.train_dataloader.collate_fn:
+            with pytest.raises(TypeError, match='_scope_'):
+                next(iter(loader))
+        else:
+            assert next(iter(loader))['number'] == [0]
+    assert cfg.train_dataloader.collate_fn == dict(type='pseudo_collate')
 
 
 def test_the_runner_of_mmengine_prints_what_it_loads(tmp_path, capsys):
