@@ -1,25 +1,5 @@
 # All images of all but Market-1501, scored on it.
-_base_ = [
-    '../_base_/models/fusionreid_vitb_r50.py',
-    '../_base_/datasets/joint.py',
-    '../_base_/schedules/sgd_60e.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './fusionreid_vitb_r50_protocol2-market1501.py'
 
-train_dataloader = dict(
-    dataset=dict(
-        datasets=[
-            _base_.sources.msmt17,
-            _base_.sources.cuhk03,
-            _base_.sources.cuhksysu,
-        ],
-        images='all',
-    )
-)
-test_dataloader = dict(dataset=_base_.sources.market1501)
-
-model = dict(
-    # Cameras of an unseen data set are none of those that were trained with.
-    branches=dict(transformer=dict(backbone=dict(num_cameras=0))),
-    head=dict(num_classes=17502),
-)
+train_dataloader = dict(dataset=dict(images='all'))
+model = dict(head=dict(num_classes=17502))

@@ -1,28 +1,12 @@
 # Swin-B of SOLIDER at the size of its published scores.
-_base_ = './fusionreid_vitb_r50_msmt17_personvit_384x128.py'
+_base_ = './fusionreid_swinb_r50_msmt17_solider.py'
 
-model = dict(
-    branches=dict(
-        transformer=dict(
-            backbone=dict(
-                _delete_=True,
-                type='BackboneAdapter',
-                img_size=(384, 128),
-                backbone=dict(
-                    type='mmpretrain.SwinTransformer',
-                    arch='base',
-                    drop_path_rate=0.1,
-                    # Takes what SOLIDER adds between its stages.
-                    stage_cfgs=dict(downsample_cfg=dict(bias=True)),
-                ),
-                init_cfg=dict(
-                    type='Pretrained',
-                    checkpoint='weights/solider_swin_base.pth',
-                    # SOLIDER's choice for ReID, between appearance (0) and body parts (1).
-                    semantic_weight=0.2,
-                ),
-            ),
-            pooling=dict(type='GeMPooling'),
-        )
-    )
-)
+input_size = (384, 128)  # height, width
+model = dict(branches=dict(transformer=dict(backbone=dict(img_size=input_size))))
+train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
+for step in (*train_pipeline, *test_pipeline):
+    if 'scale' in step:
+        step.scale = input_size[::-1]  # (width, height)
+del step
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
