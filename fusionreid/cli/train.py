@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from contextlib import ExitStack
 
 from joblib import cpu_count
@@ -81,6 +82,9 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 def run(args: argparse.Namespace) -> None:
     """Train."""
     train(args)
+    # The runner is part of a cycle. Its worker processes end here, in order, and not when Python
+    # ends, which would print that they were killed.
+    gc.collect()
 
 
 def train(args: argparse.Namespace, *hooks: Hook) -> None:

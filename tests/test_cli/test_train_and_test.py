@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import weakref
+from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -611,3 +613,16 @@ def test_a_mistyped_feature_is_found_before_the_images_are_read(straight, tmp_pa
     arguments = [str(config), str(work_dir / 'epoch_2.pth'), '--work-dir', str(tmp_path)]
     with pytest.raises(SystemExit, match="feature 'cnn_fusion' is to be scored"):
         run_command('test', [*arguments, '--features', 'cnn_fusion'])
+
+
+def test_a_runner_in_a_cycle_ends_with_its_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Part:
+        """Refers to itself, as a runner does by its hooks."""
+
+        def __init__(self) -> None:
+            self.whole = self
+
+    left = []
+    monkeypatch.setattr(train, 'train', lambda args: left.append(weakref.ref(Part())))
+    train.run(Namespace())
+    assert left[0]() is None
