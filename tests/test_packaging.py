@@ -59,7 +59,8 @@ def third_party_imports(folder: Path) -> dict[str, str]:
     for path in folder.rglob('*.py'):
         # A script may import its neighbors.
         own = {'fusionreid'} | {other.stem for other in path.parent.glob('*.py')}
-        own |= {helper.stem for helper in (ROOT / 'tests' / 'helpers').glob('*.py')}
+        for ours in ('tests/helpers', 'docs/scripts'):
+            own |= {module.stem for module in (ROOT / ours).glob('*.py')}
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -190,7 +191,7 @@ def test_the_installed_command_works_outside_of_a_checkout(installed, tmp_path):
         )
         for arguments in (
             ['--help'],
-            ['configs', 'synthetic'],
+            ['configs', 'vittiny', 'synthetic'],
             ['complexity', 'fusionreid_vittiny_r18_synthetic'],
         )
     ]
@@ -201,7 +202,7 @@ def test_the_installed_command_works_outside_of_a_checkout(installed, tmp_path):
     *names, folder = configs.splitlines()
     assert names[0] == 'synthetic/'
     assert sorted(name.strip() for name in names[1:]) == sorted(
-        path.stem for path in (ROOT / 'configs' / 'synthetic').glob('*.py')
+        path.stem for path in (ROOT / 'configs' / 'synthetic').glob('*vittiny*.py')
     )
     (packages,) = installed.glob('lib/python*/site-packages')
     assert folder == f'in {packages / "fusionreid" / ".mim" / "configs"}'

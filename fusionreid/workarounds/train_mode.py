@@ -11,7 +11,7 @@ class TrainReturnsSelf:
     """Lets ``train`` and ``eval`` return the module; the first base of an mmpretrain backbone.
 
     Reason: ``BaseBackbone.train`` returns nothing, in mmpretrain 1.2.0 and onedl-mmpretrain 1.3.6,
-    and ``eval()`` of torch returns what it returns. It ends with an mmpretrain that returns self.
+    and torch's ``eval`` returns what it returns. It ends with an mmpretrain that returns self.
     """
 
     def train(self: T, mode: bool = True) -> T:

@@ -37,6 +37,11 @@ def test_those_with_all_of_the_words(capsys):
         '  r50_market1501',
         'custom/',
         '  fusionreid_vitb_r50_custom_market',
+        'domain_generalization/',
+        '  fusionreid_vitb_r50_protocol2-market1501',
+        '  fusionreid_vitb_r50_protocol3-market1501',
+        'recipes/',
+        '  fusionreid_vitb_r50_market1501_personvit',
     ]
 
 
