@@ -87,7 +87,7 @@ def test_mmengine_calls_collate_functions_with_their_scope(tmp_path):
     file = tmp_path / 'config.py'
     loader = "dict(collate_fn=dict(type='pseudo_collate', _scope_='mmengine'), batch_size=1)"
     file.write_text(f'train_dataloader = {loader}\n')
-    parts = dict(dataset=Listed(), sampler=dict(type='DefaultSampler'))
+    parts = dict(dataset=Listed(), sampler=dict(type='DefaultSampler', shuffle=False))
     for cfg in (Config.fromfile(file), read_config(str(file))):
         loader = Runner.build_dataloader({**cfg.train_dataloader, **parts})
         if '_scope_' in cfg.train_dataloader.collate_fn:
