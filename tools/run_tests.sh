@@ -2,8 +2,8 @@
 # Makes or reuses .venv, checks the code and runs the tests in the repository root.
 #
 #   bash tools/run_tests.sh                    all checks and tests, and the documentation is built:
-#                                              25 minutes
-#   bash tools/run_tests.sh --fast             the checks, and the tests that are not slow: 7 minutes
+#                                              19 minutes
+#   bash tools/run_tests.sh --fast             the checks, and the tests that are not slow: 5 minutes
 #   bash tools/run_tests.sh [pytest arguments] the tests that pytest chooses by these arguments
 #
 # Without arguments coverage of fusionreid is shown, and must reach 85%. These numbers are for two

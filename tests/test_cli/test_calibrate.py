@@ -100,6 +100,7 @@ def test_an_index_calibrates_itself(data, tmp_path, capsys):
     assert 'cannot be told from' in message
 
 
+@pytest.mark.slow
 def test_cameras_that_a_table_names_have_rates_of_their_own(data, tmp_path, monkeypatch):
     # A few photos have few pairs.
     for name in ('LEAST_DIFFERENT', 'LEAST_SAME', 'LEAST_PEOPLE'):

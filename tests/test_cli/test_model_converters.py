@@ -183,6 +183,7 @@ def test_tools_take_the_config_of_a_conversion_or_say_what_it_lacks(folder, tmp_
         run_command('test', [str(config), str(weights), '--work-dir', str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_from_the_shell(folder):
     printed = folder / 'printed.txt'
     script = ROOT / 'tools/model_converters/inspect_weights.py'

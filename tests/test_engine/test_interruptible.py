@@ -78,6 +78,7 @@ def test_other_threads_set_no_handlers():
     assert seen == [handler]
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_kills(tmp_path):
     code = (
         'import os, signal\n'

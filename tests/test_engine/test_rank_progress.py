@@ -115,6 +115,7 @@ def test_all_processes_name_the_one_behind(watched):
     assert 'this one being at' not in watched.reasons[0]
 
 
+@pytest.mark.slow
 def test_one_that_passes_points_of_its_work_is_waited_for(watched):
     watched.collectives |= {0: 2, 1: 2}
     watched.start()
@@ -133,6 +134,7 @@ def test_one_that_waits_for_others_between_two_batches_is_not_waiting_for_data(w
     assert 'processes 1, 2 of 3 have not answered' in watched.reasons[0]
 
 
+@pytest.mark.slow
 def test_declared_work_ends_after_the_long_limit(watched, monkeypatch):
     monkeypatch.setattr(rank_watch, '_watch', watched.watches[0])
     watched.collectives |= {1: 2, 2: 2}
