@@ -39,7 +39,7 @@ def test_an_index_has_the_bytes_of_the_formula(width, m, at_scale, postgres, tab
     gallery.add(features=torch.randn(count, width, generator=random), ids=range(count))
     gallery.save()
     ((size,),) = gallery.engine._postgres.read('SELECT pg_relation_size(%s)', (f'{table}_hnsw',))
-    # Of some fifty pages a few are half full, by levels that the server draws at random.
+    # The server draws levels at random: once an index had two pages of fifty more.
     assert size == pytest.approx(count * at_scale.hnsw_bytes(width, m), rel=0.06)
 
 
