@@ -1,6 +1,6 @@
 # All images of four data sets, scored on four small ones.
 _base_ = [
-    '../_base_/models/fusionreid_vitb_r50.py',
+    '../_base_/models/fusionreid_vitb_r50_unseen_cameras.py',
     '../_base_/datasets/joint.py',
     '../_base_/schedules/sgd_60e.py',
     '../_base_/default_runtime.py',
@@ -27,8 +27,4 @@ unseen = [
 test_dataloader = dict(dataset=unseen[0])
 test_cfg = dict(type='CrossDomainTestLoop', datasets=unseen)
 
-model = dict(
-    # Cameras of an unseen data set are none of those that were trained with.
-    branches=dict(transformer=dict(backbone=dict(num_cameras=0))),
-    head=dict(num_classes=16718),
-)
+model = dict(head=dict(num_classes=16718))

@@ -1,6 +1,6 @@
 # The training images of all but CUHK03, scored on it.
 _base_ = [
-    '../_base_/models/fusionreid_vitb_r50.py',
+    '../_base_/models/fusionreid_vitb_r50_unseen_cameras.py',
     '../_base_/datasets/joint.py',
     '../_base_/schedules/sgd_60e.py',
     '../_base_/default_runtime.py',
@@ -17,8 +17,4 @@ train_dataloader = dict(
 )
 test_dataloader = dict(dataset=_base_.sources.cuhk03)
 
-model = dict(
-    # Cameras of an unseen data set are none of those that were trained with.
-    branches=dict(transformer=dict(backbone=dict(num_cameras=0))),
-    head=dict(num_classes=13726),
-)
+model = dict(head=dict(num_classes=13726))

@@ -113,10 +113,11 @@ class PgvectorEngine(SearchEngine):
         self._vectors = import_optional(
             'pgvector', 'pgvector', "the engine 'pgvector'", GalleryError
         )
-        self._names = (
-            names_in_table(self._postgres, self._schema, 'person', lambda: self._state is not None),
-            names_in_table(self._postgres, self._schema, 'camera', lambda: self._state is not None),
+        person, camera = (
+            names_in_table(self._postgres, self._schema, kind, lambda: self._state is not None)
+            for kind in ('person', 'camera')
         )
+        self._names = (person, camera)
         self._state: dict[str, str] | None = None
         # Of a table that is made with the first thing that it keeps.
         self._new: dict[str, str] | None = None
