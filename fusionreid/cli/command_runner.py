@@ -15,6 +15,7 @@ from threading import Lock
 from joblib import cpu_count
 
 from fusionreid.errors import CommandError
+from fusionreid.utils.progress import time_left
 from fusionreid.utils.terminal import say, say_lines
 
 PROGRAM = ('-m', 'fusionreid.cli')
@@ -191,6 +192,6 @@ class TrainingProgress:
         text = f'epoch {epoch} of {self.max_epochs}, loss {record["loss"]:.3f}'
         if not self._epoch_steps:
             return text
-        done = step / self._epoch_steps
-        seconds = (time.monotonic() - self._started) / (done - self._first + 1)
-        return f'{text}, {max(self.max_epochs - done, 0) * seconds:.0f} s left'
+        earlier = self._first - 1  # epochs of the run that was resumed
+        done, total = step / self._epoch_steps - earlier, self.max_epochs - earlier
+        return f'{text}, {time_left(done, total, time.monotonic() - self._started)}'

@@ -79,6 +79,24 @@ class Progress:
         print(line, file=sys.stderr, flush=True)
 
 
+def time_left(done: float, total: float, seconds: float) -> str:
+    """Say how long the rest of a computation takes at its mean rate.
+
+    Args:
+        done: How much is finished, above 0.
+        total: How much there is to do.
+        seconds: What the finished part took.
+
+    Returns:
+        Minutes and seconds, or hours too.
+
+    Example:
+        >>> time_left(1.5, 4, 36)
+        '01:00 left'
+    """
+    return tqdm.format_meter(min(done, total), total, seconds, bar_format='{remaining} left')
+
+
 def report_bytes(label: str, total: int) -> Callable[[int], None]:
     """Show how many MiB are finished; of less than 256 MiB nothing is shown.
 

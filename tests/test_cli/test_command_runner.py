@@ -165,7 +165,7 @@ def test_training_progress(tmp_path, monkeypatch):
     now = 136.0
     # An epoch has 12 steps, the last two of which are not logged: 1.5 epochs took 36 s.
     write_log(log, dict(loss=9.0, epoch=2, step=17), dict(loss=8.0, epoch=2, step=18))
-    assert progress()[-1] == 'epoch 2 of 4, loss 8.000, 60 s left'
+    assert progress()[-1] == 'epoch 2 of 4, loss 8.000, 01:00 left'
     write_log(log, {'reid/cnn.mAP': 1.0, 'step': 2})
     assert progress() == ['after epoch 2: scored']
 
@@ -180,4 +180,4 @@ def test_progress_of_a_resumed_run(tmp_path, monkeypatch):
     now = 20.0
     # 12 steps an epoch: the half of the fifth one, 1.5 epochs after the start.
     write_log(log, dict(loss=2.0, epoch=5, step=53), dict(loss=2.0, epoch=5, step=54))
-    assert progress()[-1] == 'epoch 5 of 6, loss 2.000, 20 s left'
+    assert progress()[-1] == 'epoch 5 of 6, loss 2.000, 00:20 left'
