@@ -27,6 +27,19 @@ WORD_OR_FILE = {
 }}""",
 }
 
+# In zsh a command that takes files and has subcommands hands its subcommands' words to them here.
+ZSH_COMMAND_WITH_SUBCOMMANDS = """functions[_fusionreid_{name}]=$functions[_shtab_fusionreid_{name}]
+_shtab_fusionreid_{name}() {{
+  if (( CURRENT > 2 )) && [[ $words[2] == ({pattern}) ]]; then
+    local specs=_shtab_fusionreid_{name}_$words[2]_options
+    shift words
+    (( CURRENT -= 1 ))
+    _arguments -C -s ${{(P)specs}}
+  else
+    _fusionreid_{name}
+  fi
+}}"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -41,11 +54,19 @@ def run(args: argparse.Namespace) -> None:
     """
     shtab = import_optional('shtab', 'shtab', 'fusionreid completion', CommandError)
     words = {'config': list(packaged_configs()), **subcommands()}
-    preamble = '\n'.join(
+    preamble = [
         WORD_OR_FILE[args.shell].format(name=name, words=' '.join(each))
         for name, each in words.items()
+    ]
+    if args.shell == 'zsh':
+        preamble += [
+            ZSH_COMMAND_WITH_SUBCOMMANDS.format(name=name, pattern='|'.join(words[name]))
+            for name in commands_with_subcommands()
+        ]
+    script = shtab.complete(
+        build_parser(shtab.FILE), args.shell, preamble={args.shell: '\n'.join(preamble)}
     )
-    print(shtab.complete(build_parser(shtab.FILE), args.shell, preamble={args.shell: preamble}))
+    print(script)
 
 
 def subcommands() -> dict[str, list[str]]:
@@ -59,6 +80,13 @@ def subcommands() -> dict[str, list[str]]:
         if second:
             found.setdefault(first, []).append(second)
     return found
+
+
+def commands_with_subcommands() -> list[str]:
+    """Commands of one word that are the first of others too."""
+    from .commands import COMMANDS
+
+    return [first for first in subcommands() if first in COMMANDS]
 
 
 def _word_or_file(name: str) -> dict[str, str]:
@@ -94,10 +122,13 @@ def build_parser(file: dict[str, str]) -> argparse.ArgumentParser:
         else:
             leaf = parsers.add_parser(name, help=command.summary)
         command.load().add_arguments(leaf)
+        first_word = name if name in groups else ''
         for action in leaf._actions:
             if action.nargs != 0 and action.choices is None:
-                is_config = action.dest == 'config'
-                vars(action)['complete'] = _word_or_file('config') if is_config else file
+                words = 'config' if action.dest == 'config' else ''
+                if not action.option_strings:
+                    words, first_word = words or first_word, ''
+                vars(action)['complete'] = _word_or_file(words) if words else file
     return parser
 
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import re
-import subprocess
-import sys
 from importlib import metadata
 
-import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
 from tiny_runs import ROOT
 
-from fusionreid.cli import completion, doctor
-from fusionreid.cli.commands import COMMANDS
+from fusionreid.cli import doctor
 from fusionreid.cli.main import run_command
 from fusionreid.cli.quiet import quiet_terminal
-from fusionreid.errors import CommandError
 
 
 def test_a_whole_installation_has_no_problem(capsys):
@@ -52,48 +47,6 @@ def test_every_optional_package_is_described():
     names = {match[0] for line in lines if (match := re.match(r'[a-z][\w-]*', line))}
     assert names
     assert names <= described
-
-
-@pytest.fixture(scope='module')
-def bash_script(tmp_path_factory):
-    """What completes in bash, without the commands that take seconds to import."""
-    path = tmp_path_factory.mktemp('completion') / 'fusionreid.bash'
-    with pytest.MonkeyPatch.context() as patch, path.open('w') as file:
-        for name in [name for name in COMMANDS if name.startswith('benchmark ')]:
-            patch.delitem(COMMANDS, name)
-        patch.setattr('sys.stdout', file)
-        run_command('completion', ['bash'])
-    return path
-
-
-@pytest.mark.parametrize(
-    ('words', 'expected'),
-    [
-        ('tra', ['train']),
-        ('train --no-v', ['--no-validate']),
-        ('train color_hist', ['color_histogram_synthetic']),
-        ('index ad', ['add']),
-        ('index photos READ', ['README.md']),
-        ('index add --ro', ['--role']),
-        ('completion z', ['zsh']),
-    ],
-)
-def test_bash_completes(bash_script, words, expected):
-    typed = words.split(' ')
-    code = (
-        f'source {bash_script}; COMP_WORDS=(fusionreid {words}); COMP_CWORD={len(typed)}; '
-        '_shtab_fusionreid 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(
-        ['bash', '-c', code], capture_output=True, text=True, timeout=20, cwd=ROOT
-    )
-    assert done.stdout.split() == expected
-
-
-def test_completion_needs_shtab(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'shtab', None)
-    with pytest.raises(CommandError, match='pip install shtab'):
-        completion.run(type('Args', (), {'shell': 'bash'}))
 
 
 def test_a_quiet_terminal_shows_scores_and_warnings(tmp_path, capsys):
