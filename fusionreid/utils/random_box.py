@@ -9,6 +9,39 @@ import numpy as np
 MAX_TRIES = 100
 
 
+def check_boxes(
+    what: str,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    **probabilities: float,
+) -> None:
+    """Refuse settings that no rectangle can be drawn with.
+
+    Args:
+        what: What the rectangles are for.
+        area: Smallest and largest share of the image area.
+        aspect: Smallest and largest height over width.
+        **probabilities: By name.
+
+    Raises:
+        ValueError: Naming the setting and its range.
+
+    Example:
+        >>> check_boxes('random erasing', (0.1, 0.2), (0.3, 3), probability=2)
+        Traceback (most recent call last):
+        ValueError: probability of random erasing must be in [0, 1], got 2
+    """
+    for name, probability in probabilities.items():
+        if not 0 <= probability <= 1:
+            raise ValueError(f'{name} of {what} must be in [0, 1], got {probability!r}')
+    for name, (low, high), largest in (('area', area, 1), ('aspect', aspect, math.inf)):
+        if not 0 < low <= high <= largest:
+            raise ValueError(
+                f'{name} of {what} must be a smallest and a largest value above 0'
+                f'{" and at most 1" if largest == 1 else ""}, got {(low, high)}'
+            )
+
+
 def sample_erasing_box(
     generator: np.random.Generator,
     height: int,

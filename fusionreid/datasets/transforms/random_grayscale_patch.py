@@ -9,7 +9,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from fusionreid.registry import TRANSFORMS
-from fusionreid.utils.random_box import sample_erasing_box
+from fusionreid.utils.random_box import check_boxes, sample_erasing_box
 
 
 @TRANSFORMS.register_module()
@@ -41,14 +41,7 @@ class RandomGrayscalePatch(BaseTransform):
         area: tuple[float, float] = (0.02, 0.4),
         aspect: tuple[float, float] = (0.3, 1 / 0.3),
     ) -> None:
-        for name, value in (('prob', prob), ('whole_prob', whole_prob)):
-            if not 0 <= value <= 1:
-                raise ValueError(f'{name} must be in [0, 1], but is {value!r}')
-        for name, (low, high) in (('area', area), ('aspect', aspect)):
-            if not 0 < low <= high or (name == 'area' and high > 1):
-                raise ValueError(
-                    f'{name} must be a smallest and a largest value above 0, but is {(low, high)}'
-                )
+        check_boxes('RandomGrayscalePatch', area, aspect, prob=prob, whole_prob=whole_prob)
         self.prob, self.whole_prob = prob, whole_prob
         self.area, self.aspect = area, aspect
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionreid.utils.random_box import sample_erasing_box
+from fusionreid.utils.random_box import check_boxes, sample_erasing_box
 
 
 def seeded_normal(seeds: Tensor, positions: Tensor) -> Tensor:
@@ -68,14 +68,7 @@ def check_erasing(
         Traceback (most recent call last):
         ValueError: probability of random erasing must be in [0, 1], got 2
     """
-    if not 0 <= probability <= 1:
-        raise ValueError(f'probability of random erasing must be in [0, 1], got {probability!r}')
-    for name, (low, high), largest in (('area', area, 1), ('aspect', aspect, math.inf)):
-        if not 0 < low <= high <= largest:
-            raise ValueError(
-                f'{name} of random erasing must be a smallest and a largest value above 0'
-                f'{" and at most 1" if largest == 1 else ""}, got {(low, high)}'
-            )
+    check_boxes('random erasing', area, aspect, probability=probability)
 
 
 def random_erase(

@@ -1,4 +1,4 @@
-"""What happens to a batch on the device: stacking, normalization, random erasing."""
+"""What happens to a batch on the device: stacking, random patch, normalization, random erasing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
 from .random_erasing import check_erasing, random_erase
+from .random_patch import check_patches, paste_patches
 
 
 @MODELS.register_module()
 class ReIDDataPreprocessor(BaseDataPreprocessor):
     """Stacks uint8 images, moves them to the device and normalizes them.
 
-    In training it also erases random rectangles.
+    In training it also erases random rectangles, or pastes parts of other images there.
 
     Args:
         mean: Mean per RGB channel, in [0, 255]. Defaults to 127.5, i.e. 0.5 after scaling to [0,
@@ -29,6 +30,9 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         std: Standard deviation per RGB channel. Defaults to 127.5.
         random_erasing: Arguments ``probability``, ``area`` and ``aspect`` of random erasing; None
             turns it off.
+        random_patch: Arguments ``probability``, ``area``, ``aspect`` and ``flip_probability`` of
+            :func:`~fusionreid.models.data_preprocessors.random_patch.paste_patches`; None turns it
+            off.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -46,6 +50,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = (127.5, 127.5, 127.5),
         std: Sequence[float] = (127.5, 127.5, 127.5),
         random_erasing: dict[str, Any] | None = None,
+        random_patch: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(non_blocking=True)
         if not {len(mean), len(std)} <= {1, 3} or min(std) <= 0:
@@ -55,9 +60,12 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             )
         if random_erasing is not None:
             check_erasing(**random_erasing)
+        if random_patch is not None:
+            check_patches(**random_patch)
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), False)
         self.random_erasing = random_erasing
+        self.random_patch = random_patch
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Prepare a batch.
@@ -65,7 +73,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         Args:
             data: ``inputs``, a list of uint8 tensors ``(3, H, W)`` of one size (or the stacked
                 tensor), and ``data_samples``.
-            training: Whether random erasing applies.
+            training: Whether random patch and random erasing apply.
 
         Returns:
             ``inputs`` as a normalized float tensor ``(B, 3, H, W)`` on the device, and
@@ -81,9 +89,14 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
                 "data set must end with dict(type='PackReIDInputs')"
             )
         samples = data.get('data_samples')
-        images = torch.sub(self._stack(data['inputs'], samples), self.mean).div_(self.std)
-        if training and self.random_erasing is not None:
-            random_erase(images, self._seeds(len(images), samples), **self.random_erasing)
+        stacked = self._stack(data['inputs'], samples)
+        augments = training and (self.random_erasing, self.random_patch) != (None, None)
+        seeds = self._seeds(len(stacked), samples) if augments else []
+        if augments and self.random_patch is not None:
+            stacked = paste_patches(stacked.clone(), seeds, **self.random_patch)
+        images = torch.sub(stacked, self.mean).div_(self.std)
+        if augments and self.random_erasing is not None:
+            random_erase(images, seeds, **self.random_erasing)
         return dict(inputs=images, data_samples=samples)
 
     def _stack(

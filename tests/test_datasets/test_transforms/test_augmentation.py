@@ -89,8 +89,14 @@ def test_a_gray_rectangle_and_nothing_else(image):
         (dict(type='PolicyAugment', prob=2), r'prob must be in \[0, 1\]'),
         (dict(type='RandomColorJitter', hue=0.6), r'hue must be in \[0, 0.5\]'),
         (dict(type='RandomColorJitter', contrast=-1), 'contrast must be'),
-        (dict(type='RandomGrayscalePatch', whole_prob=1.2), 'whole_prob must be'),
-        (dict(type='RandomGrayscalePatch', area=(0.5, 0.2)), 'area must be'),
+        (
+            dict(type='RandomGrayscalePatch', whole_prob=1.2),
+            'whole_prob of RandomGrayscalePatch must be',
+        ),
+        (
+            dict(type='RandomGrayscalePatch', area=(0.5, 0.2)),
+            'area of RandomGrayscalePatch must be',
+        ),
     ],
 )
 def test_wrong_settings_are_named(config, message):

@@ -7,6 +7,7 @@ import torch
 from fusionreid.errors import ConfigError
 from fusionreid.models.data_preprocessors import ReIDDataPreprocessor, random_erase
 from fusionreid.models.data_preprocessors.random_erasing import seeded_normal
+from fusionreid.models.data_preprocessors.random_patch import paste_patches
 from fusionreid.structures import ReIDDataSample
 from fusionreid.utils.random_box import sample_erasing_box
 
@@ -107,3 +108,49 @@ def test_samples_without_a_seed_use_numpys_generator():
 def test_a_batch_without_images_names_the_transform_that_is_missing():
     with pytest.raises(ConfigError, match='a batch has img_path, but no images: .*PackReIDInputs'):
         ReIDDataPreprocessor()(dict(img_path=['a.jpg']))
+
+
+def test_patches_come_from_other_images_of_the_batch():
+    """Each image has one gray value, so that a pasted pixel says where it is from."""
+    count = 40
+    images = torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1).repeat(1, 3, 64, 32)
+    samples = [ReIDDataSample(metainfo=dict(augment_seed=seed)) for seed in range(count)]
+    preprocessor = ReIDDataPreprocessor(mean=[0], std=[1], random_patch=dict(probability=0.5))
+    data = dict(inputs=images, data_samples=samples)
+    out = preprocessor(data, training=True)['inputs']
+    assert torch.equal(preprocessor(data)['inputs'], images.float())
+    assert torch.equal(preprocessor(data, training=True)['inputs'], out)
+    assert torch.equal(images[:, 0, 0, 0], torch.arange(count, dtype=torch.uint8))
+    own = torch.arange(count).view(-1, 1, 1, 1)
+    shares = (out != own).flatten(1).float().mean(1)
+    assert 0.25 < (shares > 0).float().mean() < 0.75
+    assert shares.max() <= 0.55
+    for index in shares.nonzero().flatten():
+        assert len(out[index].unique()) == 2  # its own value and that of one other image
+
+
+def test_a_patch_is_a_part_of_its_source_or_the_mirror_of_one():
+    images = torch.rand(2, 1, 16, 8)
+    for flip in (0.0, 1.0):
+        pasted = paste_patches(
+            images.clone(), [3, 3], probability=1, area=(0.2, 0.3), flip_probability=flip
+        )
+        changed = (pasted[0, 0] != images[0, 0]).nonzero()
+        (top, left), (bottom, right) = changed.min(0)[0], changed.max(0)[0] + 1
+        patch = pasted[0, 0, top:bottom, left:right]
+        source = images[1, 0].flip(-1) if flip else images[1, 0]
+        windows = source.unfold(0, bottom - top, 1).unfold(1, right - left, 1)
+        assert (windows == patch).flatten(2).all(-1).sum() == 1
+
+
+def test_a_lone_image_has_no_patch():
+    image = torch.rand(1, 3, 16, 8)
+    assert torch.equal(paste_patches(image.clone(), [0], probability=1), image)
+
+
+@pytest.mark.parametrize(
+    'setting', [dict(probability=-1), dict(flip_probability=2), dict(area=(0.5, 0.1))]
+)
+def test_patch_settings_out_of_range(setting):
+    with pytest.raises(ValueError, match=f'{next(iter(setting))} of random patch must be'):
+        ReIDDataPreprocessor(random_patch=setting)
