@@ -56,7 +56,8 @@ def test_ratios_are_taken_turn_by_turn() -> None:
         return Variant(name, 'fp32', '', lambda data: None, 2_000_000, seconds={4: seconds})
 
     # The machine is three times slower in the second turn.
-    eager, other = summarize([variant('a', [4.0, 12.0, 4.0]), variant('b', [2.0, 6.0, 1.0])])
+    first, second = variant('a', [4.0, 12.0, 4.0]), variant('b', [2.0, 6.0, 1.0])
+    eager, other = summarize([first, second], first)
     assert eager['ratio'] == 1
     assert other['ratio'] == 2
     assert other['images_per_s'] == 2

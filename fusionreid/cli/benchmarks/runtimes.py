@@ -4,9 +4,10 @@
     fusionreid benchmark runtimes CONFIG CHECKPOINT --csv speeds.csv
 
 Without a checkpoint the weights are random, which computes as fast. The model is exported once and
-compared with PyTorch. All variants then compute in turns, in one process, so that what else the
-machine does touches all alike; ratios are medians over the rounds. Ranges for int8 come from
-rendered people, and the loss by int8 is not measured here: ``fusionreid export`` does that.
+compared with PyTorch. Each runtime in each precision then computes in turns with eager PyTorch, in
+one process, so that what else the machine does touches both alike, and leaves the memory before the
+next is loaded; ratios are medians over the rounds. Ranges for int8 come from rendered people, and
+the loss by int8 is not measured here: ``fusionreid export`` does that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import gc
 import platform
 import statistics
 import sys
@@ -140,19 +142,24 @@ def run(args: argparse.Namespace) -> None:
     cfg = read_model_config(args)
     with tempfile.TemporaryDirectory() as folder:
         extractor = build_extractor(cfg, args.checkpoint, Path(folder))
-        variants = list(load_variants(extractor, args, threads, Path(folder)))
-        sizes = sorted(set(args.batch_sizes))
-        measure(variants, {size: make_batch(extractor, size) for size in sizes}, args.rounds)
-    records = [
-        dict(
-            date=datetime.date.today().isoformat(),
-            machine=machine_name(),
-            threads=threads,
-            config=Path(cfg.filename).stem,
-            **record,
-        )
-        for record in summarize(variants)
-    ]
+        batches = {size: make_batch(extractor, size) for size in sorted(set(args.batch_sizes))}
+        eager = load_eager(extractor, 'fp32', batches)
+        figures: list[dict[str, Any]] = []
+        for variants in load_variants(extractor, args, threads, Path(folder), batches):
+            turns = replace(eager, seconds={})
+            measure([turns, *variants], batches, args.rounds)
+            for size, seconds in turns.seconds.items():
+                eager.seconds.setdefault(size, []).extend(seconds)
+            figures += summarize(variants, turns)
+            variants.clear()
+            gc.collect()
+    known = dict(
+        date=datetime.date.today().isoformat(),
+        machine=machine_name(),
+        threads=threads,
+        config=Path(cfg.filename).stem,
+    )
+    records = [known | record for record in [*summarize([eager], eager), *figures]]
     say_lines(as_table(records))
     if args.csv is not None:
         with args.csv.open('w', newline='', encoding='utf-8') as file:
@@ -193,9 +200,35 @@ def build_extractor(cfg: Config, checkpoint: str | None, folder: Path) -> Featur
     return FeatureExtractor(checkpoint, cfg)
 
 
+def load_eager(
+    extractor: FeatureExtractor, precision: str, batches: dict[int, dict[str, Any]]
+) -> Variant:
+    """Let PyTorch compute the model itself.
+
+    Args:
+        extractor: The model.
+        precision: ``'fp32'`` or ``'bf16'``.
+        batches: Batches by size.
+
+    Returns:
+        The variant.
+    """
+    file = extractor.spec.checkpoint
+    weights = 0 if file is None else Path(file).stat().st_size
+    load = partial(eager_step, extractor, precision)
+    variant = _first_call(load, batches[max(batches)], EAGER, precision, '', weights)
+    # Its weights were there before.
+    variant.memory += weights
+    return variant
+
+
 def load_variants(
-    extractor: FeatureExtractor, args: argparse.Namespace, threads: int, folder: Path
-) -> Iterator[Variant]:
+    extractor: FeatureExtractor,
+    args: argparse.Namespace,
+    threads: int,
+    folder: Path,
+    batches: dict[int, dict[str, Any]],
+) -> Iterator[list[Variant]]:
     """Export the model and load it into each runtime, in each precision.
 
     Args:
@@ -203,21 +236,12 @@ def load_variants(
         args: The arguments.
         threads: Threads of the computation.
         folder: Where exported models go.
+        batches: Batches by size.
 
     Yields:
-        The variants, eager PyTorch in fp32 first.
+        What is measured together: PyTorch in other precisions than fp32, which may be nothing,
+        then each runtime in each precision.
     """
-    batch = make_batch(extractor, max(args.batch_sizes))
-    file = extractor.spec.checkpoint
-    weights = 0 if file is None else Path(file).stat().st_size
-    for precision in RUNTIME_PRECISIONS[EAGER]:
-        # Eager fp32 is what the others are compared with.
-        if precision == 'fp32' or (EAGER in args.runtimes and precision in args.precisions):
-            load = partial(eager_step, extractor, precision)
-            variant = _first_call(load, batch, EAGER, precision, '', weights)
-            # Its weights were there before.
-            variant.memory += weights
-            yield variant
     chosen = [
         (runtime, precision)
         for runtime in RUNTIME_FORMATS
@@ -225,6 +249,13 @@ def load_variants(
         for precision in RUNTIME_PRECISIONS[runtime]
         if precision in args.precisions
     ]
+    others = [
+        load_eager(extractor, precision, batches)
+        for precision in RUNTIME_PRECISIONS[EAGER]
+        if precision != 'fp32' and EAGER in args.runtimes and precision in args.precisions
+    ]
+    if others or not chosen:
+        yield others
     if not chosen:
         return
     (folder / 'people').mkdir()
@@ -240,17 +271,23 @@ def load_variants(
             folder / 'onnx', manifest, target, RUNTIME_FORMATS[runtime], precision, inputs
         )
         size = sum(path.stat().st_size for path in target.iterdir())
-        for hint in HINTS.get(runtime, ('',)):
-            settings = dict(threads=threads, **(dict(hint=hint) if hint else {}))
-            load = partial(exported_step, runtime, target, own, settings)
-            yield _first_call(load, batch, runtime, precision, hint, size)
-        for batch_size in args.batch_sizes if runtime in FIXED_BATCH else ():
-            settings = dict(threads=threads, batch_size=batch_size)
-            load = partial(exported_step, runtime, target, own, settings)
-            one = make_batch(extractor, batch_size)
-            variant = _first_call(load, one, runtime, precision, 'latency, fixed batch', size)
-            variant.batch_size = batch_size
-            yield variant
+        settings = [
+            (hint, dict(threads=threads, **(dict(hint=hint) if hint else {})))
+            for hint in HINTS.get(runtime, ('',))
+        ]
+        if runtime in FIXED_BATCH:
+            settings += [
+                ('latency, fixed batch', dict(threads=threads, batch_size=batch_size))
+                for batch_size in batches
+            ]
+        variants = []
+        for hint, setting in settings:
+            load = partial(exported_step, runtime, target, own, setting)
+            only = setting.get('batch_size')
+            batch = batches[only or max(batches)]
+            variants.append(_first_call(load, batch, runtime, precision, hint, size))
+            variants[-1].batch_size = only
+        yield variants
 
 
 def convert(
@@ -357,7 +394,8 @@ def measure(variants: list[Variant], batches: dict[int, dict[str, Any]], rounds:
         if variant.batch_size in (None, size)
     ]
     images = sum(size * calls[size] for size, _ in turns)
-    progress = Progress('computing features, images', images * rounds)
+    label = f'{variants[-1].runtime} {variants[-1].precision}, images'
+    progress = Progress(label, images * rounds)
     done = 0
     for _ in range(rounds):
         for size, variant in turns:
@@ -369,16 +407,16 @@ def measure(variants: list[Variant], batches: dict[int, dict[str, Any]], rounds:
                 progress.update(done)
 
 
-def summarize(variants: list[Variant]) -> Iterator[dict[str, Any]]:
-    """Condense the seconds of all variants.
+def summarize(variants: list[Variant], eager: Variant) -> Iterator[dict[str, Any]]:
+    """Condense the seconds of variants.
 
     Args:
-        variants: The variants, eager PyTorch in fp32 first.
+        variants: The variants.
+        eager: PyTorch in fp32, in turns with them.
 
     Yields:
         For each variant and batch size the columns of the table.
     """
-    eager = variants[0]
     for variant in variants:
         for size, seconds in variant.seconds.items():
             median = statistics.median(seconds)
