@@ -38,6 +38,48 @@ def sample_bytes(width: int) -> int:
     return (SAMPLE_COLUMNS + SAMPLE_ROWS * width) * SAMPLE_ROWS * 40
 
 
+class GalleryKeys:
+    """What ranking keys take from the gallery alone: made once for many searches.
+
+    Args:
+        features: Features of shape (g, d); they must not change afterwards.
+
+    Attributes:
+        features: The features.
+        norms: Their norms, (g,) float64.
+        largest: The largest norm.
+
+    Raises:
+        TypeError: Not a floating point tensor.
+        ScoringInputError: Empty, zero, or with a NaN or infinite value.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self.norms = feature_norms(features, 'gallery')
+        self.features = features.detach()
+        self.largest = float(self.norms.max())
+        self._half: dict[torch.dtype, Tensor] = {}
+
+    def half(self, dtype: torch.dtype) -> Tensor:
+        """Half the squared norms, (g,), in a type; they are kept."""
+        if dtype not in self._half:
+            self._half[dtype] = (self.norms.square() / 2).to(dtype)
+        return self._half[dtype]
+
+    @cached_property
+    def center(self) -> Tensor:
+        """A point amid the gallery, (d,) float64: the median of each column over some rows.
+
+        Distances do not change when it is subtracted, but lose no digits where all features are
+        nearly the same. A median is one of the values, so that the differences are exact, and an
+        outlier does not move it.
+        """
+        stride = max(1, len(self.features) // CENTER_ROWS)
+        some = self.features[::stride]
+        wide = some.dtype == torch.float64
+        return some.to(torch.float64 if wide else torch.float32).median(dim=0).values.double()
+
+
 class FeatureKeys:
     """Ranking keys ``|g|^2 / 2 - q.g``, which order a gallery as Euclidean distances to q do.
 
@@ -48,7 +90,7 @@ class FeatureKeys:
 
     Args:
         query: Features of shape (q, d).
-        gallery: Features of shape (g, d), same device.
+        gallery: Features of shape (g, d), same device; or what was made of them before.
 
     Raises:
         TypeError: Not floating point tensors.
@@ -56,14 +98,15 @@ class FeatureKeys:
             value.
     """
 
-    def __init__(self, query: Tensor, gallery: Tensor) -> None:
+    def __init__(self, query: Tensor, gallery: Tensor | GalleryKeys) -> None:
         self.query_norms = feature_norms(query, 'query')
-        self.gallery_norms = feature_norms(gallery, 'gallery')
-        check_pair(query, gallery)
-        self.query, self.gallery = query.detach(), gallery.detach()
-        wide = torch.float64 in (query.dtype, gallery.dtype)
+        known = gallery if isinstance(gallery, GalleryKeys) else GalleryKeys(gallery)
+        self.gallery, self.gallery_norms = known.features, known.norms
+        check_pair(query, self.gallery)
+        self.query = query.detach()
+        wide = torch.float64 in (query.dtype, self.gallery.dtype)
         self.dtype = torch.float64 if wide else torch.float32
-        self.largest = float(self.gallery_norms.max())
+        self.largest = known.largest
         ceiling = math.sqrt(torch.finfo(self.dtype).max) / 16
         largest = max(self.largest, float(self.query_norms.max()))
         if largest > ceiling:
@@ -71,7 +114,8 @@ class FeatureKeys:
                 f'features have norms up to {largest:.3g}, '
                 f'beyond what {self.dtype} can square: L2-normalize them first'
             )
-        self.half = (self.gallery_norms.square() / 2).to(self.dtype)
+        self.half = known.half(self.dtype)
+        self._known = known
         self.tile_rows = max(1, TILE_BYTES // (12 * query.shape[1]))
 
     @property
@@ -108,16 +152,10 @@ class FeatureKeys:
         """
         return torch.sub(self.half, products, out=products)
 
-    @cached_property
+    @property
     def center(self) -> Tensor:
-        """A point amid the gallery, (d,) float64: the median of each column over some rows.
-
-        Distances do not change when it is subtracted, but lose no digits where all features are
-        nearly the same. A median is one of the values, so that the differences are exact, and an
-        outlier does not move it.
-        """
-        stride = max(1, len(self.gallery) // CENTER_ROWS)
-        return self.gallery[::stride].to(self.dtype).median(dim=0).values.double()
+        """A point amid the gallery, see :attr:`GalleryKeys.center`."""
+        return self._known.center
 
     def precise(self, rows: Tensor, columns: Tensor, keys: Tensor) -> Tensor:
         """Compute squared distances in float64.

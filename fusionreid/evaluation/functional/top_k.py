@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .distances import FeatureKeys, sample_bytes
+from .distances import FeatureKeys, GalleryKeys, sample_bytes
 from .errors import ScoringInputError
 from .matches import same_known
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
@@ -36,7 +36,7 @@ class SearchResult:
 @torch.no_grad()
 def top_k(
     query_features: Tensor,
-    gallery_features: Tensor,
+    gallery_features: Tensor | GalleryKeys,
     k: int,
     *,
     query_ids: Tensor | Sequence[int] | None = None,
@@ -54,7 +54,8 @@ def top_k(
 
     Args:
         query_features: Shape (q, d), float16, bfloat16, float32 or float64.
-        gallery_features: Shape (g, d), same device.
+        gallery_features: Shape (g, d), same device. For many searches in one gallery, what
+            :class:`~fusionreid.evaluation.functional.distances.GalleryKeys` made of it once.
         k: Entries wanted for each query, 1..g.
         query_ids: (q,) integers; all four labels together or none.
         gallery_ids: (g,) integers.
@@ -109,7 +110,8 @@ def top_k(
     out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
     meter = start_meter(progress, 'searching', num_query)
     autocast = torch.autocast(device.type, enabled=False)
-    with start_workers(plan.workers) as run, autocast:
+    groups = -(-min(plan.block, num_query) // plan.group)
+    with start_workers(min(plan.workers, groups)) as run, autocast:
         for start in range(0, num_query, plan.block):
             rows = slice(start, min(start + plan.block, num_query))
             products = source.block(rows, out[: rows.stop - start])

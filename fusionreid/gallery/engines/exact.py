@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionreid.evaluation.functional import top_k
+from fusionreid.evaluation.functional.distances import GalleryKeys
 from fusionreid.evaluation.functional.memory import DEFAULT_MEMORY_LIMIT
 from fusionreid.registry import SEARCH_ENGINES
 
@@ -21,12 +22,12 @@ BYTES_PER_ROW = 256
 
 
 def exact_nearest(
-    features: Tensor, queries: Tensor, k: int, mask: np.ndarray | None
+    gallery: GalleryKeys, queries: Tensor, k: int, mask: np.ndarray | None
 ) -> tuple[Tensor, Tensor]:
     """Find the nearest rows exactly, in bounded memory; equal distances in the order of the rows.
 
     Args:
-        features: Features (N, D).
+        gallery: Features (N, D).
         queries: Queries (Q, D), on the same device.
         k: Rows wanted, at most as many as pass.
         mask: Which rows pass, (N,) bool; None for all.
@@ -34,9 +35,10 @@ def exact_nearest(
     Returns:
         Rows and distances, (Q, k) each.
     """
+    features = gallery.features
     limit = max(DEFAULT_MEMORY_LIMIT, BYTES_PER_ROW * len(features))
     if mask is None:
-        found = top_k(queries, features, k, memory_limit=limit)
+        found = top_k(queries, gallery, k, memory_limit=limit)
         return found.indices, found.distances
     if mask.mean() <= COPIED_SHARE:
         rows = torch.from_numpy(np.flatnonzero(mask)).to(features.device)
@@ -47,7 +49,7 @@ def exact_nearest(
     same = torch.zeros(len(queries), dtype=torch.int64, device=features.device)
     found = top_k(
         queries,
-        features,
+        gallery,
         k,
         query_ids=same,
         gallery_ids=allowed,
@@ -70,4 +72,4 @@ class ExactEngine(LocalEngine):
         return dict(type=self.name)
 
     def _nearest(self, queries: Tensor, k: int, mask: np.ndarray | None) -> tuple[Tensor, Tensor]:
-        return exact_nearest(self.features, queries, k, mask)
+        return exact_nearest(self._rows.keys(len(self)), queries, k, mask)

@@ -102,7 +102,7 @@ class FaissIVFPQEngine(LocalEngine):
     def _nearest(self, queries: Tensor, k: int, mask: np.ndarray | None) -> tuple[Tensor, Tensor]:
         allowed = len(self) if mask is None else int(mask.sum())
         if allowed <= self.exact_below:
-            return exact_nearest(self.features, queries, k, mask)
+            return exact_nearest(self._rows.keys(len(self)), queries, k, mask)
         self._update_index()
         count = min(allowed, k * self.refine)
         selector = None
@@ -118,7 +118,8 @@ class FaissIVFPQEngine(LocalEngine):
         rows, distances = refine_rows(self.features, queries, torch.from_numpy(candidates), k)
         short = (rows[:, -1] < 0).nonzero().flatten()
         if len(short):
-            rows[short], distances[short] = exact_nearest(self.features, queries[short], k, mask)
+            gallery = self._rows.keys(len(self))
+            rows[short], distances[short] = exact_nearest(gallery, queries[short], k, mask)
         return rows, distances
 
     def purge(self) -> list[str]:

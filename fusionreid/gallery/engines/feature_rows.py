@@ -14,6 +14,7 @@ from fusionreid.evaluation.functional.compression import (
     decode_units,
     encode_units,
 )
+from fusionreid.evaluation.functional.distances import GalleryKeys
 
 BLOCK_ROWS = 8192
 GROWTH = 1.5
@@ -42,10 +43,18 @@ class FeatureRows:
         if stored is None:
             stored = torch.empty(0, code_width(width, kind), dtype=DTYPES[kind])
         self._storage = stored.to(device)
+        self._keys: GalleryKeys | None = None
 
     def first(self, count: int) -> Tensor:
         """The codes of the first rows."""
         return self._storage[:count]
+
+    def keys(self, count: int) -> GalleryKeys:
+        """What exact searches take from the first rows, of float32; kept until rows change."""
+        keys = self._keys  # another thread may search too
+        if keys is None or len(keys.features) != count:
+            self._keys = keys = GalleryKeys(self.first(count))
+        return keys
 
     def take(self, rows: Tensor | slice) -> Tensor:
         """Features of some rows.
@@ -70,6 +79,7 @@ class FeatureRows:
             start: How many rows stay.
             features: (R, D) float32, L2-normalized, on any device.
         """
+        self._keys = None
         stop = start + len(features)
         storage = self._storage
         if stop > len(storage):
@@ -81,6 +91,7 @@ class FeatureRows:
 
     def keep(self, keep: np.ndarray) -> None:
         """Close the gaps where the mask ``keep`` (N,) is False, a block at a time."""
+        self._keys = None
         target = 0
         for start in range(0, len(keep), BLOCK_ROWS):
             rows = torch.from_numpy(np.flatnonzero(keep[start : start + BLOCK_ROWS]) + start)
