@@ -17,7 +17,9 @@ from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from fusionreid.config import build_errors
+from fusionreid.checkpoints.weight_file import read_weight_file
+from fusionreid.config import build_errors, open_counts, take_counts
+from fusionreid.config.literals import read_literals
 from fusionreid.engine.rank_watch import long_work
 from fusionreid.errors import ConfigError
 from fusionreid.evaluation import FeatureSet
@@ -160,6 +162,7 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg.load_from = None
     if args.checkpoint is not None:
         cfg.load_from = check_checkpoint(args.checkpoint)
+        _take_counts(cfg)
     elif not args.runtime:
         print_once(cfg, 'no checkpoint given: the scores are those of the untrained model')
     if not args.runtime:
@@ -172,6 +175,17 @@ def build_config(args: argparse.Namespace) -> Config:
     if args.datasets:
         _set_test_datasets(cfg, args.datasets)
     return cfg
+
+
+def _take_counts(cfg: Config) -> None:
+    """Take the counts that the config leaves open from the config in the checkpoint."""
+    if not open_counts(cfg.model):
+        return
+    content = read_weight_file(cfg.load_from, with_tensors=False)
+    meta = content.get('meta') if isinstance(content, dict) else None
+    if isinstance(meta, dict) and isinstance(meta.get('cfg'), str):
+        saved = read_literals(meta['cfg'], ('model',), cfg.load_from)
+        take_counts(cfg, saved.get('model') or {})
 
 
 def _set_scoring(evaluator: dict[str, Any], args: argparse.Namespace) -> None:

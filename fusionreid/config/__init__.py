@@ -1,7 +1,7 @@
 """Reading, merging and building configs."""
 
 from .building import build_errors
-from .counts import fill_in_counts, open_counts
+from .counts import fill_in_counts, open_counts, take_counts
 from .files import config_folder, config_metadata, find_config, packaged_configs, read_config
 from .literals import read_literals
 from .options import merge_options
@@ -25,4 +25,5 @@ __all__ = [
     'packaged_configs',
     'read_config',
     'read_literals',
+    'take_counts',
 ]

@@ -31,6 +31,27 @@ def open_counts(model: dict[str, Any]) -> list[str]:
     return found
 
 
+def take_counts(cfg: Config, model: dict[str, Any]) -> None:
+    """Take counts that a config leaves open from the config of the same model, trained.
+
+    Args:
+        cfg: Config to change.
+        model: Config of the trained model; what it does not say stays open.
+
+    Example:
+        >>> cfg = Config(dict(model=dict(head=dict(num_classes=None))))
+        >>> take_counts(cfg, dict(head=dict(num_classes=751)))
+        >>> cfg.model.head.num_classes
+        751
+    """
+    for name in open_counts(cfg.model):
+        known: Any = dict(model=model)
+        for part in name.split('.'):
+            known = known.get(part) if isinstance(known, dict) else None
+        if isinstance(known, int):
+            cfg.merge_from_dict({name: known})
+
+
 def fill_in_counts(cfg: Config) -> dict[str, int]:
     """Take counts that a config leaves open from its training set.
 

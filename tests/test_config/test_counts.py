@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from image_trees import write_csv
 
-from fusionreid.config import fill_in_counts, open_counts, read_config
+from fusionreid.config import fill_in_counts, open_counts, read_config, take_counts
 from fusionreid.errors import DatasetError
 
 CLASSES = 'model.head.num_classes'
@@ -78,3 +78,20 @@ def test_a_config_without_open_counts_reads_no_data(tmp_path):
     cfg = own_config(tmp_path / 'missing')
     cfg.model.head.num_classes = cfg.model.branches.transformer.backbone.num_cameras = 2
     assert fill_in_counts(cfg) == {}
+
+
+def test_counts_of_a_trained_model_are_taken_where_they_are_open(tmp_path):
+    cfg = own_config(tmp_path / 'missing')
+    cfg.model.head.num_classes = 7
+    trained = own_config(tmp_path / 'missing')
+    trained.merge_from_dict({CLASSES: 3, CAMERAS: 5})
+    take_counts(cfg, trained.model.to_dict())
+    assert (cfg.model.head.num_classes, open_counts(cfg.model)) == (7, [])
+    assert cfg.model.branches.transformer.backbone.num_cameras == 5
+
+
+@pytest.mark.parametrize('model', [{}, dict(branches=3), dict(branches=dict(transformer=None))])
+def test_a_config_that_says_nothing_leaves_counts_open(model, tmp_path):
+    cfg = own_config(tmp_path / 'missing')
+    take_counts(cfg, model)
+    assert open_counts(cfg.model) == [CLASSES, CAMERAS]
