@@ -70,7 +70,9 @@ def test_items_are_filtered_removed_and_added(codes, rescore, tmp_path):
     cosines = (kept * features()[rows]).sum(1)
     assert cosines.min() > (0.5 if (codes, rescore) == ('binary', 'none') else 0.999)
     torch.testing.assert_close(torch.cat(list(gallery.engine.feature_blocks()))[:-1], kept)
-    torch.testing.assert_close(gallery.engine.as_stored(features()[rows]), kept)
+    # Of the same unit vectors: the last bit of a norm may depend on how many rows are normalized.
+    units = fill('exact').engine.features[rows]
+    torch.testing.assert_close(gallery.engine.as_stored(units), kept)
 
 
 def test_equal_features_stand_in_the_order_of_their_arrival():

@@ -61,7 +61,14 @@ class GalleryKeys:
         self._half: dict[torch.dtype, Tensor] = {}
 
     def half(self, dtype: torch.dtype) -> Tensor:
-        """Half the squared norms, (g,), in a type; they are kept."""
+        """Compute half the squared norms, once for each type.
+
+        Args:
+            dtype: The type.
+
+        Returns:
+            (g,) of the type.
+        """
         if dtype not in self._half:
             self._half[dtype] = (self.norms.square() / 2).to(dtype)
         return self._half[dtype]
