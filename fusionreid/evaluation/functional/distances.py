@@ -41,13 +41,10 @@ def sample_bytes(width: int) -> int:
 class GalleryKeys:
     """What ranking keys take from the gallery alone: made once for many searches.
 
+    ``norms`` are those of the features, (g,) float64, and ``largest`` is the largest of them.
+
     Args:
         features: Features of shape (g, d); they must not change afterwards.
-
-    Attributes:
-        features: The features.
-        norms: Their norms, (g,) float64.
-        largest: The largest norm.
 
     Raises:
         TypeError: Not a floating point tensor.
