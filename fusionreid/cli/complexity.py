@@ -20,7 +20,7 @@ from mmengine.registry import init_default_scope
 
 from fusionreid.config import build_errors, config_metadata, merge_options, read_config
 from fusionreid.errors import ConfigError
-from fusionreid.models import build_on_meta
+from fusionreid.models import as_student, build_on_meta
 from fusionreid.models.complexity import Complexity, measure_complexity
 from fusionreid.registry import MODELS
 from fusionreid.utils.tables import markdown_table
@@ -73,12 +73,12 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
     for branch in cfg.model.branches.values():
         if input_size and branch and 'img_size' in branch.backbone:
             branch.backbone.img_size = input_size
-    size = _find_size(cfg, input_size)
+    size, model = _find_size(cfg, input_size), as_student(cfg.model)
     try:
-        return measure_complexity(build_on_meta(cfg.model), size)
+        return measure_complexity(build_on_meta(model), size)
     except RuntimeError:
         # Some networks compute while they are built, e.g. timm's hybrids of CNN and transformer.
-        return measure_complexity(MODELS.build(cfg.model), size)
+        return measure_complexity(MODELS.build(model), size)
 
 
 def _find_size(cfg: Config, input_size: tuple[int, int] | None) -> tuple[int, int]:
