@@ -41,8 +41,8 @@ class DistillationHook(Hook):
     the teacher, test pipeline and images are the same.
     """
 
-    # Before the checksums are computed.
-    priority = 'LOW'
+    # Before the optimizer's state is compared, which follows from the model.
+    priority = 'ABOVE_NORMAL'
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add the weights of the losses.
@@ -64,19 +64,19 @@ class DistillationHook(Hook):
             checkpoint: What was loaded.
 
         Raises:
-            WeightsError: If it is not of a distillation, or of one with other losses.
+            WeightsError: If its losses are of other widths.
         """
         if not runner._resume:
             return
         losses = _student(runner).distill_losses
-        misfit = describe_mismatch(losses.state_dict(), checkpoint.get(KEY, {}))
-        if KEY not in checkpoint or misfit:
+        saved = checkpoint.get(KEY, {})
+        if misfit := describe_mismatch(losses.state_dict(), saved):
             raise WeightsError(
-                f'{runner._load_from} cannot be resumed, its training had no such distill_losses '
-                f'({misfit or "there are none"}): start a new training with its weights, '
-                f'--cfg-options load_from={runner._load_from}'
+                f'{runner._load_from} cannot be resumed with these distill_losses ({misfit}): take '
+                'those of its training, or start a new one with its weights, --cfg-options '
+                f'load_from={runner._load_from}'
             )
-        losses.load_state_dict(checkpoint[KEY])
+        losses.load_state_dict(saved)
 
     def before_train(self, runner: Runner) -> None:
         """Check the cameras of the training set, and fill or read the teacher's cache.
