@@ -70,15 +70,16 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
     if not cfg.get('model', {}).get('branches'):
         raise ConfigError(f'{cfg.filename} has no model with branches')
     init_default_scope(cfg.get('default_scope', 'fusionreid'))
+    cfg.model = as_student(cfg.model)
     for branch in cfg.model.branches.values():
         if input_size and branch and 'img_size' in branch.backbone:
             branch.backbone.img_size = input_size
-    size, model = _find_size(cfg, input_size), as_student(cfg.model)
+    size = _find_size(cfg, input_size)
     try:
-        return measure_complexity(build_on_meta(model), size)
+        return measure_complexity(build_on_meta(cfg.model), size)
     except RuntimeError:
         # Some networks compute while they are built, e.g. timm's hybrids of CNN and transformer.
-        return measure_complexity(MODELS.build(model), size)
+        return measure_complexity(MODELS.build(cfg.model), size)
 
 
 def _find_size(cfg: Config, input_size: tuple[int, int] | None) -> tuple[int, int]:
