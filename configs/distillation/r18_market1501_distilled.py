@@ -7,6 +7,8 @@ model = dict(
     teacher=dict(
         cfg='fusionreid_vitb_r50_market1501',
         checkpoint='work_dirs/fusionreid_vitb_r50_market1501/epoch_180.pth',
+        precision='fp32',
+        cache=None,  # a folder keeps the features of the clean images
     ),
     distill_losses=dict(
         relational=dict(type='RelationalLoss', loss_weight=10.0),

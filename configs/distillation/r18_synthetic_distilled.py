@@ -6,6 +6,8 @@ model = dict(
     teacher=dict(
         cfg='fusionreid_vittiny_r18_synthetic',
         checkpoint='work_dirs/fusionreid_vittiny_r18_synthetic/epoch_6.pth',
+        precision='fp32',
+        cache=None,  # a folder keeps the features of the clean images
     ),
     distill_losses=dict(
         relational=dict(type='RelationalLoss', loss_weight=10.0),
