@@ -63,7 +63,7 @@ class FusionReIDDistiller(FusionReID):
         ...     distill_losses=dict(feature=dict(type='fusionreid.FeatureLoss')),
         ... )
         >>> student.distill_losses['feature'].projection
-        Linear(in_features=512, out_features=240, bias=False)
+        Linear(in_features=512, out_features=3072, bias=False)
         >>> sum(name.startswith('distill') for name in student.state_dict())
         0
     """

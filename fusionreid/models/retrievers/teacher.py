@@ -48,7 +48,7 @@ class Teacher:
         ...     branches=dict(color=dict(backbone=dict(type='fusionreid.ColorHistogram'))),
         ... )
         >>> Teacher(cfg, 'trained.pth').widths
-        {'color': 240}
+        {'color': 3072}
     """
 
     def __init__(
