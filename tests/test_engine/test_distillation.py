@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_models import assert_same
-from tiny_runs import NUM_IDS, refused, render_tiny, write_tiny_config
+from tiny_runs import NUM_IDS, ROOT, refused, render_tiny, write_tiny_config
+from warm_processes import run_ranks
 
 from fusionreid.apis import FeatureExtractor, get_model
 from fusionreid.cli.main import run_command
@@ -206,3 +207,60 @@ def test_the_hook_wants_a_student(place, tmp_path):
     hooks = '--cfg-options', 'default_hooks.distillation.type=DistillationHook'
     line = refused('train', [*arguments, *hooks])
     assert 'DistillationHook needs a model of the type FusionReIDDistiller, got FusionReID' in line
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(place, tmp_path):
+    """The first fills the cache; the others wait for it, and share the projection's gradient."""
+    teacher = dict(cfg=str(place / f'tiny_{TEACHER}.py'), checkpoint=str(place / 'teacher.pth'))
+    # All that is a mean over images, so that halves of a batch add up to it.
+    change = dict(
+        type='FusionReIDDistiller',
+        teacher=teacher,
+        distill_losses=dict(feature=dict(type='FeatureLoss')),
+        head=dict(
+            type='BNNeckHead',
+            num_classes=NUM_IDS,
+            loss_id=False,
+            loss_triplet=False,
+            metric_losses=dict(loss_center=dict(type='CenterLoss')),
+        ),
+    )
+    config = write_tiny_config(
+        tmp_path,
+        place / 'data',
+        'vittiny_synthetic',
+        extra=f'model.update({change})\n'
+        "model['branches']['transformer']['backbone']['drop_path_rate'] = 0.0\n"
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9))\n",
+    )
+    contents = []
+    for processes in (1, 2):
+        work_dir = tmp_path / f'run{processes}'
+        options = [f'train_dataloader.sampler.ids_per_batch={4 // processes}']
+        options += [f'train_dataloader.batch_size={8 // processes}']
+        options += [f'model.teacher.cache={tmp_path}/cache{processes}', 'train_cfg.max_epochs=1']
+        command = [ROOT / 'tools' / 'train.py', config, '--work-dir', work_dir, '--no-validate']
+        command += ['--launcher', 'pytorch' if processes > 1 else 'none', '--cfg-options', *options]
+        outputs = [tmp_path / f'printed{processes}{rank}.txt' for rank in range(processes)]
+        codes = run_ranks([str(part) for part in command], outputs, timeout=300, OMP_NUM_THREADS=1)
+        assert codes == [0] * processes, outputs[-1].read_text()[-3000:]
+        contents.append(read(work_dir / 'epoch_1.pth'))
+    one, two = contents
+    learned = [name for name in one['state_dict'] if not name.startswith('heads.')]
+    for part, names in (('state_dict', learned), ('distillation', one['distillation'])):
+        for name in names:
+            torch.testing.assert_close(
+                two[part][name], one[part][name], atol=2e-5, rtol=1e-3, msg=name
+            )
+
+
+@pytest.mark.slow
+def test_a_student_is_exported(place, run, tmp_path):
+    """By the config in its checkpoint, which is that of the distillation; proven by the command."""
+    arguments = ['-', str(run / 'epoch_2.pth'), '-o', str(tmp_path / 'out')]
+    assert run_command('export', [*arguments, '--format', 'torchscript']) == 0
+    images = sorted(map(str, (place / 'data' / 'query').iterdir()))[:3]
+    exported = FeatureExtractor(tmp_path / 'out').extract(images)
+    expected = FeatureExtractor(run / 'epoch_2.pth').extract(images)
+    torch.testing.assert_close(exported, expected, atol=1e-4, rtol=1e-4)
