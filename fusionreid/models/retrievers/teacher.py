@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionreid.config import read_config
 from fusionreid.config.counts import open_counts
-from fusionreid.errors import ConfigError
+from fusionreid.errors import ConfigError, WeightsError
 from fusionreid.registry import MODELS, WEIGHT_INITIALIZERS
 from fusionreid.structures import ReIDDataSample
 
@@ -99,7 +99,10 @@ class Teacher:
             with torch.random.fork_rng(devices=[]):
                 model: FusionReID = MODELS.build(self.config)
             settings = dict(type='fusionreid.Pretrained', checkpoint=self.checkpoint, exact=True)
-            WEIGHT_INITIALIZERS.build(settings)(model)
+            try:
+                WEIGHT_INITIALIZERS.build(settings)(model)
+            except WeightsError as error:
+                raise WeightsError(f'model.teacher.checkpoint: {error}') from error
             self._model = model.eval().requires_grad_(False)
         return self._model
 
