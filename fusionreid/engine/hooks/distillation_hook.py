@@ -105,12 +105,13 @@ class DistillationHook(Hook):
         origin = describe_origin(student, dataset, config['pipeline'])
         folder = Path(teacher.cache)
         features = read_features(folder, origin)
+        with long_work('features of the teacher'):
+            if features is None and is_main_process():
+                made = compute_features(student, dataset, runner.cfg.train_dataloader)
+                dataclasses.replace(made, protocol=dict(origin)).save(folder)
+            # Of all processes: one that is late may have found what the first has just saved.
+            barrier()
         if features is None:
-            with long_work('features of the teacher'):
-                if is_main_process():
-                    made = compute_features(student, dataset, runner.cfg.train_dataloader)
-                    dataclasses.replace(made, protocol=dict(origin)).save(folder)
-                barrier()
             features = read_features(folder, origin)
         assert features is not None
         teacher.keep(features.features, features.img_paths)
