@@ -173,7 +173,7 @@ def test_a_cache_of_something_else_is_refused(place, cache, tmp_path, option, wh
     assert f'holds features of {what}: remove the folder, or name another one' in line
 
 
-def test_a_damaged_cache_is_refused(place, cache, tmp_path):
+def test_a_damaged_cache_and_an_impossible_place_are_refused(place, cache, tmp_path):
     for number, suffix in enumerate(('safetensors', 'csv', 'json')):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -185,6 +185,9 @@ def test_a_damaged_cache_is_refused(place, cache, tmp_path):
         path.write_bytes(content)
         line = refused('train', cached(place, tmp_path / f'w{number}', folder))
         assert str(folder) in line
+    (tmp_path / 'file').touch()
+    line = refused('train', cached(place, tmp_path / 'w', tmp_path / 'file' / 'cache'))
+    assert f'model.teacher.cache={tmp_path}/file/cache cannot be made: Not a directory' in line
     # Of the right form, but not what was saved.
     (path,) = (tmp_path / '0').glob('*.safetensors')
     save_file({'features': torch.zeros_like(load_file(path)['features'])}, path)

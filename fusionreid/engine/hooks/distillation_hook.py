@@ -104,6 +104,12 @@ class DistillationHook(Hook):
         dataset = DATASETS.build(config)
         origin = describe_origin(student, dataset, config['pipeline'])
         folder = Path(teacher.cache)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f'model.teacher.cache={folder} cannot be made: {error.strerror}'
+            ) from error
         features = read_features(folder, origin)
         with long_work('features of the teacher'):
             if features is None and is_main_process():
