@@ -45,12 +45,13 @@ def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
         >>> distance_loss(student, torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
         tensor(0.2500)
     """
-    pairs = ~torch.eye(len(student), dtype=torch.bool, device=student.device)
-    if not pairs.any():
+    pairs = len(student) * (len(student) - 1)
+    if not pairs:
         return student.sum() * 0
-    own, other = (pairwise_distances(each)[pairs] for each in (student, teacher))
-    own, other = (each / each.mean().clamp(min=_SMALLEST) for each in (own, other))
-    return F.smooth_l1_loss(own, other)
+    # Those of an image to itself are 0 and add nothing.
+    own, other = (pairwise_distances(each) for each in (student, teacher))
+    own, other = (each / (each.sum() / pairs).clamp(min=_SMALLEST) for each in (own, other))
+    return F.smooth_l1_loss(own, other, reduction='sum') / pairs
 
 
 def angle_cosines(features: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ def angle_cosines(features: Tensor) -> Tensor:
 
     Returns:
         Cosines of shape ``(B, B, B)``: at ``[j, i, k]`` that of the angle at j between i and k; 0
-        where j is the same point as one of them.
+        where two of the three are the same image, or j is the same point as one of the others.
     """
     distances = pairwise_distances(features)
     # The law of cosines, since features are wide and the batch is small.
@@ -69,7 +70,8 @@ def angle_cosines(features: Tensor) -> Tensor:
     product = 2 * to_i * to_k
     cosines = (to_i**2 + to_k**2 - distances[None] ** 2) / product.clamp(min=_SMALLEST**2)
     apart = (to_i > _SMALLEST) & (to_k > _SMALLEST)
-    return torch.where(apart, cosines, 0.0)
+    same = torch.eye(len(features), dtype=torch.bool, device=features.device)
+    return torch.where(apart & ~same, cosines, 0.0)
 
 
 @at_least_float32
@@ -88,11 +90,12 @@ def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
         >>> angle_loss(torch.eye(3), torch.eye(3)).item()
         0.0
     """
-    same = torch.eye(len(student), dtype=torch.bool, device=student.device)
-    triplets = ~(same[:, :, None] | same[:, None, :] | same[None])
-    if not triplets.any():
+    count = len(student)
+    triplets = count * (count - 1) * (count - 2)
+    if not triplets:
         return student.sum() * 0
-    return F.smooth_l1_loss(angle_cosines(student)[triplets], angle_cosines(teacher)[triplets])
+    own, other = angle_cosines(student), angle_cosines(teacher)
+    return F.smooth_l1_loss(own, other, reduction='sum') / triplets
 
 
 class RelationalLoss(DistillationLoss):
