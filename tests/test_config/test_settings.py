@@ -38,7 +38,7 @@ def changed(config: Config, name: str, value: object) -> dict[str, Any]:
         ('optim_wrapper.optimizer.weight_decay', (-1, 'abc')),
         ('optim_wrapper.paramwise_cfg.custom_keys.bias.lr_mult', ('abc',)),
         ('model.branches.transformer.backbone.drop_path_rate', (2, 1, -0.1, 'abc', True)),
-        ('model.teacher', (['a.py', 'a.pth'], dict(chekpoint='a.pth'), None)),
+        ('model.teacher', (['a.py', 'a.pth'], dict(weights='a.pth'), None)),
         ('model.teacher.cfg', (5, {}, None)),
         ('model.teacher.cache', (True, '', ['a'])),
         ('model.distill_losses.relational', ('RelationalLoss', {})),
