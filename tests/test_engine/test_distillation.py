@@ -88,6 +88,7 @@ def test_nothing_asks_for_the_teacher_afterwards(place, run, tmp_path):
     assert run_command('test', [str(config), str(checkpoint), '--work-dir', str(tmp_path)]) == 0
 
 
+@pytest.mark.slow
 def test_a_resumed_training_is_the_unbroken_one(place, run, tmp_path):
     resumed = train(place, tmp_path / 'w', '--resume', str(run / 'epoch_1.pth'))
     unbroken, continued = (read(each / 'epoch_2.pth') for each in (run, resumed))
@@ -101,6 +102,7 @@ def test_a_resumed_training_is_the_unbroken_one(place, run, tmp_path):
     assert not torch.equal(first, unbroken['distillation']['feature.projection.weight'])
 
 
+@pytest.mark.slow
 def test_weights_of_a_student_start_a_distillation_and_are_not_resumed(place, run, tmp_path):
     """One without a teacher, or with another feature, has no projection to go on with."""
     alone = train(place, tmp_path / 'alone', '--no-validate', config='tiny_r18_synthetic.py')
