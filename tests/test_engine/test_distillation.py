@@ -60,7 +60,8 @@ def test_a_checkpoint_is_that_of_the_plain_student(place, run, tmp_path):
     content, plain = read(run / 'epoch_2.pth'), place / 'tiny_r18_synthetic.py'
     expected = get_model(plain).state_dict()
     assert content['state_dict'].keys() == expected.keys()
-    assert list(content['distillation']) == ['feature.projection.weight']
+    projection = [f'feature.projection.{name}' for name in ('weight', 'bias')]
+    assert list(content['distillation']) == projection
     out = tmp_path / 'scored'
     arguments = [str(plain), str(run / 'epoch_2.pth'), '--work-dir', str(tmp_path / 'w')]
     assert run_command('test', [*arguments, '--out', str(out)]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -17,9 +18,10 @@ class DistillationLoss(nn.Module, ABC):
         teacher_feature: Name of the teacher's feature that it learns from, or ``'all'`` (default).
     """
 
-    # Whether scores of the training identities are compared instead of features; of 'all' of them
-    # the mean.
-    compares_scores = False
+    # What of the teacher is compared: 'features', features after the BNNeck as 'normalized', or
+    # 'scores' of the training identities, of which 'all' are the mean. Of the student it is the
+    # same, but features before the BNNeck in any case.
+    compares: ClassVar[str] = 'features'
 
     def __init__(
         self, loss_weight: float = 1.0, student_feature: str = 'all', teacher_feature: str = 'all'

@@ -36,7 +36,10 @@ def feature_loss(student: Tensor, teacher: Tensor, distance: str = 'cosine') -> 
 class FeatureLoss(DistillationLoss):
     """The feature itself, projected to the teacher's width; see :func:`feature_loss`.
 
-    The projection is learned with the student, and left behind with the teacher.
+    The projection is learned with the student, and left behind with the teacher. The teacher's
+    features are taken after its BNNecks, which subtract their mean: without that, those of all
+    people are nearly parallel, and any projection to the mean would do. Of a teacher without heads
+    they are taken as they are.
 
     Args:
         in_channels: Width of the student's feature.
@@ -51,6 +54,8 @@ class FeatureLoss(DistillationLoss):
         ValueError: If the distance is unknown.
     """
 
+    compares = 'normalized'
+
     def __init__(
         self,
         in_channels: int,
@@ -64,7 +69,7 @@ class FeatureLoss(DistillationLoss):
         if distance not in ('cosine', 'mse'):
             raise ValueError(f"the distance must be 'cosine' or 'mse', got {distance!r}")
         self.distance = distance
-        self.projection = nn.Linear(in_channels, teacher_channels, bias=False)
+        self.projection = nn.Linear(in_channels, teacher_channels)
 
     def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compute the unweighted loss; see :meth:`DistillationLoss.compare`."""

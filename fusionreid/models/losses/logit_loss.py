@@ -46,7 +46,7 @@ class LogitLoss(DistillationLoss):
         ValueError: If the temperature is not above 0.
     """
 
-    compares_scores = True
+    compares = 'scores'
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ class FusionReIDDistiller(FusionReID):
         ...     distill_losses=dict(feature=dict(type='fusionreid.FeatureLoss')),
         ... )
         >>> student.distill_losses['feature'].projection
-        Linear(in_features=512, out_features=3072, bias=False)
+        Linear(in_features=512, out_features=3072, bias=True)
         >>> sum(name.startswith('distill') for name in student.state_dict())
         0
     """
@@ -111,7 +111,7 @@ class FusionReIDDistiller(FusionReID):
                 'student with a teacher: give one of FeatureLoss, LogitLoss, RelationalLoss, '
                 'SimilarityLoss'
             )
-        if loss.compares_scores:
+        if loss.compares == 'scores':
             self._check_scores(name, own, other)
         return loss
 
@@ -159,16 +159,18 @@ class FusionReIDDistiller(FusionReID):
         with self._watch_bnnecks() as normalized:
             losses = supervise(self, features, ids)
         taught = self.teacher.ask(inputs, data_samples or [], self.data_preprocessor)
-        scores: tuple[FeatureDict, FeatureDict] | None = None
         loss: Any
+        compared = {loss.compares for loss in self.distill_losses.values()}
+        views = dict(features=(features, taught))
+        if 'normalized' in compared:
+            views['normalized'] = features, self.teacher.normalize(taught)
+        if 'scores' in compared:
+            views['scores'] = self._score(normalized), self.teacher.score(taught)
         for name, loss in self.distill_losses.items():
-            own, other = features, taught
-            if loss.compares_scores:
-                scores = scores or (self._score(normalized), self.teacher.score(taught))
-                own, other = scores
+            own, other = views[loss.compares]
             losses[f'distill.loss_{name}'] = loss(
-                _pick(own, loss.student_feature, loss.compares_scores),
-                _pick(other, loss.teacher_feature, loss.compares_scores),
+                _pick(own, loss.student_feature, loss.compares),
+                _pick(other, loss.teacher_feature, loss.compares),
             )
         return losses
 
@@ -205,10 +207,10 @@ def _width(widths: Mapping[str, int], feature: str, loss: str, who: str) -> int:
     return widths[feature]
 
 
-def _pick(values: FeatureDict, feature: str, are_scores: bool) -> Tensor:
+def _pick(values: FeatureDict, feature: str, kind: str) -> Tensor:
     if feature != ALL:
         return values[feature]
-    if are_scores:
+    if kind == 'scores':
         return torch.stack(list(values.values())).mean(0)
     return torch.cat(list(values.values()), dim=1)
 

@@ -165,6 +165,24 @@ class Teacher:
         return {name: feature.float() for name, feature in features.items()}
 
     @torch.no_grad()
+    def normalize(self, features: FeatureDict) -> FeatureDict:
+        """Pass features through the BNNecks.
+
+        Args:
+            features: From :meth:`ask`, on any device.
+
+        Returns:
+            Features of shape ``(B, D)`` by name; those without a head as they are.
+        """
+        device = next(iter(features.values())).device
+        heads: Any = self.load().heads.to(device)
+        with torch.autocast(device.type, enabled=False):
+            return {
+                name: heads[name](feature) if name in heads else feature
+                for name, feature in features.items()
+            }
+
+    @torch.no_grad()
     def score(self, features: FeatureDict) -> FeatureDict:
         """Score the training identities.
 
@@ -174,13 +192,11 @@ class Teacher:
         Returns:
             Scores of shape ``(B, num_classes)`` by the name of the feature.
         """
-        model = self.load()
-        device = next(iter(features.values())).device
-        model.heads.to(device)
-        with torch.autocast(device.type, enabled=False):
+        normalized = self.normalize(features)
+        with torch.autocast(next(iter(features.values())).device.type, enabled=False):
             return {
-                name: head.classifier(head(features[name]))
-                for name, head in scored_heads(model).items()
+                name: head.classifier(normalized[name])
+                for name, head in scored_heads(self.load()).items()
             }
 
     def _look_up(self, samples: list[ReIDDataSample], device: torch.device) -> FeatureDict:

@@ -24,7 +24,8 @@ from fusionreid.config.building import build_errors
 from fusionreid.config.trusted_parts import find_trusted
 from fusionreid.errors import ConfigError, WeightsError
 from fusionreid.models import FusionReID, FusionReIDDistiller, as_student
-from fusionreid.models.losses import distance_loss
+from fusionreid.models.losses import distance_loss, feature_loss
+from fusionreid.models.retrievers.teacher import Teacher
 from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
@@ -94,7 +95,7 @@ def test_only_the_student_and_its_projections_learn(trained):
     names = [name for name, _ in model.named_parameters()]
     assert not any('teacher' in name for name in names)
     assert [name for name in names if name.startswith('distill')] == [
-        'distill_losses.feature.projection.weight'
+        f'distill_losses.feature.projection.{name}' for name in ('weight', 'bias')
     ]
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     for _ in range(2):
@@ -326,3 +327,25 @@ def test_packaged_configs_are_teachers_by_name():
     )
     assert second.teacher.widths == {'cnn': 64}
     assert Path('missing.pth').exists() is False
+
+
+def test_a_projection_learns_features_whose_mean_is_gone(trained):
+    """Those after the BNNecks; a feature without a head is taken as it is."""
+    teacher, path = trained
+    losses = dict(feature=dict(type='FeatureLoss', distance='mse', teacher_feature='cnn_fused'))
+    model = MODELS.build(distiller(path, distill_losses=losses)).eval()
+    data = model.data_preprocessor(batch(), False)
+    with torch.no_grad():
+        own, other = model(**data, mode='tensor')['cnn'], teacher(**data, mode='tensor')
+        normalized = teacher.heads['cnn_fused'](other['cnn_fused'])
+        expected = feature_loss(model.distill_losses['feature'].projection(own), normalized, 'mse')
+    assert not torch.allclose(normalized, other['cnn_fused'])
+    torch.testing.assert_close(losses_of(model)['distill.loss_feature'], expected)
+    config = TEACHER | dict(supervision=dict(cnn=None))
+    partly = MODELS.build(config)
+    weights = {name: teacher.state_dict()[name] for name in partly.state_dict()}
+    partly_path = Path(path).with_name('partly.pth')
+    torch.save(dict(state_dict=weights), partly_path)
+    found = Teacher(config, str(partly_path)).normalize(other)
+    assert torch.equal(found['cnn'], other['cnn'])
+    assert torch.equal(found['cnn_fused'], normalized)
