@@ -159,10 +159,18 @@ def test_cached_features_are_those_of_the_clean_images(place, cache, tmp_path, m
     ('option', 'what'),
     [
         ('model.teacher.checkpoint={place}/other.pth', 'another checkpoint of the teacher'),
-        ('model.teacher.precision=bf16', 'another precision of the teacher'),
-        ('test_dataloader.dataset.pipeline.1.interpolation=bicubic', 'another test pipeline'),
-        ('model.data_preprocessor.std=[100.0]', 'another normalization of the images'),
         ('{data}.data_root={place}/others', 'other images'),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ('model.teacher.precision=bf16', 'another precision of the teacher'),
+                (
+                    'test_dataloader.dataset.pipeline.1.interpolation=bicubic',
+                    'another test pipeline',
+                ),
+                ('model.data_preprocessor.std=[100.0]', 'another normalization of the images'),
+            )
+        ),
     ],
 )
 def test_a_cache_of_something_else_is_refused(place, cache, tmp_path, option, what):
@@ -176,6 +184,7 @@ def test_a_cache_of_something_else_is_refused(place, cache, tmp_path, option, wh
     assert f'holds features of {what}: remove the folder, or name another one' in line
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_and_an_impossible_place_are_refused(place, cache, tmp_path):
     for number, suffix in enumerate(('safetensors', 'csv', 'json')):
         folder = tmp_path / str(number)
