@@ -16,6 +16,7 @@ from fusionreid.registry import MODELS, WEIGHT_INITIALIZERS
 from fusionreid.structures import ReIDDataSample
 
 from ..data_preprocessors import ReIDDataPreprocessor
+from ..image_size import branches_of_other_sizes
 from ..meta_device import build_on_meta
 from .fusionreid import FeatureDict, FusionReID
 from .student_config import as_student
@@ -152,7 +153,13 @@ class Teacher:
             ConfigError: If the images do not have the size that the teacher is built for.
         """
         model = self.load().to(images.device)
-        self._check_size(model, images)
+        size = (images.shape[2], images.shape[3])
+        for name, expected in branches_of_other_sizes(model, size).items():
+            raise ConfigError(
+                f'the branch {name} of model.teacher is built for images of {expected} (height, '
+                f'width), the student is trained on {size}: take a teacher of that size, or train '
+                'the student at the size of the teacher'
+            )
         own: Any = model.data_preprocessor
         if self._renormalizes is None:
             self._renormalizes = _differ(own, normalization)
@@ -213,18 +220,6 @@ class Teacher:
             ) from error
         parts = self._kept[rows].to(device).split(list(self.widths.values()), dim=1)
         return dict(zip(self.widths, parts, strict=True))
-
-    @staticmethod
-    def _check_size(model: FusionReID, images: Tensor) -> None:
-        size = tuple(images.shape[2:])
-        for name, branch in model.branches.items():
-            expected = getattr(branch.backbone, 'fixed_image_size', None)
-            if expected not in (None, size):
-                raise ConfigError(
-                    f'the branch {name} of model.teacher is built for images of {expected} '
-                    f'(height, width), the student is trained on {size}: take a teacher of that '
-                    'size, or train the student at the size of the teacher'
-                )
 
 
 def scored_heads(model: FusionReID) -> dict[str, Any]:
