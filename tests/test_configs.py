@@ -12,12 +12,12 @@ from typing import Any
 import mmengine
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from tiny_runs import ROOT, find_resize, shrink_model
 
-from fusionreid.config import config_metadata
+from fusionreid.config import config_metadata, read_config
 from fusionreid.config.files import OTHERS
-from fusionreid.models import build_on_meta
+from fusionreid.models import build_on_meta, is_distiller
 from fusionreid.registry import DATASETS, MODELS
 from fusionreid.structures import ReIDDataSample
 
@@ -99,10 +99,20 @@ def load(path: Path) -> Config:
     return cfg
 
 
+def give_teacher(student: ConfigDict, checkpoint: Path) -> None:
+    """Make the teacher of a student tiny, and write weights of it."""
+    model = copy.deepcopy(read_config(student.teacher.cfg).model)
+    shrink_model(model)
+    torch.save(dict(state_dict=MODELS.build(model).state_dict()), checkpoint)
+    student.teacher.update(cfg=model, checkpoint=str(checkpoint))
+
+
 @pytest.mark.parametrize('path', first_ones_quickly(CONFIGS), ids=lambda path: path.stem)
-def test_one_training_step_and_one_prediction(path: Path):
+def test_one_training_step_and_one_prediction(path: Path, tmp_path):
     cfg = load(path)
     shrink_model(cfg.model)
+    if is_distiller(cfg.model):
+        give_teacher(cfg.model, tmp_path / 'teacher.pth')
     model = MODELS.build(cfg.model)
     width, height = find_resize(cfg.test_dataloader.dataset.pipeline).scale
     data = dict(
@@ -114,7 +124,8 @@ def test_one_training_step_and_one_prediction(path: Path):
     )
     if len(model.heads):
         losses = model(**model.data_preprocessor(data, True), mode='loss')
-        assert len(losses) == 2 * len(model.feature_widths)
+        distilled = cfg.model.get('distill_losses', ())
+        assert len(losses) == 2 * len(model.feature_widths) + len(distilled)
         total = sum(losses.values())
         total.backward()
         assert torch.isfinite(total)
@@ -241,7 +252,9 @@ def test_what_the_folders_hold():
         *(f'{branch}_{data}' for branch in ('r50', 'vitb') for data in PUBLISHED),
     }
     rendered = {path.stem for path in CONFIGS if load(path).get('data_root') == 'data/synthetic'}
-    assert names_in('synthetic') == rendered
+    students = {name for name in names_in('distillation') if '_synthetic_' in name}
+    assert names_in('synthetic') | students == rendered
+    assert all(name.endswith('_distilled') for name in names_in('distillation'))
     assert all('_custom_' in name for name in names_in('custom'))
     others = {name.removeprefix('fusionreid_vitb_r50_') for name in names_in('other_datasets')}
     assert {name.split('_')[0] for name in others} == OTHERS.keys()

@@ -30,7 +30,7 @@ from fusionreid.errors import ConfigError, ImageDecodeError, InferenceError, Wei
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.evaluation.functional import ScoringInputError
 from fusionreid.evaluation.functional.unit_rows import unit_rows_
-from fusionreid.models import FusionReID, inference_form, keep_branch_order
+from fusionreid.models import FusionReID, as_student, inference_form, keep_branch_order
 from fusionreid.models.image_size import check_image_size
 from fusionreid.registry import MODELS, SCOPE, TRANSFORMS
 from fusionreid.runtimes import ExportedModel, is_export, open_exported
@@ -195,6 +195,7 @@ class FeatureExtractor:
         model = settings.get('model')
         if not isinstance(model, dict):
             raise ConfigError(f'the config of {checkpoint or config} has no model')
+        model = as_student(model)
         if use_cameras is not None:
             model['use_cameras'] = use_cameras
         self.model = _build(model, MODELS, source)

@@ -13,6 +13,7 @@ from torch import nn
 from fusionreid.checkpoints.weight_file import locate_weight_file, read_weight_file
 from fusionreid.config import build_errors, packaged_configs, read_config
 from fusionreid.errors import ConfigError
+from fusionreid.models import as_student
 from fusionreid.registry import MODELS, SCOPE
 from fusionreid.utils.device import find_device
 
@@ -65,6 +66,7 @@ def get_model(
     cfg = read_config(name)
     if not cfg.get('model'):
         raise ConfigError(f'{name} has no model: list_models() lists those that are there')
+    cfg.model = as_student(cfg.model)
     cfg.model.update(settings)
     place = find_device(device)
     with DefaultScope.overwrite_default_scope(SCOPE), build_errors():

@@ -130,8 +130,12 @@ def build_config(variant: str, args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _write_configs(configs: dict[str, Config], out: Path) -> None:
+def write_configs(configs: dict[str, Config], out: Path) -> None:
     """Write each model's config into its folder.
+
+    Args:
+        configs: Configs by the names of the models.
+        out: Folder of the runs.
 
     Raises:
         ConfigError: If a folder holds runs of another config.
@@ -188,13 +192,31 @@ def result_file(out: Path, variant: str, seed: int) -> Path:
     return out / variant / f'seed{seed}' / 'result.json'
 
 
-def _train_and_score(
-    variant: str, seed: int, epochs: int, out: Path, runner: CommandRunner
+def train_and_score(
+    variant: str,
+    seed: int,
+    epochs: int,
+    out: Path,
+    runner: CommandRunner,
+    overrides: Sequence[str] = (),
 ) -> None:
-    """Do one run and keep its scores."""
+    """Do one run and keep its scores.
+
+    Args:
+        variant: Name of the model.
+        seed: Seed of the run.
+        epochs: Epochs that the config of the model is trained.
+        out: Folder of the runs, with the config.
+        runner: Runs the commands.
+        overrides: Settings of this run, as ``--cfg-options`` takes them.
+
+    Raises:
+        CommandError: If a command fails.
+    """
     file = result_file(out, variant, seed)
     config, work_dir, name = out / variant / 'config.py', file.parent, f'{variant}, seed {seed}'
-    options: list[object] = ['--work-dir', work_dir, '--cfg-options', f'randomness.seed={seed}']
+    options: list[object] = ['--work-dir', work_dir, '--cfg-options', *overrides]
+    options += [f'randomness.seed={seed}']
     runner.run(
         f'train {name}',
         ['train', config, '--resume', '--no-validate', *options],
@@ -213,17 +235,39 @@ def _train_and_score(
     record = json.dumps(dict(variant=variant, seed=seed, scores=scores), indent=2)
     with open_atomic(file) as target:
         target.write(f'{record}\n'.encode())
-    headline = ', '.join(f'{key} {value:.1f}' for key, value in _of_all(scores).items())
+    headline = ', '.join(f'{key} {value:.1f}' for key, value in of_all(scores).items())
     say(f'  {name}: {headline}')
 
 
-def _of_all(scores: Result) -> dict[str, float]:
-    """The scores of all features together, or of the only one."""
+def of_all(scores: Result) -> dict[str, float]:
+    """Take the scores of all features together, or of the only one.
+
+    Args:
+        scores: Scores of the features of a run by name.
+
+    Returns:
+        Scores by the name of the metric, in percent.
+
+    Example:
+        >>> of_all(dict(cnn=dict(mAP=80.0)))
+        {'mAP': 80.0}
+    """
     return scores.get(ALL) or next(iter(scores.values()))
 
 
-def _spread(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation; the mean alone of a single value."""
+def spread(values: Sequence[float]) -> str:
+    """Write mean and sample standard deviation; the mean alone of a single value.
+
+    Args:
+        values: The values.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> spread([80.0, 82.0]), spread([80.0])
+        ('81.0 ± 1.4', '80.0')
+    """
     mean = f'{statistics.fmean(values):.1f}'
     return f'{mean} ± {statistics.stdev(values):.1f}' if len(values) > 1 else mean
 
@@ -248,12 +292,12 @@ def _summarize(
         f'last checkpoint is scored; seeds: {", ".join(map(str, seeds))}. Percent, mean over the '
         'seeds' + (' ± sample standard deviation.' if len(seeds) > 1 else '.')
     ]
-    metrics = list(_of_all(next(iter(results.values()))[0]))
+    metrics = list(of_all(next(iter(results.values()))[0]))
     rows = [['model', 'parameters (M)', *metrics]]
     for variant, runs in results.items():
         model = build_on_meta(configs[variant].model)
         parameters = count_layer_parameters(model, without='classifier')
-        scores = [_spread([_of_all(run)[metric] for run in runs]) for metric in metrics]
+        scores = [spread([of_all(run)[metric] for run in runs]) for metric in metrics]
         rows.append([VARIANTS[variant][0], f'{parameters / 1e6:.2f}', *scores])
     told += ['All features of a model together, normalized once:', markdown_table(rows)]
     # The model with most features has them in the order of all models.
@@ -262,7 +306,7 @@ def _summarize(
     rows = [['model', *features]]
     for variant, runs in results.items():
         cells = [
-            _spread([run[name]['mAP'] for run in runs]) if name in runs[0] else ''
+            spread([run[name]['mAP'] for run in runs]) if name in runs[0] else ''
             for name in features
         ]
         rows.append([VARIANTS[variant][0], *cells])
@@ -279,7 +323,7 @@ def run(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configs = {variant: build_config(variant, args) for variant in args.variants}
     init_default_scope('fusionreid')
-    _write_configs(configs, args.out)
+    write_configs(configs, args.out)
     runner = CommandRunner(args.jobs)
     # Seed by seed, so that the models can be compared before the last seed.
     runs = [(variant, seed) for seed in args.seeds for variant in args.variants]
@@ -289,7 +333,7 @@ def run(args: argparse.Namespace) -> None:
     if left:
         render(first, args.out, runner)
     epochs = first.train_cfg.max_epochs
-    runner.run_all(partial(_train_and_score, *run, epochs, args.out, runner) for run in left)
+    runner.run_all(partial(train_and_score, *run, epochs, args.out, runner) for run in left)
     results = {
         variant: [
             json.loads(result_file(args.out, variant, seed).read_text())['scores']

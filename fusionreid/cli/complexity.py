@@ -20,7 +20,7 @@ from mmengine.registry import init_default_scope
 
 from fusionreid.config import build_errors, config_metadata, merge_options, read_config
 from fusionreid.errors import ConfigError
-from fusionreid.models import build_on_meta
+from fusionreid.models import as_student, build_on_meta
 from fusionreid.models.complexity import Complexity, measure_complexity
 from fusionreid.registry import MODELS
 from fusionreid.utils.tables import markdown_table
@@ -70,6 +70,7 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
     if not cfg.get('model', {}).get('branches'):
         raise ConfigError(f'{cfg.filename} has no model with branches')
     init_default_scope(cfg.get('default_scope', 'fusionreid'))
+    cfg.model = as_student(cfg.model)
     for branch in cfg.model.branches.values():
         if input_size and branch and 'img_size' in branch.backbone:
             branch.backbone.img_size = input_size

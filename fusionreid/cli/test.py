@@ -32,6 +32,7 @@ from fusionreid.evaluation.functional.reranking import (
 from fusionreid.evaluation.functional.ties import TIES
 from fusionreid.evaluation.metrics.open_set_scores import DEFAULT_FPIRS
 from fusionreid.evaluation.metrics.rerank_protocol import RerankProtocol
+from fusionreid.models import as_student
 from fusionreid.registry import DATASETS, METRICS
 from fusionreid.runtimes import open_exported
 
@@ -159,6 +160,7 @@ def score_model(args: argparse.Namespace) -> dict[str, float]:
 def build_config(args: argparse.Namespace) -> Config:
     """Merge the config file with the command line."""
     cfg = load_config(args, 'model', 'test_dataloader', 'test_evaluator')
+    cfg.model = as_student(cfg.model)
     cfg.load_from = None
     if args.checkpoint is not None:
         cfg.load_from = check_checkpoint(args.checkpoint)

@@ -16,6 +16,7 @@ from fusionreid.config import build_errors, fill_in_counts, merge_options, read_
 from fusionreid.engine.loops import make_interruptible
 from fusionreid.engine.optimizers import scale_learning_rate
 from fusionreid.errors import ConfigError, TrainingInterrupted
+from fusionreid.models import is_distiller
 
 from .arguments import add_common_arguments
 from .check_dataset import check_config
@@ -150,6 +151,8 @@ def build_config(args: argparse.Namespace) -> Config:
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
     add_missing_hooks(cfg, *NEEDED_HOOKS)
+    if is_distiller(cfg.model):
+        add_missing_hooks(cfg, 'DistillationHook')
     for name, count in fill_in_counts(cfg).items():
         print_once(cfg, f'{name}={count}, from the training set')
     return cfg

@@ -166,6 +166,12 @@ RULES: dict[str, Rule] = {
     'model.data_preprocessor': section() | NOTHING,
     'model.neck': section() | LIST | NOTHING,
     'model.head': section() | LIST | NOTHING,
+    'model.teacher': section('cfg', 'checkpoint', 'precision', 'cache'),
+    'model.teacher.cfg': TEXT | PART,
+    'model.teacher.checkpoint': TEXT,
+    'model.teacher.precision': TEXT,
+    'model.teacher.cache': TEXT | NOTHING,
+    'model.distill_losses.*': PART | NOTHING,
     **{
         f'{loader}_dataloader{"." if name else ""}{name}': rule
         for loader in ('train', 'val', 'test')

@@ -38,8 +38,9 @@ _PACKAGES = {
     ),
     TRANSFORMS.name: ('mmcv.transforms.', 'mmpretrain.datasets.transforms.'),
 }
-# The first two read files through any storage backend, the other builds whatever its library has.
-_EXCLUDED = ('LoadImageFromFile', 'LoadAnnotations', 'Albumentations')
+# The first two read files through any storage backend, the next builds whatever its library has,
+# the last runs the config of its teacher.
+_EXCLUDED = ('LoadImageFromFile', 'LoadAnnotations', 'Albumentations', 'FusionReIDDistiller')
 # Arguments that make a part load, fetch or write something; torch.compile's name a compiler to run.
 DROPPED = frozenset(
     (

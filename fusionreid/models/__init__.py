@@ -13,7 +13,14 @@ from .losses import BatchHardTripletLoss, IDLoss
 from .meta_device import build_on_meta
 from .necks import DualAttentionMutualFusion, GeMPooling
 from .plain_computation import plain_computation
-from .retrievers import FusionReID, TrackerReID, keep_branch_order
+from .retrievers import (
+    FusionReID,
+    FusionReIDDistiller,
+    TrackerReID,
+    as_student,
+    is_distiller,
+    keep_branch_order,
+)
 
 __all__ = [
     'BNNeckHead',
@@ -23,6 +30,7 @@ __all__ = [
     'DualAttentionMutualFusion',
     'FeatureHeads',
     'FusionReID',
+    'FusionReIDDistiller',
     'GeMPooling',
     'IDLoss',
     'ParallelBackbones',
@@ -31,8 +39,10 @@ __all__ = [
     'ReIDT2TViT',
     'ReIDVisionTransformer',
     'TrackerReID',
+    'as_student',
     'build_on_meta',
     'inference_form',
+    'is_distiller',
     'keep_branch_order',
     'plain_computation',
 ]

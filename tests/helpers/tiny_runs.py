@@ -18,7 +18,7 @@ from fusionreid.datasets.synthetic import SyntheticConfig, render_data_set
 ROOT = Path(__file__).parents[2]
 TINY_VIT = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
 TINY_ADAPTED = {
-    'timm': dict(embed_dim=24, depth=2, num_heads=3),
+    'vit_small_patch16_224': dict(embed_dim=24, depth=2, num_heads=3),
     'mmpretrain.ConvNeXt': dict(arch=dict(depths=[1, 1, 1, 1], channels=[8, 16, 24, 32])),
     'mmpretrain.SwinTransformer': dict(
         arch=dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 2])
@@ -99,7 +99,9 @@ def shrink_model(model: dict) -> None:
             backbone.update(embed_dims=24, num_layers=2, num_heads=3)
             backbone.t2t_cfg = dict(token_dims=16, use_performer=False)
         elif backbone.type == 'BackboneAdapter':
-            backbone.backbone.update(TINY_ADAPTED[backbone.backbone.type])
+            network = backbone.backbone.get('model_name', backbone.backbone.type)
+            # Those that are not named are small.
+            backbone.backbone.update(TINY_ADAPTED.get(network, {}))
     if model.get('neck'):
         model.neck.update(embed_dims=24, num_heads=3)
 

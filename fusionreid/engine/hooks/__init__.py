@@ -1,6 +1,7 @@
 from .check_invalid_loss_hook import CheckInvalidLossHook
 from .checkpoint_checksum_hook import CheckpointChecksumHook
 from .consistency_check_hook import ConsistencyCheckHook
+from .distillation_hook import DistillationHook
 from .epoch_length_hook import EpochLengthHook
 from .epoch_seed_hook import EpochSeedHook
 from .freeze_schedule_hook import FreezeScheduleHook
@@ -18,6 +19,7 @@ __all__ = [
     'CheckInvalidLossHook',
     'CheckpointChecksumHook',
     'ConsistencyCheckHook',
+    'DistillationHook',
     'EpochLengthHook',
     'EpochSeedHook',
     'FreezeScheduleHook',

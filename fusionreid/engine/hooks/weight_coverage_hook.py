@@ -37,10 +37,11 @@ class WeightCoverageHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         given = checkpoint.get('state_dict', checkpoint)
         shapes = {name.removeprefix('module.'): value.shape for name, value in given.items()}
+        saved = model.state_dict()  # without what only trains the model
         wanted = {
             name: weight
             for name, weight in model.named_parameters()
-            if not name.startswith('heads.')
+            if not name.startswith('heads.') and name in saved
         }
         absent = [name for name, weight in wanted.items() if shapes.get(name) != weight.shape]
         total = sum(weight.numel() for weight in wanted.values())

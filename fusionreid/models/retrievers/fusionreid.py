@@ -233,12 +233,17 @@ class FusionReID(BaseModel):
             ValueError: If the model has no head, there are no data samples, or an identity or
                 camera is out of range.
         """
+        ids = self._labels(inputs, data_samples)
+        compute = self._compiled_losses if self.compiled else compute_losses
+        return compute(self, inputs, ids, self._camera_ids(data_samples, inputs.device))
+
+    def _labels(self, inputs: Tensor, data_samples: list[ReIDDataSample] | None) -> Tensor:
+        """The identities of a training batch, whose data sets the batch norms are told."""
         if not self.heads:
             raise ValueError('this model has no head, so nothing can be trained')
         ids = self._person_ids(data_samples, inputs.device)
         tell_sets(self, data_samples)
-        compute = self._compiled_losses if self.compiled else compute_losses
-        return compute(self, inputs, ids, self._camera_ids(data_samples, inputs.device))
+        return ids
 
     def predict(
         self, inputs: Tensor, data_samples: list[ReIDDataSample] | None
@@ -346,8 +351,21 @@ def compute_losses(
     Returns:
         Losses by name, scalars.
     """
+    return supervise(model, compute_features(model, images, camera_ids), ids)
+
+
+def supervise(model: FusionReID, features: FeatureDict, ids: Tensor) -> FeatureDict:
+    """Compute the losses of the heads.
+
+    Args:
+        model: The model, with heads.
+        features: Features of shape ``(B, D)`` by name.
+        ids: Training identities of shape ``(B,)``.
+
+    Returns:
+        Losses by name, scalars.
+    """
     losses: FeatureDict = {}
-    features = compute_features(model, images, camera_ids)
     head: Any
     for name, head in model.heads.items():
         own = head.loss(features[name], ids)
