@@ -271,7 +271,7 @@ def load_variants(
             folder / 'onnx', manifest, target, RUNTIME_FORMATS[runtime], precision, inputs
         )
         size = sum(path.stat().st_size for path in target.iterdir())
-        settings = [
+        settings: list[tuple[str, dict[str, Any]]] = [
             (hint, dict(threads=threads, **(dict(hint=hint) if hint else {})))
             for hint in HINTS.get(runtime, ('',))
         ]
