@@ -126,7 +126,7 @@ def part_of(name: str) -> str | None:
             return 'GeM'
         case ['neck', 'lru', _]:
             return 'LRU'
-        case ['neck', 'layers', _]:
+        case ['neck', 'layers' | 'latents' | 'narrow' | 'widen', _] | ['neck', 'encoder']:
             return 'HTM'
         case ['heads', _, 'bnneck']:
             return 'BNNecks'
