@@ -19,6 +19,7 @@ from .branch_units import EncodingUnits
 from .gem import GeMPooling
 from .htm import HeterogenousTransmissionModule
 from .latent_tokens import LatentTokens
+from .lighter_options import check_lighter_options
 from .lru import LocalRefinementUnit
 from .seu import SharedEncodingUnit
 
@@ -94,28 +95,17 @@ class DualAttentionMutualFusion(BaseModule):
         super().__init__()
         if num_layers < 0:
             raise ValueError(f'num_layers must be 0 or more, got {num_layers}')
-        if min(patch_pooling, num_latents + 1) < 1:
-            raise ValueError(
-                'patch_pooling must be at least 1 and num_latents at least 0, got '
-                f'{patch_pooling} and {num_latents}'
-            )
-        if (encode_once or not patch_mlp) and tuple(units) != ('seu', 'mfu'):
-            option = 'encode_once=True' if encode_once else 'patch_mlp=False'
-            raise ValueError(
-                f'{option} needs patch tokens that an SEU encodes for an MFU: '
-                f"units=('seu', 'mfu'), got units={tuple(units)}"
-            )
-        if inner_dims is not None and (not 0 < inner_dims < embed_dims or inner_dims % num_heads):
-            raise ValueError(
-                f'inner_dims must be less than embed_dims={embed_dims} and a multiple of '
-                f'num_heads={num_heads}, got {inner_dims}'
-            )
-        width = inner_dims or embed_dims
-        if rank is not None and not 0 < rank < width:
-            raise ValueError(
-                f'rank must be between 1 and {width - 1}, less than the width of the tokens in the '
-                f'HTMs, got {rank}'
-            )
+        check_lighter_options(
+            embed_dims,
+            num_heads,
+            units,
+            patch_pooling=patch_pooling,
+            encode_once=encode_once,
+            patch_mlp=patch_mlp,
+            num_latents=num_latents,
+            rank=rank,
+            inner_dims=inner_dims,
+        )
         self.num_layers = num_layers
         self.with_cp = with_cp
         self.patch_pooling = patch_pooling
@@ -127,6 +117,7 @@ class DualAttentionMutualFusion(BaseModule):
             }
         )
         self.pooling = nn.ModuleDict({name: GeMPooling() for name in branches})
+        width = inner_dims or embed_dims
         sizes: tuple[Any, ...] = (width, num_heads, mlp_ratio, rank)
         used = branches if num_layers else []
         self.narrow, self.widen, self.latents = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
