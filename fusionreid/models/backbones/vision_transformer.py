@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any, Literal
 
@@ -39,13 +38,13 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         with_cp: Whether training recomputes the blocks' activations instead of keeping them, which
             saves memory for a third more computation. Defaults to False.
         keep_ratio: Share of the patch tokens that is left after the last block, in (0, 1]; each
-            block merges as many of the most similar ones (ToMe, arXiv 2210.09461), in training too.
-            It changes no weights. Defaults to 1: none is merged.
+            block merges as many of the most similar ones (ToMe, arXiv 2210.09461), at most half of
+            its own, in training too. It changes no weights. Defaults to 1: none is merged.
         **kwargs: Everything else that mmpretrain's VisionTransformer takes.
 
     Raises:
         ValueError: If no patch fits into the image, or a patch has no size; with a convolutional
-            stem also if its size or stride is odd; or if so many tokens cannot be merged.
+            stem also if its size or stride is odd; or if ``keep_ratio`` is out of its range.
 
     Example:
         >>> import torch
@@ -102,7 +101,6 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
             self.patch_embed = ConvolutionalPatchEmbed(self.embed_dims, patch_size, patch_stride)
         self.with_cp = with_cp
         self.keep_ratio = keep_ratio
-        merges_per_block(math.prod(self.patch_resolution), self.num_layers, keep_ratio)
         self.fixed_image_size = (img_size[0], img_size[1])
         self.finish_init(self.embed_dims, num_cameras, sie_coefficient)
 

@@ -20,29 +20,24 @@ def merges_per_block(num_patches: int, num_blocks: int, keep_ratio: float) -> li
     Args:
         num_patches: Number of patch tokens before the first block.
         num_blocks: Number of blocks.
-        keep_ratio: Share of the patch tokens that is left after the last block.
+        keep_ratio: Share of the patch tokens that is left after the last block; more are where a
+            block would have to merge more than half of its own.
 
     Returns:
         How many tokens each block merges into others.
 
-    Raises:
-        ValueError: If that is more than half of a block's tokens, which matching in pairs cannot
-            do.
-
     Example:
         >>> merges_per_block(210, 12, 0.25)
         [13, 13, 13, 13, 13, 14, 13, 13, 13, 13, 13, 14]
+        >>> merges_per_block(10, 2, 0.1)
+        [4, 3]
     """
-    total = num_patches - max(round(keep_ratio * num_patches), 1)
-    ends = [total * (block + 1) // num_blocks for block in range(num_blocks)]
-    counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-    for block, count in enumerate(counts):
-        left = num_patches - sum(counts[:block])
-        if count > left // 2:
-            raise ValueError(
-                f'keep_ratio={keep_ratio} merges {count} of the {left} patch tokens of block '
-                f'{block + 1}, of which at most {left // 2} can be merged: keep more'
-            )
+    total = num_patches - round(keep_ratio * num_patches)
+    left, counts = num_patches, []
+    for block in range(num_blocks):
+        share = total * (block + 1) // num_blocks - total * block // num_blocks
+        counts.append(min(share, left // 2))
+        left -= counts[-1]
     return counts
 
 
