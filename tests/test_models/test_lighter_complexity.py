@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
+
 import pytest
+import torch
+from tiny_runs import ROOT
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from fusionreid.config import read_config
-from fusionreid.models import build_on_meta
+from fusionreid.models import build_on_meta, plain_computation
 from fusionreid.models.complexity import Complexity, measure_complexity
 from fusionreid.models.layers.token_merging import merges_per_block
+from fusionreid.models.necks import DualAttentionMutualFusion
 
 D, HEADS = 768, 12
 CNN, VIT = 16 * 8, 21 * 10
@@ -94,3 +102,54 @@ def test_what_the_published_model_computes_by_hand():
     assert parts['LRU'].macs == lru
     assert parts['HTM'].macs == 2 * (seu(PATCHES + 2) + attention + folded)
     assert parts['HTM'].flops == 2 * parts['HTM'].macs
+
+
+def count_neck(options: dict, plain: bool) -> float:
+    """Multiply-adds in billions: of layers as they are written down, or all that are done."""
+    with torch.device('meta'):
+        neck = DualAttentionMutualFusion(dict(cnn=2048, transformer=D), **options).eval()
+        maps = dict(cnn=torch.rand(1, 2048, 16, 8), transformer=torch.rand(1, D, 21, 10))
+    form = plain_computation(neck) if plain else nullcontext()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), form, sdpa_kernel(SDPBackend.MATH), counter:
+        neck(maps)
+    counts = counter.get_flop_counts()['Global']
+    counted = [flops for key, flops in counts.items() if not plain or key.__name__ != 'bmm']
+    return sum(counted) / 2e9
+
+
+@pytest.mark.slow
+def test_the_documents_show_what_is_counted():
+    text = (ROOT / 'docs' / 'lighter.md').read_text()
+    rows = [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in text.splitlines()
+        if line.startswith('|')
+    ]
+    options = {row[0]: row[1:] for row in rows if len(row) == 7 and row[1][0].isdigit()}
+    assert len(options) == 11
+    written, computed = count_neck({}, plain=True), count_neck({}, plain=False)
+    for name, figures in options.items():
+        code = re.findall('`(.+)`', name)
+        neck = eval(f'dict({code[0]})') if code else {}
+        ours, fast = count_neck(neck, plain=True), count_neck(neck, plain=False)
+        assert figures[:4] == [
+            f'{ours:.2f}',
+            f'{100 * ours / written:.0f}%',
+            f'{fast:.2f}',
+            f'{100 * fast / computed:.0f}%',
+        ], name
+        # The branches have 4.05 and 18.05.
+        assert float(figures[5]) == pytest.approx(22.1 + ours, abs=0.011), name
+    merged = {row[0]: row[1:] for row in rows if len(row) == 5 and row[0][0].isdigit()}
+    assert len(merged) == 6
+    fusion = count_neck(dict(patch_pooling=2, encode_once=True), plain=True)
+    for ratio, (left, transformer, total, share) in merged.items():
+        tokens, macs = 1 + VIT, VIT * D * 3 * 16**2
+        for count in merges_per_block(VIT, 12, float(ratio)):
+            macs += 4 * D**2 * tokens + 8 * D**2 * (tokens - count)
+            tokens -= count
+        assert tokens - 1 == int(left)
+        assert transformer == f'{macs / 1e9:.2f}'
+        assert float(total) == pytest.approx(4.053 + macs / 1e9 + fusion, abs=0.006)
+        assert float(share[:-1]) == pytest.approx(100 * float(total) / 28.058, abs=0.51)
