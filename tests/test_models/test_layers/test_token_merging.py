@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from fusionreid.models import plain_computation
 from fusionreid.models.backbones import ReIDVisionTransformer
+from fusionreid.models.layers.attention import CrossAttention, merge_heads, split_heads
 from fusionreid.models.layers.token_merging import (
     add_up,
     match_tokens,
@@ -124,6 +125,21 @@ def test_the_map_has_the_merged_token_of_every_patch(keep_ratio):
         expected = ((clamped * weights).sum(0) / 10) ** (1 / 3)
         pooled = GeMPooling()(patches.T.reshape(1, 24, 5, 2))[0]
         torch.testing.assert_close(pooled, expected)
+
+
+def test_the_neck_reads_merged_tokens_by_their_size():
+    """Attention to the restored patches is that to the merged tokens with log size added."""
+    sizes = torch.tensor([1, 3, 1, 2])
+    short = torch.randn(2, 4, 12, dtype=torch.float64)
+    queries = torch.randn(2, 1, 12, dtype=torch.float64)
+    attention = CrossAttention(12, 3).double()
+    heads = [
+        split_heads(each, 3)
+        for each in (attention.q(queries), attention.k(attention.norm(short)), attention.v(short))
+    ]
+    weighted = F.scaled_dot_product_attention(*heads, attn_mask=sizes.double().log().expand(1, 4))
+    expected = attention.proj(merge_heads(weighted))
+    torch.testing.assert_close(attention(queries, short.repeat_interleave(sizes, 1)), expected)
 
 
 def test_cameras_batches_of_one_other_sizes_and_the_plain_form():
