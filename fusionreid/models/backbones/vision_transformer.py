@@ -134,7 +134,8 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         What follows sees a merged token once for each of its patches. So a mean over the map, as
         GeM's, weighs it by its size, and attention to the map is proportional too.
         """
-        counts = merges_per_block(tokens.shape[1] - 1, self.num_layers, self.keep_ratio)
+        # int: TorchScript's tracing makes tensors of shapes.
+        counts = merges_per_block(int(tokens.shape[1]) - 1, self.num_layers, self.keep_ratio)
         sizes = tokens.new_ones(*tokens.shape[:2], 1)
         places = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape[:2])
         for layer, count in zip(self.layers, counts, strict=True):

@@ -302,6 +302,6 @@ def init_transformer_weights(module: nn.Module) -> None:
             torch.nn.init.zeros_(module.bias)
     elif isinstance(module, LowRankLinear):
         # An entry of the product is a sum of r products.
-        rank = module[0].out_features
-        for factor in module:
-            torch.nn.init.trunc_normal_(factor.weight, std=(0.02 / rank**0.5) ** 0.5)
+        for weight in module.parameters():
+            if weight.ndim == 2:
+                torch.nn.init.trunc_normal_(weight, std=(0.02 / module.rank**0.5) ** 0.5)

@@ -28,6 +28,7 @@ class LowRankLinear(nn.Sequential):
 
     def __init__(self, in_dims: int, out_dims: int, rank: int, bias: bool = True) -> None:
         super().__init__(nn.Linear(in_dims, rank, bias=False), nn.Linear(rank, out_dims, bias=bias))
+        self.rank = rank
 
 
 def projection(in_dims: int, out_dims: int, rank: int | None, bias: bool = True) -> nn.Module:

@@ -118,7 +118,7 @@ class DualAttentionMutualFusion(BaseModule):
         )
         self.pooling = nn.ModuleDict({name: GeMPooling() for name in branches})
         width = inner_dims or embed_dims
-        sizes: tuple[Any, ...] = (width, num_heads, mlp_ratio, rank)
+        sizes = (width, num_heads, mlp_ratio, rank)
         used = branches if num_layers else []
         self.narrow, self.widen, self.latents = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for name in used:
@@ -129,7 +129,7 @@ class DualAttentionMutualFusion(BaseModule):
                 self.latents[name] = LatentTokens(num_latents, *sizes)
         self.encoder: EncodingUnits | None = None
         if used and encode_once:
-            build = partial(SharedEncodingUnit, *sizes, patch_mlp=patch_mlp)
+            build = partial(SharedEncodingUnit, *sizes, patch_mlp)
             self.encoder = EncodingUnits(build, branches, 'seu' in shared)
         self.apply(init_transformer_weights)
         self.layers = nn.ModuleList(

@@ -84,7 +84,7 @@ class HeterogenousTransmissionModule(BaseModule):
         sizes = (embed_dims, num_heads, mlp_ratio, rank)
         for unit in units:
             if unit == 'seu':
-                build = partial(SharedEncodingUnit, *sizes, patch_mlp=patch_mlp)
+                build = partial(SharedEncodingUnit, *sizes, patch_mlp)
                 self.seu = EncodingUnits(build, branches, unit in shared)
             else:
                 self.mfu = BranchUnits(partial(MutualFusionUnit, *sizes), branches, unit in shared)
