@@ -33,7 +33,6 @@ from fusionreid.visualization.saving import save_picture
 from .ablate import VARIANTS
 from .ablation_runs import Scores, read_runs
 from .arguments import positive
-from .benchmarks.model_speed import device_name
 from .complexity import measure_config
 
 METRIC, FUSION = 'mAP', ('LRU', 'HTM')
@@ -66,8 +65,7 @@ def run(args: argparse.Namespace) -> None:
     costs = {MACS: {name: parts['total'].macs / 1e9 for name, parts in counts.items()}}
     if args.latency:
         costs[LATENCY] = measure_latency(configs, args.rounds)
-        threads = torch.get_num_threads()
-        protocol += f'; {device_name(torch.device("cpu"))}, {threads} threads, batches of one'
+        protocol += f'; CPU, threads: {torch.get_num_threads()}, batches of one'
     maps = {name: each[METRIC] for name, each in scores.items()}
     title = args.title or f'{METRIC} against cost'
     save_picture(draw_pareto(maps, costs, title, protocol, METRIC), args.out)
@@ -88,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
                 *([f'{costs[LATENCY][name]:.1f}'] if args.latency else []),
             ]
         )
-    note = '\\* no model with as few multiply-adds scores more'
+    note = 'With *: no model with as few multiply-adds scores more.'
     say_lines(f'{protocol}\n\n{markdown_table(rows)}\n\n{note}\n')
     say(args.out)
 
