@@ -76,6 +76,7 @@ ABLATIONS = {
     **{f'l{number}': dict(num_layers=number) for number in (1, 3, 4, 5, 6)},
     **{f'd{width}': dict(embed_dims=width) for width in (384, 576, 1152, 1536)},
 }
+LITE = dict(patch_pooling=2, encode_once=True)
 
 
 def first_ones_quickly(paths: list[Path]) -> list[Any]:
@@ -152,6 +153,8 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
         neck.update(embed_dims=192, num_heads=6)
     for word in words:
         neck.update(ABLATIONS.get(word, {}))
+    if 'lite' in words:
+        neck.update(LITE)
 
     widths = {}
     if cnn:
@@ -171,6 +174,7 @@ def test_the_name_says_what_is_inside_at_full_size(path: Path):
         if overlapping:
             small = 's16' in words or transformer == 'deitt'
             assert backbone.patch_stride == (16 if small else 12)
+            assert backbone.get('keep_ratio', 1) == (0.25 if 'tome' in words else 1)
     if cnn and transformer:
         assert {key: model.neck.get(key, True) for key in neck} == neck
         for stage in ('refined', 'fused'):
@@ -261,6 +265,9 @@ def test_what_the_folders_hold():
     assert names_in('domain_generalization') == {
         'r18_synthetic_worlds',
         *(f'fusionreid_vitb_r50_protocol{suffix}' for suffix in PROTOCOLS),
+    }
+    assert names_in('lite') == {
+        f'fusionreid_lite_vitb_r50_{data}{suffix}' for data in PUBLISHED for suffix in ('', '_tome')
     }
     for cnn in ('r50', 'r101', 'r152'):
         assert f'fusionreid_t2t24_{cnn}_msmt17' in names_in('other_backbones')

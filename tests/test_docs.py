@@ -547,7 +547,8 @@ def test_the_adapted_backbone_of_models_reads_its_sizes(tmp_path) -> None:
 
 def test_fusion_describes_every_model_and_option() -> None:
     for variant in ablate.VARIANTS:
-        assert f'`{variant}`' in text_of('fusion')
+        page = 'fusion' if variant in ablate.DEFAULT_VARIANTS else 'lighter'
+        assert f'`{variant}`' in text_of(page)
     for option in vars(parse_command('ablate', [])):
         assert f'--{option.replace("_", "-")}' in text_of('fusion')
 

@@ -2,8 +2,9 @@
 
     fusionreid ablate --seeds 0 1 2
 
-The fusion is trained with 0 to 3 HTMs, on rendered people unless another config is given. Called
-again, the command goes on where it was stopped; finished runs are not repeated.
+The fusion is trained with 0 to 3 HTMs, on rendered people unless another config is given;
+``--variants`` takes lighter fusions too. Called again, the command goes on where it was stopped;
+finished runs are not repeated.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from fusionreid.utils.files import open_atomic
 from fusionreid.utils.tables import markdown_table
 from fusionreid.utils.terminal import say, say_lines
 
+from .ablation_variants import LIGHTER_VARIANTS, apply_variant
 from .command_runner import CommandRunner, TrainingProgress, show_all
 from .option_actions import OptionAction
 from .runner_config import LOADERS, make_folder
@@ -48,7 +50,9 @@ VARIANTS: dict[str, tuple[str, dict]] = {
         'fusion, L = 2, a SEU per branch',
         {'model.neck.num_layers': 2, **UNSHARED},
     ),
+    **LIGHTER_VARIANTS,
 }
+DEFAULT_VARIANTS = [name for name in VARIANTS if name not in LIGHTER_VARIANTS]
 # The ranking's threads are many already.
 ranking = Lock()
 
@@ -76,9 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--variants',
         nargs='+',
         choices=VARIANTS,
-        default=list(VARIANTS),
+        default=DEFAULT_VARIANTS,
         metavar='NAME',
-        help=f'models to train, of {", ".join(VARIANTS)} (default: all)',
+        help=f'models to train, of {", ".join(VARIANTS)} (default: those without lite_)',
     )
     parser.add_argument(
         '--cfg-options',
@@ -125,7 +129,7 @@ def build_config(variant: str, args: argparse.Namespace) -> Config:
         cfg.merge_from_dict({f'{name}.dataset.data_root': args.data_root for name in LOADERS})
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
-    cfg.merge_from_dict(VARIANTS[variant][1])
+    apply_variant(cfg, VARIANTS[variant][1])
     fill_in_counts(cfg)
     return cfg
 

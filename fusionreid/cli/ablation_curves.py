@@ -12,9 +12,7 @@ pair of ``--k1`` and ``--k2``.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +41,7 @@ from fusionreid.visualization.ablation_curves import draw_ablation_curves
 from fusionreid.visualization.saving import save_picture
 
 from .ablate import VARIANTS
+from .ablation_runs import METRICS, Scores, read_runs
 from .arguments import add_memory_limit, positive
 
 # Key of the config, and what the horizontal axis is called.
@@ -51,11 +50,8 @@ MODEL_SETTINGS = {
     'd': ('model.neck.embed_dims', 'd, width of the HTMs'),
 }
 RERANK_SETTINGS = ('k1', 'k2')
-METRICS = ('mAP', 'Rank-1')
 MAX_PAIRS, MAX_CURVES = 100, 7
 
-# Scores by name, one for each seed.
-Scores = dict[str, list[float]]
 Curves = dict[str, dict[float, Scores]]
 
 
@@ -149,19 +145,9 @@ def collect_runs(
     seeds: set[int] = set()
     texts: dict[str, None] = {}
     for folder in folders:
-        files = sorted(folder.glob('*/seed*/result.json'))
-        if not files:
-            raise UserError(
-                f'{folder} holds no results of fusionreid ablate: no */seed*/result.json'
-            )
-        by_variant: dict[Path, Scores] = defaultdict(lambda: {name: [] for name in METRICS})
-        for file in files:
-            seed, own = _read_result(file, feature)
-            seeds.add(seed)
-            target = by_variant[file.parents[1]]
-            for name in METRICS:
-                target[name].append(own[name])
-        for path, scores in by_variant.items():
+        by_model, own_seeds = read_runs(folder, feature)
+        seeds |= own_seeds
+        for path, scores in by_model.items():
             cfg = read_config(path / 'config.py')
             dataset = cfg.test_dataloader.dataset
             name = dataset.get('dataset_name', dataset.type)
@@ -185,20 +171,6 @@ def collect_runs(
         )
     text = f'{"; ".join(texts)}; feature {feature}; seeds {", ".join(map(str, sorted(seeds)))}'
     return curves, alone, text
-
-
-def _read_result(file: Path, feature: str) -> tuple[int, dict[str, float]]:
-    """Seed and scores of one run."""
-    try:
-        record = json.loads(file.read_text())
-        scores, seed = record['scores'], int(record['seed'])
-        # A branch alone has one feature, which stands for all.
-        own = scores.get(feature) or (next(iter(scores.values())) if len(scores) == 1 else None)
-        if own is None:
-            raise UserError(f'{file} has no feature {feature!r}; it has {", ".join(scores)}')
-        return seed, {name: float(own[name]) for name in METRICS}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{file} is no result of fusionreid ablate: {error!r}') from error
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

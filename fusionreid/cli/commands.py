@@ -80,6 +80,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('ablate', 'ablate', 'train the branches alone and their fusion, and compare them'),
         Command('distill', 'distill', 'train students with a teacher and alone, and compare them'),
         Command('ablation-curves', 'ablation_curves', 'draw scores against L, d, k1 or k2'),
+        Command('ablation-pareto', 'ablation_pareto', 'draw mAP against multiply-adds and latency'),
         Command('explain', 'explain', 'draw which pixels matter, and what tokens attend to'),
         Command('score-maps', 'score_maps', 'how much of each relevance map lies on the person'),
         Command('complexity', 'complexity', 'count parameters and multiply-adds'),

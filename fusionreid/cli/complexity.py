@@ -1,12 +1,15 @@
 """Count the parameters and the computation of a model for one image.
 
-    fusionreid complexity CONFIG [--input-size H W]
+    fusionreid complexity CONFIG [--input-size H W] [--as-computed]
     fusionreid complexity --paper
 
 ``--paper`` counts all published models and prints the paper's figures beside ours. For one model
 the last line is JSON: ``params_m``, millions of parameters of layers without classifiers;
 ``macs_g``, billions of multiply-adds of convolutions and linear layers; ``flops_g``, billions of
 floating-point operations with attention, two per multiply-add.
+
+Counted are the layers as they are written down, as in the paper. ``--as-computed`` counts what the
+model does, which gives the same with fewer operations; ``macs_g`` then includes attention.
 """
 
 from __future__ import annotations
@@ -41,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--paper', action='store_true', help='print our figures beside the published ones'
     )
+    parser.add_argument(
+        '--as-computed',
+        action='store_true',
+        help='count what the model computes, not the layers as they are written down',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=OptionAction, help='overrides')
 
 
@@ -48,18 +56,21 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     """Refuse arguments that do not go together."""
     if (args.config is None) == (not args.paper):
         parser.error('give either a config or --paper')
-    if args.paper and (args.input_size or args.cfg_options):
-        parser.error('--input-size and --cfg-options do not go with --paper')
+    if args.paper and (args.input_size or args.cfg_options or args.as_computed):
+        parser.error('--input-size, --as-computed and --cfg-options do not go with --paper')
     if args.input_size and min(args.input_size) < 1:
         parser.error(f'--input-size must be positive, got {args.input_size}')
 
 
-def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> dict[str, Complexity]:
+def measure_config(
+    cfg: Config, input_size: tuple[int, int] | None = None, as_computed: bool = False
+) -> dict[str, Complexity]:
     """Measure a config's model.
 
     Args:
         cfg: The config.
         input_size: Height and width; the config's where it is None.
+        as_computed: As for :func:`measure_complexity`.
 
     Returns:
         Complexity by part, ``total`` last.
@@ -76,10 +87,10 @@ def measure_config(cfg: Config, input_size: tuple[int, int] | None = None) -> di
             branch.backbone.img_size = input_size
     size = _find_size(cfg, input_size)
     try:
-        return measure_complexity(build_on_meta(cfg.model), size)
+        return measure_complexity(build_on_meta(cfg.model), size, as_computed)
     except RuntimeError:
         # Some networks compute while they are built, e.g. timm's hybrids of CNN and transformer.
-        return measure_complexity(MODELS.build(cfg.model), size)
+        return measure_complexity(MODELS.build(cfg.model), size, as_computed)
 
 
 def _find_size(cfg: Config, input_size: tuple[int, int] | None) -> tuple[int, int]:
@@ -150,7 +161,8 @@ def run(args: argparse.Namespace) -> int:
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
     with build_errors():
-        parts = measure_config(cfg, tuple(args.input_size) if args.input_size else None)
+        wanted = tuple(args.input_size) if args.input_size else None
+        parts = measure_config(cfg, wanted, args.as_computed)
     figures = {part: as_figures(complexity) for part, complexity in parts.items()}
     rows = [['part', 'params (M)', 'MACs (G)', 'FLOPs (G)']]
     rows += [[part, *(f'{value:.3f}' for value in row.values())] for part, row in figures.items()]

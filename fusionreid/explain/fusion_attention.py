@@ -6,11 +6,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusionreid.errors import ExplainError
 from fusionreid.models import FusionReID, plain_computation
 from fusionreid.models.necks import HeterogenousTransmissionModule, SharedEncodingUnit
+from fusionreid.models.necks.branch_units import BranchUnits, EncodingUnits
+from fusionreid.models.necks.latent_tokens import LatentTokens
 
 from .attention_map import AttentionMap, Grid
 from .recording import Watcher, check_inputs, extract_features, grid_of, watch
@@ -39,35 +41,48 @@ def fusion_attention(
     """
     check_inputs(model, images, camera_ids)
     neck = model.neck
-    layers = [
-        module
-        for module in (() if neck is None else neck.modules())
-        if isinstance(module, HeterogenousTransmissionModule)
-    ]
+    modules = [] if neck is None else list(neck.modules())
+    layers = [each for each in modules if isinstance(each, HeterogenousTransmissionModule)]
     if neck is None or not layers:
         raise ExplainError(
             f'the model with the features {list(model.feature_widths)} has no HTM, so there is no '
             'attention between its branches to show'
         )
+    if any(isinstance(each, LatentTokens) for each in modules):
+        raise ExplainError(
+            "the neck's HTMs read num_latents learned tokens per branch, which lie on no grid, so "
+            'there is no attention between its branches to show'
+        )
     grids: dict[str, Grid] = {}
-    calls: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+    calls: list[tuple[Any, dict[str, Tensor], dict[str, Tensor]]] = []
 
     def note_grids(args: tuple[Any, ...]) -> None:
-        grids.update({name: grid_of(feature_map) for name, feature_map in args[0].items()})
+        factor = getattr(neck, 'patch_pooling', 1)
+        for name, feature_map in args[0].items():
+            rows, columns = grid_of(feature_map)
+            grids[name] = -(-rows // factor), -(-columns // factor)
 
+    # What encodes the patches once belongs to the first layer.
+    encoders = [neck.encoder] if isinstance(getattr(neck, 'encoder', None), EncodingUnits) else []
+    watchers: dict[nn.Module, Watcher] = {
+        each: lambda args, each=each: calls.append((each, *args))  # type: ignore[misc]
+        for each in [*encoders, *layers]
+    }
     with torch.no_grad():
-        with watch({neck: note_grids, **dict.fromkeys(layers, calls.append)}):
+        with watch({neck: note_grids, **watchers}):
             extract_features(model, images, camera_ids)
         return [
             attention
-            for number, (layer, (summaries, patches)) in enumerate(zip(layers, calls, strict=True))
-            for attention in htm_attention(layer, summaries, patches, grids, number)
+            for place, (each, summaries, patches) in enumerate(calls)
+            for attention in htm_attention(
+                each, summaries, patches, grids, max(place - len(encoders), 0)
+            )
         ]
 
 
 @torch.no_grad()
 def htm_attention(
-    htm: HeterogenousTransmissionModule,
+    htm: HeterogenousTransmissionModule | EncodingUnits,
     summaries: dict[str, Tensor],
     patches: dict[str, Tensor],
     grids: dict[str, Grid],
@@ -76,7 +91,7 @@ def htm_attention(
     """Compute what every summary token attends to in the units of one HTM.
 
     Args:
-        htm: The HTM.
+        htm: The HTM, or the SEUs that encode the patches for all HTMs.
         summaries: Per branch, the summary token of shape ``(B, 1, d)``.
         patches: Per branch, the patch tokens of shape ``(B, N, d)``.
         grids: Per branch, the grid (rows, columns) of its patches.
@@ -107,16 +122,21 @@ def htm_attention(
         summary, others = args
         found.append(unit.attn.query_weights(unit.norm1(summary), others).squeeze(2))
 
-    watchers: dict[torch.nn.Module, Watcher] = {
+    by_name: dict[str, BranchUnits] = (
+        {'seu': htm}
+        if isinstance(htm, EncodingUnits)
+        else {name: getattr(htm, name) for name in htm.units}
+    )
+    watchers: dict[nn.Module, Watcher] = {
         unit: partial(weigh_encoded if isinstance(unit, SharedEncodingUnit) else weigh_fused, unit)
-        for name in htm.units
-        for unit in getattr(htm, name).values()
+        for units in by_name.values()
+        for unit in units.values()
     }
     # As written down, each unit is called once for each branch.
     with plain_computation(htm), watch(watchers):
         htm(summaries, patches)
     grids = {name: grids[name] for name in patches}  # joined in this order
-    asked = [(unit, branch) for unit in htm.units for branch in summaries]
+    asked = [(unit, branch) for unit in by_name for branch in summaries]
     return [
         AttentionMap.from_weights(unit, number, branch, weights, _read(unit, branch, grids))
         for (unit, branch), weights in zip(asked, found, strict=True)

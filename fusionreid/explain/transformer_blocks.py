@@ -49,7 +49,7 @@ def standard_attentions(model: FusionReID, branch: str) -> list[nn.Module]:
     Raises:
         ExplainError: If the branch is no transformer, or its attention is of another kind, such as
             windows, relative positions or rotations, which weights made from queries and keys alone
-            would misrepresent.
+            would misrepresent; or if it merges tokens.
     """
     backbone: Any = model.branches[branch].backbone
     name = getattr(backbone, 'name', type(backbone).__name__)
@@ -58,6 +58,11 @@ def standard_attentions(model: FusionReID, branch: str) -> list[nn.Module]:
         raise ExplainError(
             f'branch {branch!r} ({name}) has no blocks of a Vision Transformer, so there is no '
             'attention of a class token to show'
+        )
+    if getattr(backbone, 'keep_ratio', 1) < 1:
+        raise ExplainError(
+            f'the transformer of branch {branch!r} merges tokens, so its attention is on no grid: '
+            f'set its keep_ratio={backbone.keep_ratio} to 1 to see that of all patches'
         )
     for layer in layers:
         # The class itself: a subclass may compute something else.

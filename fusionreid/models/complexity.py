@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ class Complexity:
         flops: Floating-point operations, two per multiply-add, with attention.
 
     Operations are those of the layers as they are written down; the model itself computes the same
-    with fewer, see :func:`fusionreid.models.plain_computation`.
+    with fewer, see :func:`fusionreid.models.plain_computation` and ``as_computed`` below.
     """
 
     params: int
@@ -46,13 +47,17 @@ class Complexity:
         )
 
 
-def measure_complexity(model: nn.Module, input_size: tuple[int, int]) -> dict[str, Complexity]:
+def measure_complexity(
+    model: nn.Module, input_size: tuple[int, int], as_computed: bool = False
+) -> dict[str, Complexity]:
     """Count the parameters, and by one forward pass the operations, of a model and of its parts.
 
     Args:
         model: The model, such as a FusionReID; on the meta device it is counted without computing.
             It is left in evaluation mode.
         input_size: Height and width of the image in pixels.
+        as_computed: Whether the multiply-adds that the model does are counted, attention included,
+            instead of those of the layers as they are written down. Defaults to False.
 
     Returns:
         Complexity of one image by part: each backbone under ``<branch> backbone``, then ``LRU``,
@@ -75,7 +80,8 @@ def measure_complexity(model: nn.Module, input_size: tuple[int, int]) -> dict[st
     # Attention of other libraries in the implementation whose matrix products can be counted on
     # every device.
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), plain_computation(model), sdpa_kernel(SDPBackend.MATH), counter:
+    form = nullcontext() if as_computed else plain_computation(model)
+    with torch.no_grad(), form, sdpa_kernel(SDPBackend.MATH), counter:
         model(image, mode='tensor')
     # Operations by module; the name of the outermost is its class's.
     counts = {
@@ -87,12 +93,14 @@ def measure_complexity(model: nn.Module, input_size: tuple[int, int]) -> dict[st
     for name, module in model.named_modules():
         part = part_of(name)
         if part is not None:
-            found = Complexity(count_layer_parameters(module), *_operations(counts.get(name, {})))
+            operations = _operations(counts.get(name, {}), as_computed)
+            found = Complexity(count_layer_parameters(module), *operations)
             by_part[part] = by_part.get(part, Complexity(0, 0, 0)) + found
     parts = sorted(by_part, key=lambda part: _ORDER.index(part) if part in _ORDER else -1)
     result = {part: by_part[part] for part in parts}
     total = Complexity(
-        count_layer_parameters(model, without='classifier'), *_operations(counts.get('', {}))
+        count_layer_parameters(model, without='classifier'),
+        *_operations(counts.get('', {}), as_computed),
     )
     counted = sum(by_part.values(), Complexity(0, 0, 0))
     rest = Complexity(
@@ -126,7 +134,7 @@ def part_of(name: str) -> str | None:
             return 'GeM'
         case ['neck', 'lru', _]:
             return 'LRU'
-        case ['neck', 'layers', _]:
+        case ['neck', 'layers' | 'latents' | 'narrow' | 'widen', _] | ['neck', 'encoder']:
             return 'HTM'
         case ['heads', _, 'bnneck']:
             return 'BNNecks'
@@ -153,9 +161,11 @@ def count_layer_parameters(model: nn.Module, without: str = '') -> int:
     )
 
 
-def _operations(counts: Mapping[Any, int]) -> tuple[int, int]:
-    """Multiply-adds of layers and floating-point operations of everything."""
-    of_layers = sum(
-        flops for operation, flops in counts.items() if operation.__name__ in LAYER_OPERATIONS
+def _operations(counts: Mapping[Any, int], with_attention: bool) -> tuple[int, int]:
+    """Multiply-adds, of layers alone or of everything; floating-point operations of everything."""
+    counted = sum(
+        flops
+        for operation, flops in counts.items()
+        if with_attention or operation.__name__ in LAYER_OPERATIONS
     )
-    return of_layers // 2, sum(counts.values())
+    return counted // 2, sum(counts.values())

@@ -20,15 +20,17 @@ def explicit_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
+    attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
-    """Compute attention step by step, ``softmax(Q K^T scale) V``, as the formula is written.
+    """Compute attention step by step, ``softmax(Q K^T scale + mask) V``, as the formula is written.
 
     Args:
         query: Queries of shape ``(B, heads, M, width)``.
         key: Keys of shape ``(B, heads, N, width)``.
         value: Values of shape ``(B, heads, N, width)``.
+        attn_mask: What is added to the scores; None for nothing.
         dropout_p: Share of the weights that is dropped.
         scale: Factor of the scores; None for ``width ** -0.5``.
 
@@ -42,7 +44,7 @@ def explicit_attention(
         >>> torch.allclose(attended, fused, atol=1e-6)
         True
     """
-    weights = attention_weights(query, key, scale)
+    weights = attention_weights(query, key, scale, attn_mask)
     return torch.dropout(weights, dropout_p, dropout_p > 0) @ value
 
 

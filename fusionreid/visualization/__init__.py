@@ -7,6 +7,7 @@ from .distance_matrix import draw_distance_matrix
 from .feature_chart import draw_feature_chart
 from .map_grid import MapPanel, MapRow, draw_map_grid
 from .pair_sheet import PhotoPair, draw_pair_sheet
+from .pareto import draw_pareto
 from .projection import draw_projection, project_features
 from .rank_list import draw_rank_lists, select_queries
 from .relevance_sheet import draw_relevance_sheet, relevance_panel
@@ -31,6 +32,7 @@ __all__ = [
     'draw_feature_chart',
     'draw_map_grid',
     'draw_pair_sheet',
+    'draw_pareto',
     'draw_projection',
     'draw_rank_lists',
     'draw_relevance_sheet',

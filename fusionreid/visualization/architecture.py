@@ -13,7 +13,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangl
 from torch import nn
 
 from fusionreid.models.complexity import count_layer_parameters
-from fusionreid.models.necks.htm import SHARED, HeterogenousTransmissionModule
+from fusionreid.models.necks.branch_units import SHARED, BranchUnits
 from fusionreid.models.retrievers import FusionReID
 
 from .style import FAINT_COLOR, SERIES_COLORS, TEXT_COLOR, Chart
@@ -65,16 +65,13 @@ def draw_architecture(model: FusionReID, input_size: tuple[int, int], title: str
         The figure, ready for ``savefig``; its width follows from the neck.
     """
     names = list(model.branches)
-    layers: list[HeterogenousTransmissionModule] = (
-        [] if model.neck is None else list(model.neck.layers)
-    )
-    units = layers[0].units if layers else ()
+    units = {} if model.neck is None else _units_of(model.neck)
     width = 2 * MARGIN + PHOTO + GAP + BACKBONE + RESULT
     width += (REFINE + GAP if model.neck is not None else 0) + (
-        _htm_width(units) + FUSED if units else GAP
+        _htm_width(tuple(units)) + FUSED if units else GAP
     )
     subtitle = f'{_millions(model):.1f} million parameters of layers, without classifiers'
-    if layers:
+    if units:
         features = len(model.feature_widths)
         subtitle += f'; {features} features with their widths; gray: shared weights'
     chart = Chart(width, ROW * len(names) + FOOT, title, subtitle, margins=(MARGIN, MARGIN))
@@ -94,8 +91,8 @@ def draw_architecture(model: FusionReID, input_size: tuple[int, int], title: str
         for row in rows:
             _draw_stage(ax, row, REFINE, 'LRU', 'refines the map')
             _draw_feature(ax, f'{row.name}_refined', model, row.x - REFINE / 2, row.y, row.color)
-    if layers:
-        _draw_htm(ax, rows, layers)
+    if units:
+        _draw_htm(ax, rows, units, _htm_title(model.neck))
         for row in rows:
             _draw_pill(ax, f'{row.name}_fused', model, row.x + 0.37, row.y, row.color, 'left')
     _draw_results(ax, rows, model)
@@ -104,6 +101,19 @@ def draw_architecture(model: FusionReID, input_size: tuple[int, int], title: str
 
 def _millions(module: nn.Module) -> float:
     return count_layer_parameters(module, without='classifier') / 1e6
+
+
+def _units_of(neck: Any) -> dict[str, BranchUnits]:
+    """The units of the first HTM, in their order."""
+    encoded = {} if neck.encoder is None else {'seu': neck.encoder}
+    layers = list(neck.layers)[:1]
+    return encoded | {unit: getattr(layer, unit) for layer in layers for unit in layer.units}
+
+
+def _htm_title(neck: Any) -> str:
+    """How often the units of the HTM run."""
+    times = f' x {count}' if (count := len(neck.steps)) > 1 else ''
+    return f'SEU, then MFU{times}' if neck.encoder is not None else f'HTM{times}'
 
 
 def _htm_width(units: tuple[str, ...]) -> float:
@@ -250,9 +260,9 @@ def _draw_pill(
     )
 
 
-def _draw_htm(ax: Axes, rows: list[_Row], layers: list[HeterogenousTransmissionModule]) -> None:
+def _draw_htm(ax: Axes, rows: list[_Row], owners: dict[str, BranchUnits], title: str) -> None:
     """Draw the stack of HTMs as one, with its units in their order."""
-    units = layers[0].units
+    units = tuple(owners)
     left, right = rows[0].x + GAP, rows[0].x + _htm_width(units)
     top, bottom = rows[0].y + ROW / 2 + 0.05, rows[-1].y - ROW / 2 + 0.12
     frame = FancyBboxPatch(
@@ -267,11 +277,10 @@ def _draw_htm(ax: Axes, rows: list[_Row], layers: list[HeterogenousTransmissionM
         zorder=0,
     )
     ax.add_patch(frame)
-    times = f'HTM x {len(layers)}' if len(layers) > 1 else 'HTM'
     ax.text(
         left + 0.15,
         top - 0.22,
-        times,
+        title,
         fontsize=11,
         fontweight='bold',
         color=TEXT_COLOR,
@@ -289,7 +298,7 @@ def _draw_htm(ax: Axes, rows: list[_Row], layers: list[HeterogenousTransmissionM
             x += UNIT_GAP
         if unit == 'mfu':
             _draw_reads(ax, rows, x, from_units=index > 0)
-        if SHARED in getattr(layers[0], unit):
+        if SHARED in owners[unit]:
             middle = (rows[0].y + rows[-1].y) / 2
             _box(ax, x, middle, UNIT, rows[0].y - rows[-1].y + BOX, FAINT_COLOR)
             _text(ax, x + UNIT / 2, middle, UNIT_NAMES[unit], 'shared weights')

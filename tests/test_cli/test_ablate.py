@@ -16,6 +16,7 @@ from fusionreid.cli import ablate as tool
 from fusionreid.cli.main import run_command
 from fusionreid.errors import CommandError
 from fusionreid.evaluation import FeatureSet
+from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS
 
 
@@ -73,7 +74,7 @@ def test_all_models_and_seeds_then_nothing_to_do(config, commands, tmp_path, cap
     text = (tmp_path / 'ablation.md').read_text()
     assert text in capsys.readouterr().out
     titles = [title for title, _ in commands]
-    runs = [f'{variant}, seed {seed}' for seed in (3, 5) for variant in tool.VARIANTS]
+    runs = [f'{variant}, seed {seed}' for seed in (3, 5) for variant in tool.DEFAULT_VARIANTS]
     assert sorted(titles) == sorted(
         f'{step} {run}' for run in runs for step in ('train', 'score')
     )  # the data set is there, so nothing is rendered
@@ -89,7 +90,8 @@ def test_all_models_and_seeds_then_nothing_to_do(config, commands, tmp_path, cap
 
     tables = cells(text)
     assert tables[0] == ['model', 'parameters (M)', 'mAP', 'Rank-1', 'mINP']
-    assert [row[0] for row in tables[2:9]] == [title for title, _ in tool.VARIANTS.values()]
+    titles = [tool.VARIANTS[variant][0] for variant in tool.DEFAULT_VARIANTS]
+    assert [row[0] for row in tables[2:9]] == titles
     recorded = [
         json.loads((tmp_path / 'fusion_l2' / f'seed{seed}' / 'result.json').read_text())
         for seed in (3, 5)
@@ -149,7 +151,7 @@ def test_a_failure_keeps_what_was_finished(config, commands, tmp_path, monkeypat
 def test_the_models_are_what_their_names_say(config):
     args = parse_command('ablate', ['--config', str(config), '--epochs', '7'])
     models = {}
-    for variant in tool.VARIANTS:
+    for variant in tool.DEFAULT_VARIANTS:
         cfg = tool.build_config(variant, args)
         assert cfg.train_cfg.max_epochs == 7
         models[variant] = MODELS.build(cfg.model)
@@ -161,6 +163,33 @@ def test_the_models_are_what_their_names_say(config):
         assert len(models[f'fusion_l{layers}'].feature_widths) == 6
     size = {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()}
     assert size['fusion_l0'] < size['fusion_l1'] < size['fusion_l2'] < size['fusion_l2_unshared']
+
+
+def test_the_lighter_models_differ_from_the_published_one_in_what_their_names_say():
+    args = parse_command('ablate', [])
+    published = tool.build_config('fusion_l2', args).model
+    width = published.neck.embed_dims
+    expected = {
+        'lite_mfu': dict(units=('mfu',)),
+        'lite_patch_mlp': dict(patch_mlp=False),
+        'lite_once': dict(encode_once=True),
+        'lite_pooled': dict(patch_pooling=2),
+        'lite_shared_layers': dict(share_layers=True),
+        'lite_latents': dict(num_latents=8),
+        'lite_rank': dict(rank=width // 6),
+        'lite_narrow': dict(inner_dims=width // 2),
+        'lite_pooled_mlp': dict(patch_pooling=2, patch_mlp=False),
+        'lite_pooled_once': dict(patch_pooling=2, encode_once=True),
+        'lite_merged': {},
+        'lite_pooled_once_merged': dict(patch_pooling=2, encode_once=True),
+    }
+    assert list(expected) == [name for name in tool.VARIANTS if name not in tool.DEFAULT_VARIANTS]
+    for variant, changes in expected.items():
+        model = tool.build_config(variant, args).model
+        assert model.neck == published.neck | changes, variant
+        ratio = model.branches.transformer.backbone.get('keep_ratio', 1)
+        assert (ratio < 1) == variant.endswith('merged')
+        assert len(build_on_meta(model).feature_widths) == 6
 
 
 def test_results_of_other_settings_are_not_mixed(config, commands, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from pathlib import Path
@@ -10,40 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import parse_command, refused
+from ablation_folders import score, write_runs
+from tiny_runs import refused
 
 from fusionreid.cli import ablate, ablation_curves
 from fusionreid.cli.main import run_command
 from fusionreid.evaluation import FeatureSet
 from fusionreid.evaluation.functional import evaluate_distances, k_reciprocal_rerank
 from fusionreid.visualization import draw_ablation_curves
-
-
-def score(variant: str, seed: int, width: int) -> float:
-    """An mAP that tells where it comes from."""
-    return 10 * list(ablate.VARIANTS).index(variant) + seed + width / 100
-
-
-def write_runs(folder: Path, variants: list[str], seeds: list[int], options: list[str]) -> Path:
-    """The files of ``fusionreid ablate``, as it writes them, without the training."""
-    arguments = ['--variants', *variants, '--out', str(folder), '--epochs', '3']
-    args = parse_command(
-        'ablate', [*arguments, '--cfg-options', *options] if options else arguments
-    )
-    configs = {variant: ablate.build_config(variant, args) for variant in variants}
-    ablate._write_configs(configs, folder)
-    for variant, cfg in configs.items():
-        width = (cfg.model.neck or {}).get('embed_dims', 0)
-        for seed in seeds:
-            names = [variant] if cfg.model.neck is None else ['cnn_fused', 'all']
-            scores = {
-                name: {'mAP': score(variant, seed, width) + (name == 'cnn_fused'), 'Rank-1': 90.0}
-                for name in names
-            }
-            file = ablate.result_file(folder, variant, seed)
-            file.parent.mkdir(parents=True)
-            file.write_text(json.dumps(dict(variant=variant, seed=seed, scores=scores)))
-    return folder
 
 
 @pytest.fixture

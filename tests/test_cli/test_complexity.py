@@ -171,6 +171,12 @@ def test_command_line(capsys):
     assert larger['params_m'] == figures['params_m']
     assert larger['macs_g'] > 3.5 * figures['macs_g']
 
+    assert run_command('complexity', [name, '--as-computed']) == 0
+    computed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert computed['params_m'] == figures['params_m']
+    assert computed['flops_g'] < figures['flops_g']
+    assert computed['macs_g'] == pytest.approx(computed['flops_g'] / 2, abs=0.001)
+
 
 @pytest.mark.parametrize(
     ('arguments', 'message'),
@@ -199,6 +205,7 @@ def test_bad_input_ends_in_one_line(arguments, message, capsys):
         ([], 'either a config or --paper'),
         (['--paper', 'config.py'], 'either a config or --paper'),
         (['--paper', '--input-size', '384', '128'], 'do not go with --paper'),
+        (['--paper', '--as-computed'], 'do not go with --paper'),
         (['--paper', '--cfg-options', 'model.neck=None'], 'do not go with --paper'),
         (['config.py', '--input-size', '0', '128'], 'must be positive'),
     ],

@@ -89,7 +89,7 @@ def test_values_attended_by_the_maps_are_the_output_of_the_htm(units, shared, br
     for unit_name in units:
         after, encoded = {}, dict(patches)
         for name in grids:
-            unit = htm._unit(unit_name, name)
+            unit = getattr(htm, unit_name).of(name)
             attention = attentions[places.index((unit_name, name))]
             assert_complete(attention)
             assert attention.layer == 1

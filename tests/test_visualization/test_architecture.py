@@ -62,6 +62,18 @@ def test_units_of_their_own_are_drawn_for_each_branch():
     assert len(boxes['SEU']) == 2
 
 
+@pytest.mark.parametrize(
+    ('options', 'title'),
+    [(dict(encode_once=True), 'SEU, then MFU x 2'), (dict(share_layers=True), 'HTM x 2')],
+)
+def test_lighter_fusions_are_drawn_with_the_units_that_run(options, title):
+    cfg = read_config('fusionreid_vittiny_r18_synthetic').model
+    cfg.neck.update(options)
+    _, _, boxes = draw(cfg, (128, 64))
+    assert title in boxes
+    assert (len(boxes['SEU']), len(boxes['MFU'])) == (1, 2)
+
+
 def test_a_third_branch_gets_a_lane():
     cfg = read_config('fusionreid_vittiny_r18_synthetic').model
     cfg.branches.other = cfg.branches.cnn

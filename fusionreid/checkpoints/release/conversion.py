@@ -27,6 +27,7 @@ RELEASED_SETTINGS = (
     ('cnn', 'stem', 'standard', 'release'),
     ('cnn', 'strides', (1, 2, 2, 1), (1, 2, 2, 1)),
     ('transformer', 'sie_coefficient', 3.0, 3.0),
+    ('transformer', 'keep_ratio', 1.0, 1.0),
     ('neck', 'num_heads', NECK_HEADS, NECK_HEADS),
     ('neck', 'mlp_ratio', 4.0, 4.0),
 )

@@ -6,13 +6,17 @@ from torch import Tensor
 
 from fusionreid.utils.tables import format_table
 
-# Parts of our models, and what they are in the authors' released code.
+# Parts of our models, and what they are in the authors' released code; lighter ones are not there.
 RELEASED_PARTS = {
     'branches.cnn': 'resnet',
     'branches.transformer': 'transformer',
     'neck.lru': 'res_LRU, former_LRU',
     'neck.pooling': 'gap_r, gap_f',
+    'neck.narrow': '',
+    'neck.latents': '',
+    'neck.encoder': '',
     'neck.layers': 'HTM',
+    'neck.widen': '',
     'heads': 'bottleneck*, classifier*',
 }
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
+import torch
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from fusionreid.registry import MODELS
 
 from ..layers.convolutional_stem import ConvolutionalPatchEmbed
 from ..layers.token_embedding import TokenEmbeddingMixin
+from ..layers.token_merging import merges_per_block, run_merging
 
 
 @MODELS.register_module()
@@ -34,11 +37,14 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         sie_coefficient: Factor of the camera embedding. Defaults to 3.0.
         with_cp: Whether training recomputes the blocks' activations instead of keeping them, which
             saves memory for a third more computation. Defaults to False.
+        keep_ratio: Share of the patch tokens that is left after the last block, in (0, 1]; each
+            block merges as many of the most similar ones (ToMe, arXiv 2210.09461), at most half of
+            its own, in training too. It changes no weights. Defaults to 1: none is merged.
         **kwargs: Everything else that mmpretrain's VisionTransformer takes.
 
     Raises:
         ValueError: If no patch fits into the image, or a patch has no size; with a convolutional
-            stem also if its size or stride is odd.
+            stem also if its size or stride is odd; or if ``keep_ratio`` is out of its range.
 
     Example:
         >>> import torch
@@ -55,6 +61,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
     layers: nn.ModuleList
     ln1: nn.Module
     embed_dims: int
+    num_layers: int
 
     def __init__(
         self,
@@ -66,6 +73,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         num_cameras: int | None = 0,
         sie_coefficient: float = 3.0,
         with_cp: bool = False,
+        keep_ratio: float = 1.0,
         **kwargs: Any,
     ) -> None:
         if patch_size < 1 or patch_stride < 1:
@@ -79,6 +87,8 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
             raise ValueError(
                 f'images of {tuple(img_size)} pixels hold no patch of {patch_size} pixels'
             )
+        if not 0 < keep_ratio <= 1:
+            raise ValueError(f'keep_ratio must lie in (0, 1], got {keep_ratio}')
         super().__init__(
             arch,
             img_size=tuple(img_size),
@@ -90,6 +100,7 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         if stem == 'convolutional':
             self.patch_embed = ConvolutionalPatchEmbed(self.embed_dims, patch_size, patch_stride)
         self.with_cp = with_cp
+        self.keep_ratio = keep_ratio
         self.fixed_image_size = (img_size[0], img_size[1])
         self.finish_init(self.embed_dims, num_cameras, sie_coefficient)
 
@@ -109,6 +120,26 @@ class ReIDVisionTransformer(TokenEmbeddingMixin, VisionTransformer):
         patches, grid = self.patch_embed(images)
         tokens = self.embed_tokens(patches, grid, camera_ids)
         tokens = self.pre_norm(self.drop_after_pos(tokens))
-        for layer in self.layers:
-            tokens = self.run_block(layer, tokens)
-        return self.split_tokens(self.ln1(tokens), grid)
+        if self.keep_ratio < 1:
+            tokens = self._merge_and_restore(tokens)
+        else:
+            for layer in self.layers:
+                tokens = self.run_block(layer, tokens)
+            tokens = self.ln1(tokens)
+        return self.split_tokens(tokens, grid)
+
+    def _merge_and_restore(self, tokens: Tensor) -> Tensor:
+        """Run the blocks with fewer and fewer tokens, and give each patch the token it is part of.
+
+        What follows sees a merged token once for each of its patches. So a mean over the map, as
+        GeM's, weighs it by its size, and attention to the map is proportional too.
+        """
+        # int: TorchScript's tracing makes tensors of shapes.
+        counts = merges_per_block(int(tokens.shape[1]) - 1, self.num_layers, self.keep_ratio)
+        sizes = tokens.new_ones(*tokens.shape[:2], 1)
+        places = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape[:2])
+        for layer, count in zip(self.layers, counts, strict=True):
+            compute = partial(run_merging, layer, count=count)
+            tokens, sizes, moved = self.run_block(layer, tokens, sizes, compute=compute)
+            places = moved.gather(1, places)
+        return self.ln1(tokens).gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -13,7 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def run_checkpointed(block: nn.Module, *inputs: Any) -> Any:
+def run_checkpointed(
+    block: nn.Module, *inputs: Any, compute: Callable[..., Any] | None = None
+) -> Any:
     """Run a block without keeping its activations; they are recomputed in the backward pass.
 
     The gradients stay the same: drop path draws the same paths again, and batch norms
@@ -22,6 +24,7 @@ def run_checkpointed(block: nn.Module, *inputs: Any) -> Any:
     Args:
         block: The block.
         *inputs: Its inputs.
+        compute: What is computed from them with the block's weights; None (default) for the block.
 
     Returns:
         Its output.
@@ -32,10 +35,11 @@ def run_checkpointed(block: nn.Module, *inputs: Any) -> Any:
         >>> torch.equal(run_checkpointed(block, tokens), block(tokens))
         True
     """
+    compute = compute or block
     if torch.compiler.is_compiling():
         # A compiled graph recomputes values alone, never their side effects.
-        return checkpoint(block, *inputs, use_reentrant=False)
-    return checkpoint(block, *inputs, use_reentrant=False, context_fn=partial(_contexts, block))
+        return checkpoint(compute, *inputs, use_reentrant=False)
+    return checkpoint(compute, *inputs, use_reentrant=False, context_fn=partial(_contexts, block))
 
 
 def _contexts(

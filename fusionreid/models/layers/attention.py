@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .low_rank import LowRankLinear, projection, weight_factors
+
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
     """Give each attention head its share of the width.
@@ -32,13 +34,17 @@ def merge_heads(tokens: Tensor) -> Tensor:
     return tokens.transpose(1, 2).flatten(2)
 
 
-def attention_weights(query: Tensor, key: Tensor, scale: float | None = None) -> Tensor:
-    """Compute what each query gives to each key, ``softmax(Q K^T scale)``.
+def attention_weights(
+    query: Tensor, key: Tensor, scale: float | None = None, bias: Tensor | None = None
+) -> Tensor:
+    """Compute what each query gives to each key, ``softmax(Q K^T scale + bias)``.
 
     Args:
         query: Queries of shape ``(B, heads, M, width)``.
         key: Keys of shape ``(B, heads, N, width)``.
         scale: Factor of the scores; None for ``width ** -0.5``.
+        bias: What is added to the scores, of a shape that fits ``(B, heads, M, N)``; None for
+            nothing.
 
     Returns:
         Weights of shape ``(B, heads, M, N)``, which sum to one over N.
@@ -49,7 +55,8 @@ def attention_weights(query: Tensor, key: Tensor, scale: float | None = None) ->
         True
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    return (query @ key.transpose(-2, -1) * scale).softmax(-1)
+    scores = query @ key.transpose(-2, -1) * scale
+    return (scores if bias is None else scores + bias).softmax(-1)
 
 
 def folded_attention(
@@ -59,6 +66,8 @@ def folded_attention(
     key_weight: Tensor,
     value_weight: Tensor,
     num_heads: int,
+    key_factor: Tensor | None = None,
+    value_factor: Tensor | None = None,
 ) -> Tensor:
     """Multi-head attention of few queries, without projecting the tokens to keys and values.
 
@@ -74,6 +83,9 @@ def folded_attention(
         key_weight: Projection to the keys of all heads, ``(d, d)``, as in ``nn.Linear``.
         value_weight: Projection to the values of all heads, ``(d, d)``.
         num_heads: Heads; they divide d.
+        key_factor: First factor ``(r, d)`` of a projection of low rank; ``key_weight`` is then
+            ``(d, r)`` and follows it. None for a full projection.
+        value_factor: The same for the values.
 
     Returns:
         Attended values of shape ``(B, M, d)``, heads side by side.
@@ -90,8 +102,13 @@ def folded_attention(
         weight.unflatten(0, (num_heads, -1)) for weight in (key_weight, value_weight)
     )
     folded = torch.einsum('bmhc,hcd->bhmd', queries, key_weight).flatten(1, 2)
+    if key_factor is not None:
+        folded = folded @ key_factor
     weights = (folded @ key_tokens.transpose(1, 2)).softmax(-1)
-    summed = (weights @ value_tokens).unflatten(1, (num_heads, num_queries))
+    summed = weights @ value_tokens
+    if value_factor is not None:
+        summed = F.linear(summed, value_factor)
+    summed = summed.unflatten(1, (num_heads, num_queries))
     return torch.einsum('bhmd,hcd->bmhc', summed, value_weight).flatten(2)
 
 
@@ -101,13 +118,14 @@ class SelfAttention(nn.Module):
     Args:
         embed_dims: Token width d.
         num_heads: Heads; they divide d.
+        rank: Rank of the projections; None (default) for full ones.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, rank: int | None = None) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(embed_dims, 3 * embed_dims, bias=False)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.qkv = projection(embed_dims, 3 * embed_dims, rank, bias=False)
+        self.proj = projection(embed_dims, embed_dims, rank)
         self.scaled_dot_product_attention = F.scaled_dot_product_attention
 
     def forward(self, tokens: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
@@ -163,18 +181,23 @@ class SelfAttention(nn.Module):
         Returns:
             Attended first tokens of shape ``(B, len(lengths), d)``.
         """
-        query_weight, key_weight, value_weight = self.qkv.weight.chunk(3)
-        attended = [
-            folded_attention(
-                F.linear(part[:, :1], query_weight),
-                part,
-                part,
-                key_weight,
-                value_weight,
-                self.num_heads,
+        weight, factor = weight_factors(self.qkv)
+        query_weight, key_weight, value_weight = weight.chunk(3)
+        attended = []
+        for part in tokens.split(list(lengths), 1):
+            first = part[:, :1] if factor is None else F.linear(part[:, :1], factor)
+            attended.append(
+                folded_attention(
+                    F.linear(first, query_weight),
+                    part,
+                    part,
+                    key_weight,
+                    value_weight,
+                    self.num_heads,
+                    factor,
+                    factor,
+                )
             )
-            for part in tokens.split(list(lengths), 1)
-        ]
         return self.proj(torch.cat(attended, 1))
 
 
@@ -187,17 +210,18 @@ class CrossAttention(nn.Module):
     Args:
         embed_dims: Token width d.
         num_heads: Heads; they divide d.
+        rank: Rank of the projections; None (default) for full ones.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, rank: int | None = None) -> None:
         super().__init__()
         self.plain = False
         self.num_heads = num_heads
         self.norm = nn.LayerNorm(embed_dims)
-        self.q = nn.Linear(embed_dims, embed_dims, bias=False)
-        self.k = nn.Linear(embed_dims, embed_dims, bias=False)
-        self.v = nn.Linear(embed_dims, embed_dims, bias=False)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.q = projection(embed_dims, embed_dims, rank, bias=False)
+        self.k = projection(embed_dims, embed_dims, rank, bias=False)
+        self.v = projection(embed_dims, embed_dims, rank, bias=False)
+        self.proj = projection(embed_dims, embed_dims, rank)
         self.scaled_dot_product_attention = F.scaled_dot_product_attention
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
@@ -217,13 +241,17 @@ class CrossAttention(nn.Module):
                 split_heads(self.v(tokens), self.num_heads),
             )
             return self.proj(merge_heads(attended))
+        key_weight, key_factor = weight_factors(self.k)
+        value_weight, value_factor = weight_factors(self.v)
         attended = folded_attention(
             self.q(queries),
             self.norm(tokens),
             tokens,
-            self.k.weight,
-            self.v.weight,
+            key_weight,
+            value_weight,
             self.num_heads,
+            key_factor,
+            value_factor,
         )
         return self.proj(attended)
 
@@ -249,22 +277,31 @@ class MLP(nn.Sequential):
     Args:
         embed_dims: Token width d.
         ratio: Width of the hidden layer over d.
+        rank: Rank of the layers' weights; None (default) for full ones.
     """
 
-    def __init__(self, embed_dims: int, ratio: float) -> None:
+    def __init__(self, embed_dims: int, ratio: float, rank: int | None = None) -> None:
         hidden = int(embed_dims * ratio)
-        super().__init__(nn.Linear(embed_dims, hidden), nn.GELU(), nn.Linear(hidden, embed_dims))
+        super().__init__(
+            projection(embed_dims, hidden, rank), nn.GELU(), projection(hidden, embed_dims, rank)
+        )
 
 
 def init_transformer_weights(module: nn.Module) -> None:
     """Initialize a linear layer as transformers usually are; other modules stay as they are.
 
-    Weights are drawn from N(0, 0.02^2); biases are 0.
+    Weights are drawn from N(0, 0.02^2), those of a low-rank layer so that the entries of the
+    product have this deviation; biases are 0.
 
     Args:
-        module: Any module, as ``nn.Module.apply`` passes them.
+        module: Any module, as ``nn.Module.apply`` passes them, children first.
     """
     if isinstance(module, nn.Linear):
         torch.nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             torch.nn.init.zeros_(module.bias)
+    elif isinstance(module, LowRankLinear):
+        # An entry of the product is a sum of r products.
+        for weight in module.parameters():
+            if weight.ndim == 2:
+                torch.nn.init.trunc_normal_(weight, std=(0.02 / module.rank**0.5) ** 0.5)

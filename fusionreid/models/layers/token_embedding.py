@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -87,19 +88,23 @@ class TokenEmbeddingMixin(TrainReturnsSelf, nn.Module):
         tokens = tokens + fit_position_embedding(self.pos_embed, grid, self.patch_resolution)
         return tokens if self.sie is None else tokens + self.sie(camera_ids)
 
-    def run_block(self, block: nn.Module, inputs: Tensor) -> Any:
+    def run_block(
+        self, block: nn.Module, *inputs: Any, compute: Callable[..., Any] | None = None
+    ) -> Any:
         """Run a block, in training without keeping its activations if ``with_cp``.
 
         Args:
             block: The block.
-            inputs: Its input, images or tokens.
+            *inputs: Its inputs, such as images or tokens.
+            compute: What is computed from them with the block's weights; None (default) for the
+                block itself.
 
         Returns:
             Its output.
         """
         if self.with_cp and self.training:
-            return run_checkpointed(block, inputs)
-        return block(inputs)
+            return run_checkpointed(block, *inputs, compute=compute)
+        return (compute or block)(*inputs)
 
     @staticmethod
     def split_tokens(tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fusionreid.registry import MODELS
 
 from ..layers.activation_checkpointing import run_checkpointed
+from ..layers.attention import init_transformer_weights
+from .branch_units import EncodingUnits
 from .gem import GeMPooling
 from .htm import HeterogenousTransmissionModule
+from .latent_tokens import LatentTokens
+from .lighter_options import check_lighter_options
 from .lru import LocalRefinementUnit
+from .seu import SharedEncodingUnit
 
 
 @MODELS.register_module()
@@ -21,6 +30,9 @@ class DualAttentionMutualFusion(BaseModule):
 
     Every HTM receives the refined patch tokens again; only the summary tokens are carried from
     layer to layer. The first summary of a branch is its GeM-pooled refined map.
+
+    The last seven options make the HTMs lighter and combine with each other; none is part of the
+    published model. What they save is in ``docs/lighter.md``.
 
     Args:
         in_channels: Channels of each branch's map, by branch name, in the order in which features
@@ -35,9 +47,21 @@ class DualAttentionMutualFusion(BaseModule):
         depthwise: Whether the LRUs have their depth-wise half. Defaults to True.
         with_cp: Whether training recomputes the HTMs' activations instead of keeping them. Defaults
             to False.
+        patch_pooling: Side of the squares of the refined maps, in patches, whose mean is one patch
+            token for the HTMs; squares at the right and lower edge may be smaller. Defaults to 1.
+        encode_once: Whether one SEU before the layers encodes the patch tokens for all of them; a
+            layer is an MFU alone then. Defaults to False.
+        patch_mlp: Whether the SEU's MLP changes patch tokens too, and not the summary token alone.
+            Defaults to True.
+        share_layers: Whether all layers have the same weights. Defaults to False.
+        num_latents: Number of learned tokens per branch that read its patch tokens and take their
+            place in the HTMs; 0 (default) for none.
+        rank: Rank of all linear layers of the HTMs; None (default) for full ones.
+        inner_dims: Width of the tokens within the HTMs, less than d; linear layers lead there and
+            back. The refined features keep the width d. None (default) for d.
 
     Raises:
-        ValueError: If the branches, units or widths do not fit together.
+        ValueError: If the branches, units, widths or lighter options do not fit together.
 
     Example:
         >>> import torch
@@ -60,11 +84,31 @@ class DualAttentionMutualFusion(BaseModule):
         shared: Sequence[str] = ('seu',),
         depthwise: bool = True,
         with_cp: bool = False,
+        patch_pooling: int = 1,
+        encode_once: bool = False,
+        patch_mlp: bool = True,
+        share_layers: bool = False,
+        num_latents: int = 0,
+        rank: int | None = None,
+        inner_dims: int | None = None,
     ) -> None:
         super().__init__()
         if num_layers < 0:
             raise ValueError(f'num_layers must be 0 or more, got {num_layers}')
+        check_lighter_options(
+            embed_dims,
+            num_heads,
+            units,
+            patch_pooling=patch_pooling,
+            encode_once=encode_once,
+            patch_mlp=patch_mlp,
+            num_latents=num_latents,
+            rank=rank,
+            inner_dims=inner_dims,
+        )
+        self.num_layers = num_layers
         self.with_cp = with_cp
+        self.patch_pooling = patch_pooling
         branches = list(in_channels)
         self.lru = nn.ModuleDict(
             {
@@ -73,12 +117,42 @@ class DualAttentionMutualFusion(BaseModule):
             }
         )
         self.pooling = nn.ModuleDict({name: GeMPooling() for name in branches})
+        width = inner_dims or embed_dims
+        sizes = (width, num_heads, mlp_ratio, rank)
+        used = branches if num_layers else []
+        self.narrow, self.widen, self.latents = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        for name in used:
+            if inner_dims:
+                self.narrow[name] = nn.Linear(embed_dims, inner_dims)
+                self.widen[name] = nn.Linear(inner_dims, embed_dims)
+            if num_latents:
+                self.latents[name] = LatentTokens(num_latents, *sizes)
+        self.encoder: EncodingUnits | None = None
+        if used and encode_once:
+            build = partial(SharedEncodingUnit, *sizes, patch_mlp)
+            self.encoder = EncodingUnits(build, branches, 'seu' in shared)
+        self.apply(init_transformer_weights)
         self.layers = nn.ModuleList(
             HeterogenousTransmissionModule(
-                branches, embed_dims, num_heads, mlp_ratio, units, shared
+                branches,
+                width,
+                num_heads,
+                mlp_ratio,
+                ('mfu',) if encode_once else units,
+                shared,
+                patch_mlp,
+                rank,
             )
-            for _ in range(num_layers)
+            for _ in range(min(num_layers, 1) if share_layers else num_layers)
         )
+        # What leaves no other trace in a state dict, so that weights of one are refused by another.
+        traces = {
+            f'patch_pooling_{patch_pooling}': patch_pooling > 1,
+            'patch_mlp_false': not patch_mlp,
+            f'share_layers_{num_layers}': share_layers,
+        }
+        for trace in (name for name, is_used in traces.items() if is_used and num_layers):
+            self.register_buffer(trace, torch.tensor(True))
         stages = ['refined', 'fused'] if num_layers else ['refined']
         self.out_channels: dict[str, int] = {
             f'{branch}_{stage}': embed_dims for stage in stages for branch in branches
@@ -107,13 +181,39 @@ class DualAttentionMutualFusion(BaseModule):
         features = {f'{name}_refined': feature for name, feature in pooled.items()}
         if not self.layers:
             return features
-        patches = {name: map_.flatten(2).transpose(1, 2) for name, map_ in refined.items()}
-        summaries = {name: feature.unsqueeze(1) for name, feature in pooled.items()}
-        for layer in self.layers:
-            summaries = (
-                run_checkpointed(layer, summaries, patches)
-                if self.with_cp and self.training
-                else layer(summaries, patches)
-            )
-        features.update({f'{name}_fused': token.squeeze(1) for name, token in summaries.items()})
+        summaries, patches = self._tokens(refined, pooled)
+        if self.encoder is not None:
+            summaries, patches = self._run(self.encoder, summaries, patches)
+        for layer in self.steps:
+            summaries = self._run(layer, summaries, patches)
+        for name, token in summaries.items():
+            fused = token.squeeze(1)
+            features[f'{name}_fused'] = self.widen[name](fused) if self.widen else fused
         return features
+
+    @property
+    def steps(self) -> list[nn.Module]:
+        """The layers in the order in which they run; one that is shared is repeated."""
+        layers = list(self.layers)
+        return layers * self.num_layers if len(layers) == 1 else layers
+
+    def _tokens(
+        self, refined: dict[str, Tensor], pooled: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The first summary token and the patch tokens of each branch."""
+        summaries, patches = {}, {}
+        for name, feature_map in refined.items():
+            if self.patch_pooling > 1:
+                feature_map = F.avg_pool2d(feature_map, self.patch_pooling, ceil_mode=True)
+            summary, tokens = pooled[name].unsqueeze(1), feature_map.flatten(2).transpose(1, 2)
+            if self.narrow:
+                summary, tokens = self.narrow[name](summary), self.narrow[name](tokens)
+            if self.latents:
+                tokens = self._run(self.latents[name], tokens)
+            summaries[name], patches[name] = summary, tokens
+        return summaries, patches
+
+    def _run(self, module: nn.Module, *inputs: Any) -> Any:
+        if self.with_cp and self.training:
+            return run_checkpointed(module, *inputs)
+        return module(*inputs)

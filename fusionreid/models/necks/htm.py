@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusionreid.registry import MODELS
 
 from ..layers.attention import init_transformer_weights
+from .branch_units import BranchUnits, EncodingUnits
 from .mfu import MutualFusionUnit
 from .seu import SharedEncodingUnit
 
-UNITS: dict[str, type[nn.Module]] = {'seu': SharedEncodingUnit, 'mfu': MutualFusionUnit}
-SHARED = 'shared'
+UNITS = ('seu', 'mfu')
 
 
 @MODELS.register_module()
@@ -37,6 +37,9 @@ class HeterogenousTransmissionModule(BaseModule):
             or ``('mfu', 'seu')``.
         shared: Which of the units have one set of weights for all branches; the published model
             shares the SEU.
+        patch_mlp: Whether the SEU's MLP changes patch tokens too. Defaults to True; False leaves it
+            to the summary tokens, on which the others depend through the attention alone.
+        rank: Rank of all linear layers; None (default) for full ones.
 
     Raises:
         ValueError: If units, sharing, branches or widths do not fit together.
@@ -59,6 +62,8 @@ class HeterogenousTransmissionModule(BaseModule):
         mlp_ratio: float = 4.0,
         units: Sequence[str] = ('seu', 'mfu'),
         shared: Sequence[str] = ('seu',),
+        patch_mlp: bool = True,
+        rank: int | None = None,
     ) -> None:
         super().__init__()
         if len(branches) < 2:
@@ -75,17 +80,15 @@ class HeterogenousTransmissionModule(BaseModule):
             )
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims={embed_dims} is not divisible by num_heads={num_heads}')
-        self.plain = False
         self.units = tuple(units)
+        sizes = (embed_dims, num_heads, mlp_ratio, rank)
         for unit in units:
-            owners = [SHARED] if unit in shared else branches
-            weights = {owner: UNITS[unit](embed_dims, num_heads, mlp_ratio) for owner in owners}
-            self.add_module(unit, nn.ModuleDict(weights))
+            if unit == 'seu':
+                build = partial(SharedEncodingUnit, *sizes, patch_mlp)
+                self.seu = EncodingUnits(build, branches, unit in shared)
+            else:
+                self.mfu = BranchUnits(partial(MutualFusionUnit, *sizes), branches, unit in shared)
         self.apply(init_transformer_weights)
-
-    def _unit(self, name: str, branch: str) -> nn.Module:
-        owners = getattr(self, name)
-        return owners[SHARED if SHARED in owners else branch]
 
     def forward(
         self, summaries: dict[str, Tensor], patches: dict[str, Tensor]
@@ -103,40 +106,15 @@ class HeterogenousTransmissionModule(BaseModule):
         for unit in self.units:
             if unit == 'mfu':
                 summaries = {
-                    name: self._unit(unit, name)(summary, self._others(patches, name))
+                    name: self.mfu.of(name)(summary, self._others(patches, name))
                     for name, summary in summaries.items()
                 }
-            elif unit == self.units[-1] and not self.plain:
+            elif unit == self.units[-1]:
                 # Nobody reads the patch tokens that a last SEU would encode.
-                summaries = self._encode(summaries, patches, summaries_only=True)
+                summaries = self.seu.summarize(summaries, patches)
             else:
-                encoded = self._encode(summaries, patches)
-                summaries = {name: tokens[:, :1] for name, tokens in encoded.items()}
-                patches = {name: tokens[:, 1:] for name, tokens in encoded.items()}
+                summaries, patches = self.seu(summaries, patches)
         return summaries
-
-    def _encode(
-        self,
-        summaries: dict[str, Tensor],
-        patches: dict[str, Tensor],
-        summaries_only: bool = False,
-    ) -> dict[str, Tensor]:
-        """Run the SEU, once for all branches that share it."""
-        names = list(summaries)
-        together = [names] if SHARED in self.seu and not self.plain else [[name] for name in names]
-        encoded: dict[str, Tensor] = {}
-        for group in together:
-            unit: Any = self._unit('seu', group[0])  # a SharedEncodingUnit
-            lengths = [1 + patches[name].shape[1] for name in group]
-            tokens = torch.cat(
-                [part for name in group for part in (summaries[name], patches[name])], 1
-            )
-            if summaries_only:
-                parts = unit.summarize(tokens, lengths).split(1, 1)
-            else:
-                parts = unit(tokens, lengths).split(lengths, 1)
-            encoded.update(zip(group, parts, strict=True))
-        return encoded
 
     @staticmethod
     def _others(patches: dict[str, Tensor], name: str) -> Tensor:

@@ -18,14 +18,17 @@ class MutualFusionUnit(nn.Module):
         embed_dims: Token width d.
         num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over d.
+        rank: Rank of all linear layers; None (default) for full ones.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, mlp_ratio: float) -> None:
+    def __init__(
+        self, embed_dims: int, num_heads: int, mlp_ratio: float, rank: int | None = None
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dims)
-        self.attn = CrossAttention(embed_dims, num_heads)
+        self.attn = CrossAttention(embed_dims, num_heads, rank)
         self.norm2 = nn.LayerNorm(embed_dims)
-        self.mlp = MLP(embed_dims, mlp_ratio)
+        self.mlp = MLP(embed_dims, mlp_ratio, rank)
 
     def forward(self, summary: Tensor, patches: Tensor) -> Tensor:
         """Update a summary token.

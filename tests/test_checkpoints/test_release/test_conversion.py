@@ -270,3 +270,27 @@ def test_reading_a_stored_config_runs_nothing(tmp_path):
     ):
         assert read_model_config(text) is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('neck', 'name'),
+    [
+        (dict(patch_pooling=2), 'neck.patch_pooling_2'),
+        (dict(patch_mlp=False), 'neck.patch_mlp_false'),
+        (dict(share_layers=True), 'neck.share_layers_2'),
+        (dict(encode_once=True), 'neck.encoder'),
+        (dict(num_latents=2), 'neck.latents'),
+        (dict(rank=3), r'neck.layers.0.seu.shared.attn.qkv.0'),
+        (dict(inner_dims=12), 'neck.narrow'),
+    ],
+)
+def test_a_lighter_fusion_has_no_released_form(neck, name):
+    state = build_on_meta(fusion_model(dict(SMALL_CNN, depth=18), **neck)).state_dict()
+    with pytest.raises(UnknownWeightsError, match=f'does not have: {name}'):
+        export_original_state(state)
+
+
+def test_a_transformer_that_merges_tokens_has_no_released_form():
+    model = fusion_model(transformer=dict(SMALL_VIT, keep_ratio=0.5), num_heads=12)
+    with pytest.raises(WeightsError, match='transformer: keep_ratio is 0.5, there 1.0'):
+        check_exportable(model)
