@@ -9,7 +9,8 @@ import pytest
 import torch
 from memory import return_memory
 
-from fusionreid.cli.benchmarks.golden_values import VARIANTS, GoldenModel, relative_error
+from fusionreid.cli.benchmarks.golden_values import GoldenModel, relative_error
+from fusionreid.cli.benchmarks.golden_variants import VARIANTS
 
 pytestmark = pytest.mark.slow  # models at full size
 

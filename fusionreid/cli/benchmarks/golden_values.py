@@ -25,14 +25,6 @@ from fusionreid.registry import MODELS
 from fusionreid.structures import ReIDDataSample
 
 DATA = Path(__file__).resolve().parents[3] / 'tests' / 'data'
-# The paper's model comes first; the branches alone are last.
-VARIANTS = (
-    'vitb12_r50_d2_shared_seu',
-    'vitb12_r50_d2_released',
-    't2t14_r50_d2_shared_seu',
-    'r50_only',
-    'vitb12_only',
-)
 
 
 def read_golden(name: str) -> dict[str, np.ndarray]:
