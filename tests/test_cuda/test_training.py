@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from gpus import DEFAULT, DEVICES, needs_gpu, needs_two_gpus
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.runner import Runner
+from mmengine.registry import FUNCTIONS
 from small_models import build_random, fusion_model
 from tiny_runs import ROOT, render_tiny, write_tiny_config
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from warm_processes import run_ranks
 
 from fusionreid.cli.main import run_command
@@ -139,16 +139,20 @@ def test_cuda_graphs_give_the_losses_and_features_of_the_eager_model():
 
 
 @pytest.mark.parametrize('device', DEVICES)
-def test_batches_are_page_locked_for_a_gpu_and_arrive_whole(device, tiny):
-    cfg = Config.fromfile(tiny)
-    loader_cfg = cfg.train_dataloader
-    loader_cfg.update(num_workers=1, prefetch_factor=2, pin_memory=device == 'cuda')
-    model = MODELS.build(cfg.model)
-    batches = list(Runner.build_dataloader(loader_cfg, seed=0))
-    assert batches
-    assert all(batch['inputs'].is_pinned() == (device == 'cuda') for batch in batches)
-    for batch in batches:
-        expected = model.cpu().data_preprocessor(batch, False)['inputs']
-        found = model.to(device).data_preprocessor(batch, False)['inputs']
+def test_batches_are_page_locked_for_a_gpu_and_arrive_whole(device):
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (12, 3, 64, 32), dtype=torch.uint8, generator=random)
+    data = [
+        dict(inputs=image, data_samples=sample)
+        for image, sample in zip(images, samples(12), strict=True)
+    ]
+    collate = FUNCTIONS.get('default_collate')
+    options = dict(num_workers=1, prefetch_factor=2, pin_memory=device == 'cuda')
+    batches = list(DataLoader(data, batch_size=4, collate_fn=collate, **options))
+    assert [batch['inputs'].is_pinned() for batch in batches] == [device == 'cuda'] * 3
+    preprocessor = MODELS.build(dict(type='ReIDDataPreprocessor'))
+    for batch, expected in zip(batches, images.split(4), strict=True):
+        exact = preprocessor.cpu()(dict(batch, inputs=expected), False)['inputs']
+        found = preprocessor.to(device)(batch, False)['inputs']
         assert found.device.type == device
-        torch.testing.assert_close(found.cpu(), expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(found.cpu(), exact, rtol=1e-6, atol=1e-6)

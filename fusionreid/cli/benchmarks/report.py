@@ -20,6 +20,7 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -176,7 +177,7 @@ def continue_report(report: Report, folder: Path) -> Report:
 
 
 def run_step(
-    context: object, step: Step, result: StepResult, folder: Path, end: float, number: str
+    context: BaseContext, step: Step, result: StepResult, folder: Path, end: float, number: str
 ) -> None:
     """Measure a step, if there is time for it.
 
@@ -200,7 +201,7 @@ def run_step(
     say(f'{number} {step.title}: about {step.seconds:.0f} s; {describe_duration(left)} left')
     log = folder / LOGS / f'{step.name}.log'
     work = partial(measure_command, step.argv)
-    outcome = run_bounded(context, work, log, min(step.limit, left))  # type: ignore[arg-type]
+    outcome = run_bounded(context, work, log, min(step.limit, left))
     for name, value in asdict(outcome).items():
         setattr(result, name, value)
     result.date = datetime.now().isoformat(' ', 'seconds')

@@ -6,11 +6,10 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -21,7 +20,7 @@ from fusionreid.cli.environment_errors import describe_environment_error
 from fusionreid.errors import UserError
 
 if TYPE_CHECKING:
-    from multiprocessing.context import ForkServerContext
+    from multiprocessing.context import BaseContext
 
 DONE, FAILED, TIMED_OUT, KILLED = 'done', 'failed', 'timed out', 'killed'
 # What work needs is imported once; each process is a copy of the one that has it.
@@ -49,7 +48,7 @@ class Outcome:
     reason: str = ''
 
 
-def bounded_context() -> ForkServerContext:
+def bounded_context() -> BaseContext:
     """A context of multiprocessing whose processes have imported what benchmarks need."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(list(PRELOADED))
@@ -58,7 +57,7 @@ def bounded_context() -> ForkServerContext:
     return context
 
 
-def run_bounded(context: ForkServerContext, work: Work, log: Path, limit: float) -> Outcome:
+def run_bounded(context: BaseContext, work: Work, log: Path, limit: float) -> Outcome:
     """Run work in a process of its own.
 
     An exception, a crash, a hang, or being killed for its memory ends the work alone. What it has
@@ -129,7 +128,12 @@ def _end(process: Any) -> None:
 def _be(work: Work, log: Path, sender: Connection, limit: float) -> None:
     """Do the work, and say what came of it."""
     os.setsid()
-    with log.open('w') as file:
+    with (
+        log.open('w', buffering=1, encoding='utf-8') as file,
+        redirect_stdout(file),
+        redirect_stderr(file),
+    ):
+        # Libraries and processes write past Python's streams.
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         # Even if nobody is there any more to end this process.
@@ -138,9 +142,8 @@ def _be(work: Work, log: Path, sender: Connection, limit: float) -> None:
         faulthandler.enable(file)
         faulthandler.dump_traceback_later(max(0.1, limit - 0.5), file=file)
         try:
-            with redirect_stdout(sys.stderr):  # which is written line by line
-                for record in work():
-                    sender.send(('record', record))
+            for record in work():
+                sender.send(('record', record))
         except Exception as error:
             traceback.print_exc()
             line = str(error) if isinstance(error, UserError) else describe_environment_error(error)
