@@ -7,6 +7,7 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from fusionreid.cli.benchmarks import report as command
 from fusionreid.cli.benchmarks.reporting.bounded import run_bounded
 from fusionreid.cli.benchmarks.reporting.comparison import compare_reports
 from fusionreid.cli.benchmarks.reporting.page import write_page
+from fusionreid.cli.benchmarks.reporting.picture import draw_picture
 from fusionreid.cli.benchmarks.reporting.report_file import Report, StepResult, load_report
 from fusionreid.cli.benchmarks.reporting.steps import Step, plan_steps
 from fusionreid.cli.commands import COMMANDS
@@ -90,7 +92,7 @@ def test_work_that_hangs_ends_in_time_with_all_that_it_has_started(tmp_path):
     assert time.monotonic() - start < 10
     assert (outcome.status, outcome.reason) == ('timed out', 'was not done within 2 s')
     assert outcome.records == [report_steps.trained(7.0)]
-    assert 'report_steps.py' in (tmp_path / 'log').read_text()  # where it was
+    assert 'report_steps.py' in outcome.log.splitlines()[0]  # where it was
     child = int((tmp_path / 'pid').read_text())
     end = time.monotonic() + 10
     while is_alive(child) and time.monotonic() < end:
@@ -115,11 +117,12 @@ def test_the_files_of_a_report(planned, tmp_path, capsys):
     assert '**2 of 4 steps were measured, 1 failed**' in page
     assert '10 images/s' in page
     assert '1.25 x' in page
-    assert 'ZeroDivisionError: a mistake ([log](logs/broken.log))' in page
-    assert '`fusionreid benchmark train raise`' in page
+    assert 'ZeroDivisionError: a mistake. Alone: `fusionreid benchmark train raise`' in page
+    assert '    ZeroDivisionError: a mistake' in page
     assert '`fusionreid benchmark train measure`' in page.partition('## What was not run')[2]
     assert (tmp_path / 'out' / 'speed.png').stat().st_size > 10_000
     assert '![' in page
+    assert len(list((tmp_path / 'out').iterdir())) <= 6
     with (tmp_path / 'out' / 'report.csv').open(newline='') as file:
         rows = {row['figure']: row for row in csv.DictReader(file)}
     speed = rows['images_per_s']
@@ -138,6 +141,9 @@ def test_a_report_goes_on_with_what_is_missing(planned, tmp_path, capsys):
     second = measure(out)[1]
     printed = capsys.readouterr().out
     assert '[1/1] training, broken' in printed
+    log = (out / 'steps.log').read_text()
+    assert log.count('== broken: failed\nbegan raise\nTraceback') == 2
+    assert log.count('== fp32: done') == 1
     assert second.steps[:2] == first.steps[:2]
     # As if it had been mended, which another commit would do.
     second.steps[2].status = 'done'
@@ -149,14 +155,20 @@ def test_a_report_goes_on_with_what_is_missing(planned, tmp_path, capsys):
 def test_what_was_measured_before_a_step_is_on_the_disk_when_it_begins(
     planned, tmp_path, monkeypatch
 ):
-    def interrupt(context, work, log, limit):
-        if log.stem == 'fp32':
-            raise KeyboardInterrupt
-        return run_bounded(context, work, log, limit)
+    run_logged = command.run_logged
 
-    monkeypatch.setattr(command, 'run_bounded', interrupt)
-    status, report = measure(tmp_path / 'out')
-    assert status == 130
+    def interrupt(context, name, *rest):
+        if name == 'fp32':
+            os.kill(os.getpid(), signal.SIGTERM)
+        return run_logged(context, name, *rest)
+
+    monkeypatch.setattr(command, 'run_logged', interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        measure(tmp_path / 'out')
+    assert stop.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    report = load_report(tmp_path / 'out')
     assert [each.status for each in report.steps] == ['done', 'not run']
     assert (tmp_path / 'out' / 'report.md').is_file()
 
@@ -232,6 +244,12 @@ def test_steps_of_a_tiny_model(tmp_path, monkeypatch):
     assert {change.verdict for change in changes} == {''}
     assert len(changes) > 15
     assert left_out == []
+
+
+def test_without_speeds_there_is_no_picture(tmp_path):
+    report = load_report(of_speeds(tmp_path / 'out', exactness(0, True)))
+    assert draw_picture(report, tmp_path / 'speed.png') == []
+    assert not (tmp_path / 'speed.png').exists()
 
 
 # ---- comparing

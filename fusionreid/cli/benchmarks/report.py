@@ -35,14 +35,16 @@ from fusionreid.version import __version__
 
 from ..folder_lock import LOCK, locked
 from ..output_file import clear_links
-from .reporting.bounded import DONE, bounded_context, run_bounded
+from .reporting.bounded import DONE, Outcome, Work, bounded_context, run_bounded
 from .reporting.figures import COLUMNS, as_rows
-from .reporting.page import LOGS, PICTURE, write_page
+from .reporting.page import LOG, PICTURE, write_page
 from .reporting.report_file import FILE, Report, StepResult, describe_commit, load_report
 from .reporting.steps import Step, measure_command, plan_steps
 
 CONFIG = 'fusionreid_vitb_r50_market1501'
 PAGE, TABLE = 'report.md', 'report.csv'
+# What the step that runs has printed so far.
+PART = 'step.log'
 # Seconds that are kept for the start, and for the picture.
 START, DRAWING = 5.0, 10.0
 TERMINATED = 143
@@ -93,12 +95,13 @@ def run(args: argparse.Namespace) -> int:
             say(f'{folder} is complete; choose another --out to measure again')
             return 0
         context = bounded_context()
+        write(report, folder)
         for number, step in enumerate(left, 1):
             result = next(each for each in report.steps if each.name == step.name)
             run_step(context, step, result, folder, end, f'[{number}/{len(left)}]')
             write(report, folder)
         work = partial(draw, report, folder / PICTURE)
-        drawn = run_bounded(context, work, folder / LOGS / 'picture.log', DRAWING)
+        drawn = run_logged(context, 'picture', work, folder, DRAWING)
         if drawn.status != DONE:
             say(f'the picture could not be drawn: {drawn.reason}')
         write(report, folder)
@@ -153,7 +156,7 @@ def continue_report(report: Report, folder: Path) -> Report:
     Raises:
         ConfigError: If the folder holds a report of something else, or other files.
     """
-    clear_links(folder, FILE, PAGE, TABLE, PICTURE, LOGS)
+    clear_links(folder, FILE, PAGE, TABLE, PICTURE, LOG, PART)
     if not (folder / FILE).exists():
         strange = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
         if strange:
@@ -199,14 +202,34 @@ def run_step(
             result.reason = reason
         return
     say(f'{number} {step.title}: about {step.seconds:.0f} s; {describe_duration(left)} left')
-    log = folder / LOGS / f'{step.name}.log'
     work = partial(measure_command, step.argv)
-    outcome = run_bounded(context, work, log, min(step.limit, left))
+    outcome = run_logged(context, step.name, work, folder, min(step.limit, left))
     for name, value in asdict(outcome).items():
         setattr(result, name, value)
     result.date = datetime.now().isoformat(' ', 'seconds')
     what = outcome.status if outcome.status == DONE else f'{outcome.status}: {outcome.reason}'
     say(f'      {what} ({outcome.seconds:.0f} s)')
+
+
+def run_logged(context: BaseContext, name: str, work: Work, folder: Path, limit: float) -> Outcome:
+    """Run work in a process of its own, and add what it prints to the log of the report.
+
+    Args:
+        context: What starts its process.
+        name: Its name.
+        work: What to run.
+        folder: Folder of the report.
+        limit: Seconds that it may take.
+
+    Returns:
+        What came of it.
+    """
+    part = folder / PART
+    outcome = run_bounded(context, work, part, limit)
+    with (folder / LOG).open('ab') as log:
+        log.write(f'== {name}: {outcome.status}\n'.encode() + part.read_bytes())
+    part.unlink()
+    return outcome
 
 
 def write(report: Report, folder: Path) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DONE, FAILED, TIMED_OUT, KILLED = 'done', 'failed', 'timed out', 'killed'
 # What work needs is imported once; each process is a copy of the one that has it.
+# What the interpreter writes before the place where a process crashed or hung.
+PLACE = '(most recent call first):'
+LINES_OF_A_LOG = 6
 PRELOADED = ('fusionreid.cli.benchmarks.extract', 'fusionreid.cli.benchmarks.exactness')
 # Seconds that a process gets to end by itself after its last word, and to outlive its parent.
 GRACE = 5.0
@@ -40,12 +43,14 @@ class Outcome:
         seconds: How long it took.
         records: What it gave, until its end.
         reason: Why it is not done, in a line.
+        log: What it printed last, or where it crashed or hung, if it is not done.
     """
 
     status: str
     seconds: float
     records: list[dict[str, Any]] = field(default_factory=list)
     reason: str = ''
+    log: str = ''
 
 
 def bounded_context() -> BaseContext:
@@ -72,7 +77,7 @@ def run_bounded(context: BaseContext, work: Work, log: Path, limit: float) -> Ou
     Returns:
         What came of it.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b'')
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_be, args=(work, log, sender, limit))
     start = time.monotonic()
@@ -89,7 +94,16 @@ def run_bounded(context: BaseContext, work: Work, log: Path, limit: float) -> Ou
         _end(process)
         receiver.close()
     outcome.seconds = time.monotonic() - start
+    if outcome.status != DONE:
+        outcome.log = _last_lines(log.read_text(encoding='utf-8', errors='replace'))
     return outcome
+
+
+def _last_lines(text: str) -> str:
+    before, place, after = text.rpartition(PLACE)
+    if place:
+        return '\n'.join(after.strip('\n').splitlines()[:LINES_OF_A_LOG])
+    return '\n'.join(text.splitlines()[-LINES_OF_A_LOG:])
 
 
 def _listen(receiver: Connection, sentinel: int, outcome: Outcome, end: float) -> None:

@@ -11,8 +11,7 @@ from fusionreid.utils.tables import markdown_table
 from ..records import Record
 from .report_file import NOT_RUN, Report, StepResult
 
-PICTURE, LOGS = 'speed.png', 'logs'
-LINES_OF_A_LOG = 6
+PICTURE, LOG = 'speed.png', 'steps.log'
 Row = tuple[str, ...]
 
 
@@ -21,7 +20,7 @@ def write_page(report: Report, folder: Path) -> str:
 
     Args:
         report: The report.
-        folder: Where its logs and its picture are.
+        folder: Where its picture is.
 
     Returns:
         The page.
@@ -39,7 +38,7 @@ def write_page(report: Report, folder: Path) -> str:
         ('Data loading', _loading(report)),
         ('Ranking and re-ranking', _ranking(report)),
         ('Runtimes of exported models', _runtimes(report)),
-        ('What failed', _failures(report, folder)),
+        ('What failed', _failures(report)),
         ('What was not run', _not_run(report)),
         ('The machine', _machine(report)),
     ):
@@ -211,19 +210,18 @@ def _runtimes(report: Report) -> str:
     return _table(rows, f'{", ".join(sorted(configs))}, on the CPU; all take turns.')
 
 
-def _failures(report: Report, folder: Path) -> str:
+def _failures(report: Report) -> str:
     parts = []
     for step in report.steps:
-        if not step.failed:
-            continue
-        log = folder / LOGS / f'{step.name}.log'
-        parts.append(
-            f'**{step.title}** {step.status} after {step.seconds:.0f} s: {step.reason} '
-            f'([log]({LOGS}/{log.name})). Alone: `{step.command}`'
-        )
-        if tail := log.read_text(errors='replace').splitlines()[-LINES_OF_A_LOG:]:
-            parts.append('\n'.join(f'    {line}' for line in tail))
-    return '\n\n'.join(parts)
+        if step.failed:
+            parts.append(
+                f'**{step.title}** {step.status} after {step.seconds:.0f} s: {step.reason}. '
+                f'Alone: `{step.command}`'
+            )
+            parts.append('\n'.join(f'    {line}' for line in step.log.splitlines()))
+    if parts:
+        parts.append(f'All that the steps have printed is in [{LOG}]({LOG}).')
+    return '\n\n'.join(part for part in parts if part)
 
 
 def _not_run(report: Report) -> str:
@@ -237,7 +235,8 @@ def _not_run(report: Report) -> str:
 
 
 def _machine(report: Report) -> str:
-    return _table([('', ''), *report.machine.items()], '')
+    table = _table([('', ''), *report.machine.items()], '')
+    return '\n\n'.join([table, *(f'Problem: {problem}' for problem in report.problems)])
 
 
 # ---- cells

@@ -33,6 +33,7 @@ class StepResult:
         date: When it was done.
         reason: Why it is not done.
         records: What was measured.
+        log: What it printed last, if it is not done.
     """
 
     name: str
@@ -43,6 +44,7 @@ class StepResult:
     date: str = ''
     reason: str = ''
     records: list[dict[str, Any]] = field(default_factory=list)
+    log: str = ''
 
     @property
     def command(self) -> str:
@@ -78,12 +80,19 @@ class Report:
     steps: list[StepResult] = field(default_factory=list)
 
     @property
-    def machine(self) -> dict[str, Any]:
+    def machine(self) -> dict[str, str]:
         """What ``fusionreid doctor`` says of the machine; nothing if that failed."""
-        for step in self.steps:
-            if step.name == 'machine' and step.records:
-                return step.records[0]['machine']
-        return {}
+        return self._doctor.get('machine', {})
+
+    @property
+    def problems(self) -> list[str]:
+        """What ``fusionreid doctor`` says that is wrong with the installation."""
+        return self._doctor.get('problems', [])
+
+    @property
+    def _doctor(self) -> dict[str, Any]:
+        found = (step.records[0] for step in self.steps if step.name == 'machine' and step.records)
+        return next(found, {})
 
     @property
     def computer(self) -> str:
