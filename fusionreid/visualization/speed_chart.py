@@ -11,8 +11,10 @@ from matplotlib.patches import Patch
 from .style import FAINT_COLOR, SERIES_COLORS, TEXT_COLOR, Chart, style_axes, title_axes
 
 # Inches.
-WIDTH, LEFT, RIGHT = 11.0, 2.9, 2.5
-BAR_STEP, PANEL_HEAD, FOOT, LEGEND = 0.42, 0.95, 0.35, 0.35
+WIDTH, LEFT, RIGHT = 11.0, 2.6, 2.5
+BAR_STEP, PANEL_HEAD, FOOT = 0.42, 0.95, 0.4
+# How far the legend reaches into the head.
+LEGEND = 0.4
 # Share of the axes below which a piece has no room for its number.
 LEAST_LABELED = 0.06
 
@@ -62,17 +64,17 @@ def draw_speed_chart(
         raise ValueError(f'expected one to {len(SERIES_COLORS)} phases, got {phases}')
     colors = dict(zip(phases, SERIES_COLORS, strict=False))
     heights = {name: BAR_STEP * len(bars) for name, bars in shown.items()}
-    body = sum(heights.values()) + PANEL_HEAD * len(shown) + FOOT + LEGEND
+    body = sum(heights.values()) + PANEL_HEAD * len(shown) + FOOT
     chart = Chart(WIDTH, body, title, protocol, margins=(0.4, 0.4))
-    top = body - LEGEND
+    top = body
     for name, bars in shown.items():
         top -= PANEL_HEAD + heights[name]
-        _draw_panel(chart, top + FOOT, heights[name], name, bars, colors)
+        _draw_panel(chart, top, heights[name], name, bars, colors)
     chart.figure.legend(
         [Patch(color=color) for color in colors.values()],
         phases,
         loc='upper left',
-        bbox_to_anchor=(LEFT / WIDTH, body / chart.height),
+        bbox_to_anchor=(LEFT / WIDTH, (body + LEGEND) / chart.height),
         borderaxespad=0,
         labelcolor=TEXT_COLOR,
         ncols=len(phases),
@@ -121,6 +123,7 @@ def _draw_panel(
             fontsize=9,
             color=FAINT_COLOR,
             annotation_clip=False,
+            bbox=dict(facecolor='white', edgecolor='none', pad=1),
         )
     ax.set_yticks(list(places), [bar.name for bar in bars], fontsize=10)
     ax.tick_params(axis='y', colors=TEXT_COLOR)

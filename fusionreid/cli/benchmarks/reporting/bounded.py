@@ -27,7 +27,11 @@ DONE, FAILED, TIMED_OUT, KILLED = 'done', 'failed', 'timed out', 'killed'
 # What the interpreter writes before the place where a process crashed or hung.
 PLACE = '(most recent call first):'
 LINES_OF_A_LOG = 6
-PRELOADED = ('fusionreid.cli.benchmarks.extract', 'fusionreid.cli.benchmarks.exactness')
+PRELOADED = (
+    'fusionreid.cli.benchmarks.extract',
+    'fusionreid.cli.benchmarks.exactness',
+    'fusionreid.visualization',
+)
 # Seconds that a process gets to end by itself after its last word, and to outlive its parent.
 GRACE = 5.0
 
