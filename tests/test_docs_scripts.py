@@ -80,7 +80,8 @@ def test_the_latest_quiet_report_of_a_machine_is_shown(monkeypatch, tmp_path):
             for what, value in (('features', 2e-6), ('losses', 3e-5))
         ]
         (tmp_path / name).mkdir()
-        Report('cpu', '1', commit, '2.14', 7, date, [machine, train, exact]).save(tmp_path / name)
+        steps = [machine, train, exact]
+        Report('cpu', '1', commit, '2.14', 'a CPU', date, steps).save(tmp_path / name)
         record_report.add_report(tmp_path / name, quiet)
 
     record('old', 'aaa', 5.0, '2026-01-01 10:00:00', 'yes')

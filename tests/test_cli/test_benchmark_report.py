@@ -180,6 +180,7 @@ def test_foreign_folders_are_left_alone(planned, tmp_path, monkeypatch):
     (foreign / 'thesis.md').write_text('mine')
     line = refused('benchmark report', [*arguments, str(foreign)])
     assert 'holds thesis.md and no report: choose another --out' in line
+    assert os.listdir(foreign) == ['thesis.md']
     out = tmp_path / 'out'
     measure(out)
     before = (out / 'report.json').read_bytes()
@@ -259,7 +260,7 @@ def of_speeds(folder: Path, *steps: StepResult, processor: str = 'a CPU') -> Pat
     folder.mkdir(parents=True)
     machine = StepResult('machine', '', ['doctor'], 'done')
     machine.records = [dict(machine=dict(processor=processor))]
-    Report('cpu', '1', 'abc', '2', 7, 'today', [machine, *steps]).save(folder)
+    Report('cpu', '1', 'abc', '2', processor, 'today', [machine, *steps]).save(folder)
     return folder
 
 

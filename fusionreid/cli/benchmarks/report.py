@@ -30,6 +30,7 @@ from fusionreid.utils.csv_table import write_csv
 from fusionreid.utils.device import find_device
 from fusionreid.utils.durations import describe_duration
 from fusionreid.utils.files import open_atomic
+from fusionreid.utils.machine import processor_name
 from fusionreid.utils.terminal import say
 from fusionreid.version import __version__
 
@@ -88,13 +89,14 @@ def run(args: argparse.Namespace) -> int:
     steps = plan_steps(args.device, args.config, args.batch_size)
     report = new_report(args, steps)
     folder = args.out or default_folder(report)
+    report = continue_report(report, folder)
     with locked(folder, '--out', 'report'), terminated_as_exit():
-        report = continue_report(report, folder)
         left = [step for step, result in zip(steps, report.steps, strict=True) if not_done(result)]
         if not left:
             say(f'{folder} is complete; choose another --out to measure again')
             return 0
         context = bounded_context()
+        clear_links(folder, FILE, PAGE, TABLE, PICTURE, LOG, PART)
         write(report, folder)
         for number, step in enumerate(left, 1):
             result = next(each for each in report.steps if each.name == step.name)
@@ -129,10 +131,11 @@ def new_report(args: argparse.Namespace, steps: list[Step]) -> Report:
         version=__version__,
         commit=describe_commit(),
         torch=version('torch'),
-        minutes=args.minutes,
+        processor=processor_name(),
         date=datetime.now().isoformat(' ', 'minutes'),
         steps=[
-            StepResult(step.name, step.title, list(step.argv), reason=step.lacks) for step in steps
+            StepResult(step.name, step.title, list(step.argv), reason='it was not reached')
+            for step in steps
         ],
     )
 
@@ -156,7 +159,8 @@ def continue_report(report: Report, folder: Path) -> Report:
     Raises:
         ConfigError: If the folder holds a report of something else, or other files.
     """
-    clear_links(folder, FILE, PAGE, TABLE, PICTURE, LOG, PART)
+    if not folder.is_dir():
+        return report
     if not (folder / FILE).exists():
         strange = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
         if strange:
@@ -165,7 +169,7 @@ def continue_report(report: Report, folder: Path) -> Report:
             )
         return report
     known = load_report(folder)
-    for name in ('device', 'commit', 'version', 'torch'):
+    for name in ('processor', 'device', 'commit', 'version', 'torch'):
         before, now = getattr(known, name), getattr(report, name)
         if before != now:
             raise ConfigError(

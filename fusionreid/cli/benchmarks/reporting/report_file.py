@@ -66,7 +66,7 @@ class Report:
         version: Of this package.
         commit: Of its repository; empty where it is installed from elsewhere.
         torch: Version of torch.
-        minutes: Time that all of it might take.
+        processor: The processor's name.
         date: When it was begun.
         steps: The steps, in their order.
     """
@@ -75,7 +75,7 @@ class Report:
     version: str
     commit: str
     torch: str
-    minutes: float
+    processor: str
     date: str
     steps: list[StepResult] = field(default_factory=list)
 
