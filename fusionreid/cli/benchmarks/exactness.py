@@ -97,7 +97,7 @@ def exact_products() -> Iterator[None]:
     Yields:
         None; the computation belongs inside.
     """
-    backends = torch.backends.cuda.matmul, torch.backends.cudnn
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [backend.allow_tf32 for backend in backends]
     for backend in backends:
         backend.allow_tf32 = False
@@ -187,11 +187,30 @@ def compare_ranking(device: torch.device) -> Iterator[Record]:
     Yields:
         The comparisons.
     """
+    yield from _compare_golden_ranking(device)
+    made = make_features('small', dim=256, seed=0)
+    wide = {name: value.double() if 'features' in name else value for name, value in made.items()}
+    here = {name: value.to(device) for name, value in made.items()}
+    expected, found = (evaluate_ranking(*data.values()) for data in (wide, here))
+    yield compared('mAP', abs(found.mAP - expected.mAP), SCORES)
+    yield compared('CMC', (found.cmc.cpu() - expected.cmc).abs().max().item(), SCORES)
+    yield compared('mINP', abs(found.mINP - expected.mINP), SCORES)
+    lists, exact = _search_and_rerank(wide)
+    own_lists, distances = _search_and_rerank(here)
+    other = (own_lists != lists).double().mean().item()
+    yield compared('share of other answers among ten', other, 0.0)
+    yield compared('re-ranked distances', (distances - exact).abs().max().item(), DISTANCES)
+    labels = tuple(made.values())[2:]
+    before, after = (evaluate_distances(each, *labels).mAP for each in (exact, distances))
+    yield compared('mAP after re-ranking', abs(after - before), DISTANCES)
+
+
+def _compare_golden_ranking(device: torch.device) -> Iterator[Record]:
     golden = read_golden('ranking')
     features = torch.from_numpy(golden['features']).to(device)
     count = int(golden['num_query'])
     pair = features[:count], features[count:]
-    people, cameras = golden['pid'], golden['cam']
+    people, cameras = (torch.from_numpy(golden[name]) for name in ('pid', 'cam'))
     labels = people[:count], people[count:], cameras[:count], cameras[count:]
     scores = evaluate_ranking(*pair, *labels)
     curve = torch.from_numpy(golden['cmc'])
@@ -203,25 +222,11 @@ def compare_ranking(device: torch.device) -> Iterator[Record]:
     error = (distances - torch.from_numpy(golden['rerank_20_6_dist'])).abs().mean().item()
     yield compared('golden re-ranked distances', error, GOLDEN_DISTANCES)
 
-    made = make_features('small', dim=256, seed=0)
-    wide = {name: value.double() if 'features' in name else value for name, value in made.items()}
-    here = {name: value.to(device) for name, value in made.items()}
-    expected, found = evaluate_ranking(**wide), evaluate_ranking(**here)
-    yield compared('mAP', abs(found.mAP - expected.mAP), SCORES)
-    yield compared('CMC', (found.cmc.cpu() - expected.cmc).abs().max().item(), SCORES)
-    yield compared('mINP', abs(found.mINP - expected.mINP), SCORES)
-    names = ('query_features', 'gallery_features')
-    lists, ours = (top_k(*(data[name] for name in names), 10).indices for data in (wide, here))
-    yield compared(
-        'share of other answers among ten', (ours.cpu() != lists).double().mean().item(), 0.0
-    )
-    exact, distances = (
-        k_reciprocal_rerank(*(data[name] for name in names)) for data in (wide, here)
-    )
-    yield compared('re-ranked distances', (distances.cpu() - exact).abs().max().item(), DISTANCES)
-    labels_of = [wide[name] for name in wide if name not in names]
-    scores = [evaluate_distances(each.cpu(), *labels_of).mAP for each in (exact, distances)]
-    yield compared('mAP after re-ranking', abs(scores[0] - scores[1]), DISTANCES)
+
+def _search_and_rerank(data: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The ten nearest of each query, and re-ranked distances, on the CPU."""
+    query, gallery = data['query_features'], data['gallery_features']
+    return top_k(query, gallery, 10).indices.cpu(), k_reciprocal_rerank(query, gallery).cpu()
 
 
 # ---- a step of training

@@ -20,7 +20,6 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -184,7 +183,7 @@ def continue_report(report: Report, folder: Path) -> Report:
 
 
 def run_step(
-    context: BaseContext, step: Step, result: StepResult, folder: Path, end: float, number: str
+    context: Any, step: Step, result: StepResult, folder: Path, end: float, number: str
 ) -> None:
     """Measure a step, if there is time for it.
 
@@ -215,7 +214,7 @@ def run_step(
     say(f'      {what} ({outcome.seconds:.0f} s)')
 
 
-def run_logged(context: BaseContext, name: str, work: Work, folder: Path, limit: float) -> Outcome:
+def run_logged(context: Any, name: str, work: Work, folder: Path, limit: float) -> Outcome:
     """Run work in a process of its own, and add what it prints to the log of the report.
 
     Args:

@@ -14,13 +14,10 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fusionreid.cli.environment_errors import describe_environment_error
 from fusionreid.errors import UserError
-
-if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
 
 DONE, FAILED, TIMED_OUT, KILLED = 'done', 'failed', 'timed out', 'killed'
 # What work needs is imported once; each process is a copy of the one that has it.
@@ -57,8 +54,10 @@ class Outcome:
     log: str = ''
 
 
-def bounded_context() -> BaseContext:
+def bounded_context() -> Any:
     """A context of multiprocessing whose processes have imported what benchmarks need."""
+    # Threads that spin while they wait would starve the workers of a loader.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(list(PRELOADED))
     # Imports while the caller prepares.
@@ -66,14 +65,14 @@ def bounded_context() -> BaseContext:
     return context
 
 
-def run_bounded(context: BaseContext, work: Work, log: Path, limit: float) -> Outcome:
+def run_bounded(context: Any, work: Work, log: Path, limit: float) -> Outcome:
     """Run work in a process of its own.
 
     An exception, a crash, a hang, or being killed for its memory ends the work alone. What it has
     given before stays. Whatever processes it has started end with it.
 
     Args:
-        context: From :func:`bounded_context`.
+        context: Of multiprocessing, from :func:`bounded_context`.
         work: What to run; it must be picklable.
         log: File for what it prints, with the traceback of where it failed or hung.
         limit: Seconds that it may take, above 0.
@@ -112,12 +111,14 @@ def _last_lines(text: str) -> str:
 
 def _listen(receiver: Connection, sentinel: int, outcome: Outcome, end: float) -> None:
     """Take in what the process says until its last word, or until its time is over."""
+    message: tuple[str, Any]
     while ready := wait([receiver, sentinel], max(0.0, end - time.monotonic())):
         try:
             # What it has started may hold the pipe open when it is gone.
-            kind, content = receiver.recv() if receiver in ready else (KILLED, '')
+            message = receiver.recv() if receiver in ready else (KILLED, '')
         except EOFError:
-            kind, content = KILLED, ''
+            message = KILLED, ''
+        kind, content = message
         if kind == 'record':
             outcome.records.append(content)
             continue
