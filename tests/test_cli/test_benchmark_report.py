@@ -71,8 +71,8 @@ def is_alive(pid: int) -> bool:
         ('measure', 'done', '', 1),
         ('refuse', 'failed', 'this config | trains nothing', 0),
         ('raise', 'failed', 'ZeroDivisionError: a mistake', 0),
-        ('exit', 'killed', 'ended without a result, with the exit status 3', 0),
-        ('die', 'killed', 'was ended by SIGKILL, as the system does when memory runs out', 1),
+        ('exit', 'killed', 'it ended without a result, with the exit status 3', 0),
+        ('die', 'killed', 'it was ended by SIGKILL, as the system does when memory runs out', 1),
     ],
 )
 def test_what_work_comes_to(deed, status, reason, records, tmp_path):
@@ -90,7 +90,7 @@ def test_work_that_hangs_ends_in_time_with_all_that_it_has_started(tmp_path):
     start = time.monotonic()
     outcome = run_bounded(FORK, work, tmp_path / 'log', 1.5)
     assert time.monotonic() - start < 10
-    assert (outcome.status, outcome.reason) == ('timed out', 'was not done within 2 s')
+    assert (outcome.status, outcome.reason) == ('timed out', 'it was given 2 s')
     assert outcome.records == [report_steps.trained(7.0)]
     assert 'report_steps.py' in outcome.log.splitlines()[0]  # where it was
     child = int((tmp_path / 'pid').read_text())

@@ -86,7 +86,7 @@ def run_bounded(context: Any, work: Work, log: Path, limit: float) -> Outcome:
     start = time.monotonic()
     process.start()
     sender.close()
-    outcome = Outcome(TIMED_OUT, 0.0, reason=f'was not done within {limit:.0f} s')
+    outcome = Outcome(TIMED_OUT, 0.0, reason=f'it was given {limit:.0f} s')
     try:
         _listen(receiver, process.sentinel, outcome, start + limit)
         if outcome.status != TIMED_OUT:
@@ -128,10 +128,10 @@ def _listen(receiver: Connection, sentinel: int, outcome: Outcome, end: float) -
 
 def _describe_exit(code: int | None) -> str:
     if code is None or code >= 0:
-        return f'ended without a result, with the exit status {code}'
+        return f'it ended without a result, with the exit status {code}'
     name = signal.Signals(-code).name
     memory = ', as the system does when memory runs out' if name == 'SIGKILL' else ''
-    return f'was ended by {name}{memory}'
+    return f'it was ended by {name}{memory}'
 
 
 def _end(process: Any) -> None:

@@ -20,6 +20,7 @@ RUNTIMES = {'onnxruntime': ('onnx', 'onnxscript', 'onnxruntime'), 'openvino': ('
 RUNTIME_CONFIG = 'fusionreid_vittiny_r18_synthetic'
 CHANNELS_LAST = ('--cfg-options', 'model.channels_last=True')
 BATCH_SIZES = dict(cpu=4, cuda=128)
+PAPER, *OTHERS = VARIANTS
 
 
 @dataclass(frozen=True)
@@ -87,23 +88,28 @@ def plan_steps(device: str, config: str, batch_size: int | None = None) -> list[
     """
     is_gpu = device != 'cpu'
     batch = batch_size or BATCH_SIZES['cuda' if is_gpu else 'cpu']
-    exactness = list(_exactness(device, is_gpu))
     speed = _gpu_speed(device, config, batch) if is_gpu else _cpu_speed(config, batch)
-    return [Step('machine', 'machine and versions', ('doctor',), 5), *exactness, *speed]
+    return [
+        Step('machine', 'machine and versions', ('doctor',), 5),
+        _golden(device, 'paper', "the paper's model", PAPER),
+        _exactness(device, 'ranking', 'ranking and re-ranking', 'ranking', 8),
+        _exactness(device, 'training', 'losses and a step of training', 'training', 5),
+        *speed,
+    ]
 
 
-def _exactness(device: str, is_gpu: bool) -> Iterator[Step]:
-    def step(name: str, title: str, check: str, seconds: float) -> Step:
-        argv = ('benchmark exactness', check, '--device', device)
-        return Step(f'exactness_{name}', f'exactness: {title}', argv, seconds)
+def _exactness(device: str, name: str, title: str, check: str, seconds: float) -> Step:
+    argv = ('benchmark exactness', check, '--device', device)
+    return Step(f'exactness_{name}', f'exactness: {title}', argv, seconds)
 
-    paper, *others = VARIANTS
-    full = 15 if is_gpu else 25
-    yield step('paper', "the paper's model", paper, full)
-    yield step('ranking', 'ranking and re-ranking', 'ranking', 8)
-    yield step('training', 'losses and a step of training', 'training', 5)
-    for variant in others:
-        yield step(variant, variant, variant, full if '_d2_' in variant else full / 2)
+
+def _golden(device: str, name: str, title: str, variant: str) -> Step:
+    seconds = 15 if device != 'cpu' else 25 if '_d2_' in variant else 15
+    return _exactness(device, name, title, variant, seconds)
+
+
+def _other_models(device: str) -> Iterator[Step]:
+    return (_golden(device, variant, variant, variant) for variant in OTHERS)
 
 
 def _model_step(
@@ -124,6 +130,7 @@ def _cpu_speed(config: str, batch: int) -> Iterator[Step]:
     yield _loading()
     yield _ranking('ranking', 'market', 'cpu', 10, '--repeats', '3')
     yield _ranking('reranking', 'market', 'cpu', 20, '--repeats', '2')
+    yield from _other_models('cpu')
     yield _runtimes()
     yield _model_step(
         *('train', 'bf16_channels_last', 'training, bf16, channels-last', 20, train),
@@ -156,6 +163,7 @@ def _gpu_speed(device: str, config: str, batch: int) -> Iterator[Step]:
     yield _model_step('train', 'fp16', 'training, fp16 with loss scaling', 25, train, *fp16)
     yield _model_step('train', 'bf16', 'training, bf16', 25, train, *bf16)
     yield _ranking('reranking', 'msmt17', device, 40)
+    yield from _other_models(device)
     yield _loading()
     yield _model_step(
         *('extract', 'compiled', 'extraction, bf16, channels-last, compiled', 70, extract),
