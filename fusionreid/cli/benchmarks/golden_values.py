@@ -129,13 +129,10 @@ class GoldenModel:
     Args:
         variant: One of ``VARIANTS``.
         device: Where it computes.
-
-    Attributes:
-        model: The model.
-        golden: Its golden values.
     """
 
     def __init__(self, variant: str, device: torch.device) -> None:
+        #: Values of the original, by name.
         self.golden = read_golden(f'golden/{variant}')
         original = reference_state(variant)
         self._names = our_names(original)
@@ -200,7 +197,19 @@ class GoldenModel:
 
 
 def relative_error(ours: Tensor, golden: np.ndarray) -> float:
-    """Norm of the difference, relative to the norm of the golden values."""
+    """Compute the norm of the difference, relative to that of the golden values.
+
+    Args:
+        ours: Our values, on any device.
+        golden: What they should be.
+
+    Returns:
+        The error.
+
+    Example:
+        >>> relative_error(torch.tensor([1.5, 0.0]), np.array([1.0, 0.0]))
+        0.5
+    """
     ours, expected = ours.double().cpu(), torch.from_numpy(np.asarray(golden)).double()
     return ((ours - expected).norm() / expected.norm()).item()
 
