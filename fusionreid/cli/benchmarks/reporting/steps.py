@@ -123,13 +123,18 @@ def _cpu_speed(config: str, batch: int) -> Iterator[Step]:
     train = (*common, '--batch-size', str(batch))
     extract = (*common, '--batch-size', str(2 * batch))
     fp32, bf16 = ('--precision', 'fp32'), ('--precision', 'bf16')
-    yield _model_step('train', 'fp32', 'training, fp32', 50, train, *fp32, '--plain')
-    yield _model_step('extract', 'fp32', 'extraction, fp32', 30, extract, *fp32, '--plain')
+    yield _model_step('train', 'fp32', 'training, fp32', 25, train, *fp32)
+    yield _model_step('extract', 'fp32', 'extraction, fp32', 20, extract, *fp32)
     yield _model_step('train', 'bf16', 'training, bf16', 20, train, *bf16)
     yield _model_step('extract', 'bf16', 'extraction, bf16', 15, extract, *bf16)
     yield _loading()
     yield _ranking('ranking', 'market', 'cpu', 10, '--repeats', '3')
     yield _ranking('reranking', 'market', 'cpu', 20, '--repeats', '2')
+    plain = (*fp32, '--plain')
+    yield _model_step('train', 'plain', 'training, fp32, beside its plain form', 45, train, *plain)
+    yield _model_step(
+        'extract', 'plain', 'extraction, fp32, beside its plain form', 30, extract, *plain
+    )
     yield from _other_models('cpu')
     yield _runtimes()
     yield _model_step(
