@@ -90,8 +90,8 @@ def _summary(report: Report) -> Iterator[str]:
         for step, record in _records(report, command):
             if 'ratio' in record:
                 yield (
-                    f'The fast paths make {step.title} {record["ratio"]:.2f} times as fast as the '
-                    'plain form.'
+                    f'{_capital(step.title)}: {record["ratio"]:.2f} times the speed of the plain '
+                    'form.'
                 )
     for _, record in _records(report, 'benchmark dataloader'):
         text = f'{record["workers"]} workers read {_number(record["images_per_s"])} images/s'
@@ -100,7 +100,7 @@ def _summary(report: Report) -> Iterator[str]:
             text += f', {times:.1f} times what training takes'
         yield f'{text}.'
     for step, record in _records(report, 'benchmark ranking', 'benchmark reranking'):
-        yield f'{step.title[0].upper()}{step.title[1:]}: {_number(record["seconds"])} s.'
+        yield f'{_capital(step.title)}: {_number(record["seconds"])} s.'
 
 
 def _fastest(report: Report, command: str) -> tuple[StepResult, Record] | None:
@@ -177,7 +177,7 @@ def _loading(report: Report) -> str:
 def _ranking(report: Report) -> str:
     rows: list[Row] = [('', 'queries x gallery', 'seconds', 'spread', 'of the product', 'memory')]
     for step, record in _records(report, 'benchmark ranking', 'benchmark reranking'):
-        mib = record.get('peak_memory_mib') or 1024 * record['peak_memory_gib']
+        name, factor = ('peak_memory_mib', 1) if 'ratio' in record else ('peak_memory_gib', 1024)
         rows.append(
             (
                 step.title,
@@ -185,7 +185,7 @@ def _ranking(report: Report) -> str:
                 _number(record['seconds']),
                 _spread(record['runs'], record['seconds']),
                 f'{record["ratio"]:.2f} x' if 'ratio' in record else '',
-                f'{mib:,.0f} MiB',
+                f'{factor * record[name]:,.0f} MiB',
             )
         )
     return _table(rows, 'With all scores (mAP, CMC, mINP). The memory is on top of the features.')
@@ -252,6 +252,10 @@ def _table(rows: Sequence[Row], note: str) -> str:
 
 def _bullets(lines: Iterable[str]) -> str:
     return '\n'.join(f'- {line}' for line in lines)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _number(value: float) -> str:
