@@ -111,14 +111,14 @@ def _last_lines(text: str) -> str:
 
 def _listen(receiver: Connection, sentinel: int, outcome: Outcome, end: float) -> None:
     """Take in what the process says until its last word, or until its time is over."""
-    message: tuple[str, Any]
+    kind: str
+    content: Any
     while ready := wait([receiver, sentinel], max(0.0, end - time.monotonic())):
         try:
             # What it has started may hold the pipe open when it is gone.
-            message = receiver.recv() if receiver in ready else (KILLED, '')
+            kind, content = receiver.recv() if receiver in ready else (KILLED, '')
         except EOFError:
-            message = KILLED, ''
-        kind, content = message
+            kind, content = KILLED, ''
         if kind == 'record':
             outcome.records.append(content)
             continue
