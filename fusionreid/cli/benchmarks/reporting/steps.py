@@ -45,7 +45,7 @@ class Step:
     @property
     def limit(self) -> float:
         """Seconds after which it is given up."""
-        return max(3 * self.seconds, 90.0)
+        return max(5 * self.seconds, 90.0)
 
 
 def measure_command(argv: tuple[str, ...]) -> Iterator[dict[str, Any]]:
