@@ -81,7 +81,7 @@ def test_the_latest_quiet_report_of_a_machine_is_shown(monkeypatch, tmp_path):
         ]
         (tmp_path / name).mkdir()
         steps = [machine, train, exact]
-        Report('cpu', '1', commit, '2.14', 'a CPU', date, steps).save(tmp_path / name)
+        Report('cpu', '1', commit, '2.14', 'a CPU', 0.0, date, steps).save(tmp_path / name)
         record_report.add_report(tmp_path / name, quiet)
 
     record('old', 'aaa', 5.0, '2026-01-01 10:00:00', 'yes')

@@ -107,7 +107,7 @@ def _draw_panel(
                 ax.text(
                     done + value / 2,
                     place,
-                    f'{value:.3g}',
+                    f'{value:,.0f}' if value >= 100 else f'{value:.3g}',
                     ha='center',
                     va='center',
                     fontsize=8,

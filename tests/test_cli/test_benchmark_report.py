@@ -253,14 +253,25 @@ def test_without_speeds_there_is_no_picture(tmp_path):
     assert not (tmp_path / 'speed.png').exists()
 
 
+def test_a_busy_machine_is_told(tmp_path):
+    quiet, busy = (
+        write_page(load_report(of_speeds(tmp_path / str(load), load=load)), tmp_path)
+        for load in (0.1, 0.8)
+    )
+    assert 'Other work' not in quiet
+    assert 'Other work kept each core 80% busy' in busy
+
+
 # ---- comparing
 
 
-def of_speeds(folder: Path, *steps: StepResult, processor: str = 'a CPU') -> Path:
+def of_speeds(
+    folder: Path, *steps: StepResult, processor: str = 'a CPU', load: float = 0.0
+) -> Path:
     folder.mkdir(parents=True)
     machine = StepResult('machine', '', ['doctor'], 'done')
     machine.records = [dict(machine=dict(processor=processor))]
-    Report('cpu', '1', 'abc', '2', processor, 'today', [machine, *steps]).save(folder)
+    Report('cpu', '1', 'abc', '2', processor, load, 'today', [machine, *steps]).save(folder)
     return folder
 
 

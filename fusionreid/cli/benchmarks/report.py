@@ -12,6 +12,7 @@ missing.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from joblib import cpu_count
 
 from fusionreid.errors import ConfigError
 from fusionreid.utils.csv_table import write_csv
@@ -131,6 +134,7 @@ def new_report(args: argparse.Namespace, steps: list[Step]) -> Report:
         commit=describe_commit(),
         torch=version('torch'),
         processor=processor_name(),
+        load=os.getloadavg()[0] / cpu_count(),
         date=datetime.now().isoformat(' ', 'minutes'),
         steps=[
             StepResult(step.name, step.title, list(step.argv), reason='it was not reached')

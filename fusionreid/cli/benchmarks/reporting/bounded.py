@@ -58,6 +58,8 @@ def bounded_context() -> Any:
     """A context of multiprocessing whose processes have imported what benchmarks need."""
     # Threads that spin while they wait would starve the workers of a loader.
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+    # What a killed process leaves behind is tidied up without a word.
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore:resource_tracker')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(list(PRELOADED))
     # Imports while the caller prepares.

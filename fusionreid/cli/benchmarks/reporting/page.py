@@ -12,6 +12,8 @@ from ..records import Record
 from .report_file import NOT_RUN, Report, StepResult
 
 PICTURE, LOG = 'speed.png', 'steps.log'
+# Load of a core from which on speeds are not to be trusted.
+BUSY = 0.3
 Row = tuple[str, ...]
 
 
@@ -71,6 +73,11 @@ def _records(report: Report, *commands: str) -> Iterator[tuple[StepResult, Recor
 
 
 def _summary(report: Report) -> Iterator[str]:
+    if report.load > BUSY:
+        yield (
+            f'**Other work kept each core {min(report.load, 1):.0%} busy when it was begun: these '
+            'are not the speeds of the machine.**'
+        )
     checks = [record['holds'] for _, record in _records(report, 'benchmark exactness')]
     demanded, wrong = sum(holds is not None for holds in checks), checks.count(False)
     if wrong:

@@ -67,6 +67,7 @@ class Report:
         commit: Of its repository; empty where it is installed from elsewhere.
         torch: Version of torch.
         processor: The processor's name.
+        load: Processes that wanted a core in the minute before it was begun, for each core.
         date: When it was begun.
         steps: The steps, in their order.
     """
@@ -76,6 +77,7 @@ class Report:
     commit: str
     torch: str
     processor: str
+    load: float
     date: str
     steps: list[StepResult] = field(default_factory=list)
 

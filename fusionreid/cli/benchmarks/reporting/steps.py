@@ -184,7 +184,7 @@ def _gpu_speed(device: str, config: str, batch: int) -> Iterator[Step]:
 def _loading() -> Step:
     argv = ('benchmark dataloader', '--workers', str(cpu_count()), '--batch-size', '32')
     title = 'data loading, a worker on each core'
-    return Step('dataloader', title, (*argv, '--batches', '20', '--torchvision'), 25)
+    return Step('dataloader', title, (*argv, '--batches', '12', '--torchvision'), 25)
 
 
 def _ranking(kind: str, scale: str, device: str, seconds: float, *options: str) -> Step:
