@@ -52,7 +52,9 @@ def losses_of(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
 @needs_gpu
 def test_a_step_that_overflows_is_skipped():
     model = build_random(fusion_model(CNN, None)).cuda().train()
-    wrapper = dict(type='ReIDAmpOptimWrapper', dtype='float16', optimizer=dict(type='SGD', lr=0.01))
+    # A larger scale might overflow by itself.
+    scaling = dict(dtype='float16', loss_scale=dict(init_scale=128.0))
+    wrapper = dict(type='ReIDAmpOptimWrapper', optimizer=dict(type='SGD', lr=0.01), **scaling)
     optimizer = build_optim_wrapper(model, wrapper)
     weight = next(model.parameters())
     scales, changed = [], []
