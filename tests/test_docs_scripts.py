@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from fusionreid.cli.benchmarks.reporting.report_file import Report, StepResult
 from fusionreid.gallery import Gallery
 
 SCRIPTS = Path(__file__).resolve().parents[1] / 'docs' / 'scripts'
@@ -59,3 +60,45 @@ def test_what_the_benchmark_prints_is_recorded(at_scale, tmp_path, monkeypatch, 
     assert [row['items'] for row in rows] == ['20', '21']
     assert rows[0]['command'] == 'a, b'
     assert (rows[0]['disk_mb'], rows[0]['writers'], rows[0]['ef_search']) == ('1.5', '3', '')
+
+
+def test_the_latest_quiet_report_of_a_machine_is_shown(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import record_report
+
+    monkeypatch.setattr(record_report, 'TABLE', tmp_path / 'report.csv')
+    assert 'No report has been recorded' in record_report.make_tables()['report']
+
+    def record(name: str, commit: str, speed: float, date: str, quiet: str) -> None:
+        machine = StepResult('machine', '', ['doctor'], 'done')
+        machine.records = [dict(machine=dict(processor='a CPU'))]
+        train = StepResult('train_fp32', 'x', ['benchmark train', 'x'], 'done', date=date)
+        train.records = [dict(images_per_s=speed, speeds=[speed, speed + 1])]
+        exact = StepResult('exact', 'x', ['benchmark exactness', 'x'], 'done', date=date)
+        exact.records = [
+            dict(what=what, precision='fp32', deviation=value, holds=True)
+            for what, value in (('features', 2e-6), ('losses', 3e-5))
+        ]
+        (tmp_path / name).mkdir()
+        steps = [machine, train, exact]
+        Report('cpu', '1', commit, '2.14', 'a CPU', 0.0, date, steps).save(tmp_path / name)
+        record_report.add_report(tmp_path / name, quiet)
+
+    record('old', 'aaa', 5.0, '2026-01-01 10:00:00', 'yes')
+    record('new', 'bbb', 6.0, '2026-01-02 10:00:00', 'yes')
+    record('busy', 'ccc', 2.0, '2026-01-03 10:00:00', 'no')
+    record_report.add_report(tmp_path / 'new', 'yes')  # once more
+    assert len(record_report.read_rows()) == 9
+    shown = record_report.make_tables()['report']
+    assert 'a CPU, `cpu`, 2026-01-02, PyTorch 2.14, commit bbb' in shown
+    assert '| train_fp32 | 6 images/s | 6 to 7 | 2 |' in shown
+    assert '| exact, largest deviation in fp32 | 3.0e-05 |' in shown
+    assert 'aaa' not in shown
+
+
+def test_the_table_of_reports_is_that_of_the_rows(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import record_report
+
+    text = record_report.PAGE.read_text()
+    assert record_report.fill_page(text, record_report.make_tables()) == text

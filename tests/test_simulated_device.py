@@ -19,6 +19,7 @@ CHECKS = (
     'the_device_complains',
     'ranking',
     'ranking_with_ties_and_labels_on_the_device',
+    'ranking_without_memory_for_all_rows',
     'given_distances',
     'reranking',
     'query_expansion_and_search',

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
+from marked_tables import fill_page, make_table
 from record_gallery import read_rows
 
 PAGE = Path(__file__).resolve().parents[1] / 'gallery_at_scale.md'
@@ -95,7 +95,7 @@ def make_tables() -> dict[str, str]:
     shards = CLUSTER // SHARD
     tail = large['one_query_p99_ms'] * at['factor']
     return {
-        'check': _table(
+        'check': make_table(
             ('what', 'formula', 'measured'),
             [
                 (
@@ -115,7 +115,7 @@ def make_tables() -> dict[str, str]:
                 ),
             ],
         ),
-        'widths': _table(
+        'widths': make_table(
             (
                 'width',
                 'HNSW index, GB of RAM',
@@ -132,7 +132,7 @@ def make_tables() -> dict[str, str]:
                 for width in WIDTHS
             ],
         ),
-        'server': _table(
+        'server': make_table(
             ('10,000,000 x 512, half precision', 'value', 'from'),
             [
                 (
@@ -167,7 +167,7 @@ def make_tables() -> dict[str, str]:
                 ),
             ],
         ),
-        'cluster': _table(
+        'cluster': make_table(
             ('1,000,000,000 x 512, half precision', f'{shards} shards of 10,000,000', 'from'),
             [
                 (
@@ -207,7 +207,7 @@ def make_tables() -> dict[str, str]:
                 ),
             ],
         ),
-        'narrow': _table(
+        'narrow': make_table(
             ('1,000,000,000 items', 'memory of all shards, TB'),
             [
                 (
@@ -229,21 +229,9 @@ def _gigabytes(size: float) -> str:
     return f'{size / 1e9:.1f}'
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ('---',) * len(head), *rows]
-    return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
-
-
 def fill(page: str) -> str:
     """Put the tables into the text of the page."""
-    for name, table in make_tables().items():
-        between = re.compile(rf'(<!-- table: {name} -->\n).*?(<!-- end -->)', re.DOTALL)
-        page, count = between.subn(
-            lambda found, table=table: f'{found[1]}\n{table}\n\n{found[2]}', page
-        )
-        if count != 1:
-            raise SystemExit(f'{PAGE} has {count} places for the table {name}')
-    return page
+    return fill_page(page, make_tables())
 
 
 if __name__ == '__main__':

@@ -35,7 +35,8 @@ from fusionreid.utils.terminal import say, say_lines
 from .ablation_variants import LIGHTER_VARIANTS, apply_variant
 from .command_runner import CommandRunner, TrainingProgress, show_all
 from .option_actions import OptionAction
-from .runner_config import LOADERS, make_folder
+from .output_file import make_folder
+from .runner_config import LOADERS
 
 SHARED, UNSHARED = {'model.neck.shared': ('seu',)}, {'model.neck.shared': ()}
 # Name, title in the table, and what differs from the config.

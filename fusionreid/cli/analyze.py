@@ -49,8 +49,7 @@ from fusionreid.visualization.verification import describe_few_pairs
 from .arguments import add_memory_limit
 from .labeled_features import read_extracted
 from .open_set import add_open_set_argument, open_set_record, score_open_set
-from .output_file import clear_links
-from .runner_config import make_folder
+from .output_file import clear_links, make_folder
 
 OUTPUTS = VERIFICATION, CAMERA_PAIRS, ANALYSIS = (
     'verification.png',

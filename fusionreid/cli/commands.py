@@ -97,6 +97,9 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command('export', 'export', 'export a model to ONNX, OpenVINO, TorchScript or TensorRT'),
     ),
     'Measure speed': (
+        Command('benchmark report', 'benchmarks.report', 'all of it on this machine, as a page'),
+        Command('benchmark compare-reports', 'benchmarks.compare_reports', 'two such reports'),
+        Command('benchmark exactness', 'benchmarks.exactness', 'how exact a device computes'),
         Command('benchmark train', 'benchmarks.train', 'training steps of a model'),
         Command('benchmark extract', 'benchmarks.extract', 'feature extraction of a model'),
         Command('benchmark runtimes', 'benchmarks.runtimes', 'runtimes of exported models'),

@@ -33,8 +33,7 @@ from fusionreid.visualization import draw_feature_chart
 from fusionreid.visualization.saving import save_picture
 
 from .main import run_command
-from .output_file import clear_links
-from .runner_config import make_folder
+from .output_file import clear_links, make_folder
 
 OUTPUTS = TABLE, CHART = 'feature_scores.md', 'feature_scores.png'
 

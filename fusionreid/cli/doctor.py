@@ -16,10 +16,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from typing import Any
 
+from joblib import cpu_count
 from packaging.requirements import Requirement
 
 from fusionreid.stack import STACKS, describe_mixture, find_distributions, find_stack
+from fusionreid.utils.machine import memory_bytes, processor_name
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say_lines
 from fusionreid.version import __version__
@@ -94,6 +97,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', action='store_true', help='print it as JSON')
 
 
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Find out what is installed, for a report of benchmarks.
+
+    Yields:
+        The attributes of an :class:`Installation`.
+    """
+    yield asdict(inspect_installation())
+
+
 def run(args: argparse.Namespace) -> int:
     """Print what is installed; 1 if something is wrong with it, else 0."""
     found = inspect_installation()
@@ -128,11 +140,14 @@ def inspect_installation() -> Installation:
 
 
 def describe_machine() -> dict[str, str]:
-    """Name the versions of the package, Python and the system."""
+    """Name the versions of the package, Python and the system, and what computes."""
+    memory = memory_bytes()
     return {
         'fusionreid': f'{__version__} in {os.path.dirname(os.path.dirname(__file__))}',
         'Python': f'{platform.python_version()} in {sys.executable}',
         'system': platform.platform(),
+        'processor': f'{cpu_count()} cores of {processor_name()}',
+        'memory': f'{memory / 2**30:.0f} GiB' if memory else 'unknown',
     }
 
 
@@ -143,7 +158,8 @@ def describe_devices() -> dict[str, str]:
         return {}
     version = torch.version
     built_for = f'ROCm {version.hip}' if version.hip else f'CUDA {version.cuda}'
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    names = [f'{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)' for gpu in found]
     return {
         'torch built for': built_for if version.hip or version.cuda else 'CPU',
         'GPUs': ', '.join(names) or 'none that torch can use',

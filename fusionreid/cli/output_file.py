@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from fusionreid.errors import UserError
+from fusionreid.errors import ConfigError, UserError
 
 
 def clear_links(folder: Path, *names: str) -> None:
@@ -37,3 +37,19 @@ def check_output_file(out: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f'{out} cannot be written: {error}') from error
+
+
+def make_folder(path: str | Path, option: str) -> None:
+    """Make a folder now, since after the work it would be too late to find that it cannot be.
+
+    Args:
+        path: The folder.
+        option: What names it on the command line, for the error.
+
+    Raises:
+        ConfigError: If it cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'{option} {path} cannot be made: {error.strerror}') from error

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from mmengine.config import Config
 
 from fusionreid.checkpoints import find_resumable
@@ -24,13 +18,9 @@ from fusionreid.checkpoints.run_files import (
 from fusionreid.errors import ConfigError
 from fusionreid.utils.terminal import say
 
+from .folder_lock import locked
 from .output_file import clear_links
-from .runner_config import make_folder, written_in_place
-
-LOCK = 'train.lock'
-_HOLDER = re.compile(r'process \d+ on [\w.-]+')
-# What file systems answer that have no locks, NFS without its lock service among them.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+from .runner_config import written_in_place
 
 
 def checkpoint_folder(cfg: Config) -> Path:
@@ -47,63 +37,6 @@ def checkpoint_folder(cfg: Config) -> Path:
     if out_dir is None or '://' in str(out_dir):
         return work_dir
     return Path(out_dir) / work_dir.name
-
-
-@contextmanager
-def locked(work_dir: Path, option: str = '--work-dir') -> Iterator[None]:
-    """Hold the lock of a run folder, so that no second training starts in it.
-
-    The operating system releases it when the process ends, however it ends. Where the file system
-    has no locks, a line says so and the block runs without.
-
-    Args:
-        work_dir: The folder; it is made if it is not there.
-        option: What names it on the command line, for the errors.
-
-    Yields:
-        None; the training belongs inside.
-
-    Raises:
-        ConfigError: If another training holds the lock, naming its process, or the folder cannot be
-            written.
-    """
-    make_folder(work_dir, option)
-    path = work_dir / LOCK
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ConfigError(
-            f'another training runs in {work_dir}{_holder(path)}: wait for its end, or choose '
-            f'another {option}'
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise ConfigError(f'{path} cannot be locked: {error.strerror or error}') from error
-        say(
-            f'{work_dir} is on a file system without locks: a second training in this folder '
-            'would not be noticed'
-        )
-        yield
-        return
-    try:
-        _name_holder(path)
-        yield
-    finally:
-        lock.release()
-
-
-def _name_holder(lock: Path) -> None:
-    try:
-        lock.write_text(f'process {os.getpid()} on {socket.gethostname()}\n')
-    except OSError as error:  # a full disk
-        raise ConfigError(f'{lock} cannot be written: {error.strerror}') from error
-
-
-def _holder(lock: Path) -> str:
-    with open(lock, 'rb') as file:
-        found = _HOLDER.search(file.read(1000).decode(errors='replace'))
-    return f' ({found[0]})' if found else ''
 
 
 def take_folder(

@@ -104,22 +104,6 @@ def check_checkpoint(path: str) -> str:
     return str(file)
 
 
-def make_folder(path: str | Path, option: str) -> None:
-    """Make a folder now, since after the work it would be too late to find that it cannot be.
-
-    Args:
-        path: The folder.
-        option: What names it on the command line, for the error.
-
-    Raises:
-        ConfigError: If it cannot be made.
-    """
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f'{option} {path} cannot be made: {error.strerror}') from error
-
-
 def written_in_place(cfg: Config) -> list[str]:
     """Name the files of a work dir that MMEngine's Runner opens for writing if they are there.
 

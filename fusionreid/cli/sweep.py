@@ -33,8 +33,8 @@ from fusionreid.visualization.study_chart import TrialPoint, draw_study
 
 from . import train
 from .arguments import positive
+from .folder_lock import locked
 from .option_actions import OptionAction
-from .run_folder import locked
 from .runner_config import LOADERS
 
 STUDY = 'study.db'

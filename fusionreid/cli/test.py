@@ -39,10 +39,10 @@ from fusionreid.runtimes import open_exported
 from .arguments import add_common_arguments, add_runtime_options
 from .exported_runner import build_exported_runner
 from .open_set import add_open_set_argument
-from .output_file import clear_links
+from .output_file import clear_links, make_folder
 from .processes import leave_process_group, lost_process_errors, print_once
 from .quiet import quiet_terminal
-from .runner_config import check_checkpoint, load_config, make_folder, written_in_place
+from .runner_config import check_checkpoint, load_config, written_in_place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

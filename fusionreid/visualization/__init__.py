@@ -13,6 +13,7 @@ from .rank_list import draw_rank_lists, select_queries
 from .relevance_sheet import draw_relevance_sheet, relevance_panel
 from .saving import figure_pixels, save_picture
 from .search_results import QueryAnswers, draw_search_results
+from .speed_chart import SpeedBar, draw_speed_chart
 from .training_curves import draw_training_curves
 from .training_history import TrainingHistory, read_training_history
 from .verification import draw_verification
@@ -22,6 +23,7 @@ __all__ = [
     'MapRow',
     'PhotoPair',
     'QueryAnswers',
+    'SpeedBar',
     'TrainingHistory',
     'draw_ablation_curves',
     'draw_architecture',
@@ -37,6 +39,7 @@ __all__ = [
     'draw_rank_lists',
     'draw_relevance_sheet',
     'draw_search_results',
+    'draw_speed_chart',
     'draw_training_curves',
     'draw_verification',
     'figure_pixels',

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from scarce_memory import no_memory_for_more_than
 from simulated_device import DEVICE, MixedDevicesError, SimulatedDevice, SimulatedTensor
 from small_models import fusion_model
 from torch import Tensor
@@ -108,6 +109,16 @@ def ranking_with_ties_and_labels_on_the_device() -> None:
                 move(query), move(gallery), *map(move, labels), ties=ties
             )
         )
+
+
+@check
+def ranking_without_memory_for_all_rows() -> None:
+    query, gallery, labels = made_up_test_set()
+    whole = scoring.evaluate_ranking(query, gallery, *labels)
+    with SimulatedDevice(), no_memory_for_more_than(20) as refused:
+        ours = scoring.evaluate_ranking(query.to(DEVICE), gallery.to(DEVICE), *labels)
+    assert refused == [60, 30]
+    assert ours.mAP == whole.mAP
 
 
 @check

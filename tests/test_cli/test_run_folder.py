@@ -16,8 +16,9 @@ from tiny_runs import ROOT, parse_command, refused, write_tiny_config
 from warm_processes import WarmProcess, run_ranks
 
 from fusionreid.cli import train
+from fusionreid.cli.folder_lock import locked
 from fusionreid.cli.main import run_command
-from fusionreid.cli.run_folder import checkpoint_folder, locked, move_aside, take_folder
+from fusionreid.cli.run_folder import checkpoint_folder, move_aside, take_folder
 from fusionreid.errors import ConfigError, WeightsError
 
 # What resuming needs.
@@ -33,7 +34,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from torch.utils.data import DataLoader
-from fusionreid.cli.run_folder import locked
+from fusionreid.cli.folder_lock import locked
 
 with locked(Path(sys.argv[1])):
     # A worker that is forked while the lock is held, and outlives a killed parent for a while.

@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from fusionreid.errors import ConfigError
 from fusionreid.registry import DATASETS
 from fusionreid.utils.csv_table import write_csv
 
-from .model_speed import print_figures
+from .records import Record, print_records
 
 # Seconds that the clock of the processor counts in.
 TICK = 0.01
@@ -146,19 +146,22 @@ class Usage:
         timed_images: Those of them that were read by the clock.
         wall: Seconds on the clock, which starts when each worker has given a batch.
         processor: Seconds of processor time of all processes, workers included.
+        speeds: Timed images a second of each round.
     """
 
     images: int = 0
     timed_images: int = 0
     wall: float = 0.0
     processor: float = 0.0
+    speeds: list[float] = field(default_factory=list)
 
-    def as_speeds(self) -> dict[str, float]:
-        """Return images a second, and images a second of processor time."""
+    def as_speeds(self) -> dict[str, Any]:
+        """Return images a second, of each round too, and images a second of processor time."""
         return dict(
             images_per_s=round(self.timed_images / self.wall, 1),
             # A handful of images may be read within a tick of the processor's clock.
             images_per_s_per_core=round(self.images / max(self.processor, TICK), 1),
+            speeds=self.speeds,
         )
 
 
@@ -184,15 +187,18 @@ def run_loader(dataset: Any, settings: dict[str, Any], batches: int, usage: Usag
     draws = SeededDraws(len(dataset), batches * settings['batch_size'])
     before = processor_seconds()
     loader = DataLoader(dataset, sampler=draws, **settings)
-    start = 0.0
+    start, timed = 0.0, 0
     for index, batch in enumerate(loader, 1):
         size = len(batch['inputs'] if isinstance(batch, dict) else batch[0])
         usage.images += size
         if index > untimed:
-            usage.timed_images += size
+            timed += size
         elif index == untimed:
             start = time.perf_counter()
-    usage.wall += time.perf_counter() - start
+    wall = time.perf_counter() - start
+    usage.wall += wall
+    usage.timed_images += timed
+    usage.speeds.append(round(timed / wall, 1))
     del loader
     usage.processor += processor_seconds() - before
 
@@ -234,8 +240,17 @@ def _find_step(pipeline: list[dict], key: str, default: Any) -> Any:
     return next((step[key] for step in pipeline if key in step), default)
 
 
-def _measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
-    """Run the benchmark and return what it prints."""
+def measure(args: argparse.Namespace) -> Iterator[Record]:
+    """Measure as the arguments say.
+
+    Yields:
+        The figures.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        yield _read_images(args, folder)
+
+
+def _read_images(args: argparse.Namespace, folder: str) -> Record:
     cfg = read_config(args.config)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
@@ -283,5 +298,4 @@ def _measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Print the figures."""
-    with print_figures() as figures, tempfile.TemporaryDirectory() as folder:
-        figures.update(_measure(args, folder))
+    print_records(measure(args))

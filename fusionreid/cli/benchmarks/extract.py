@@ -11,7 +11,7 @@ import argparse
 import functools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -20,7 +20,8 @@ from fusionreid.evaluation.metrics.feature_collector import FeatureCollector
 from fusionreid.models import inference_form
 
 from .instruments import PhaseTimer, synchronize
-from .model_speed import SpeedRun, add_speed_arguments, prepare, print_figures
+from .model_speed import SpeedRun, add_speed_arguments, prepare
+from .records import Record, print_records
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,11 +87,19 @@ def compare_compiled(run: SpeedRun, compiled: Callable[[PhaseTimer], None]) -> d
     )
 
 
+def measure(args: argparse.Namespace) -> Iterator[Record]:
+    """Measure as the arguments say.
+
+    Yields:
+        The figures.
+    """
+    speed = prepare(args, 'test_dataloader')
+    # A step that is built anew would be compiled anew.
+    step = functools.cache(functools.partial(build_step, speed))
+    compared = compare_compiled(speed, step(False)) if speed.model.compiled else {}
+    yield {**speed.report(1, step), **compared}
+
+
 def run(args: argparse.Namespace) -> None:
     """Print the figures."""
-    with print_figures() as figures:
-        speed = prepare(args, 'test_dataloader')
-        # A step that is built anew would be compiled anew.
-        step = functools.cache(functools.partial(build_step, speed))
-        compared = compare_compiled(speed, step(False)) if speed.model.compiled else {}
-        figures.update(speed.report(1, step), **compared)
+    print_records(measure(args))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,19 +70,6 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
         action=OptionAction,
         help="overrides, e.g. model.channels_last=True 'input_size=(384,128)'",
     )
-
-
-@contextmanager
-def print_figures() -> Iterator[dict[str, Any]]:
-    """Print what is put into a dict as one JSON line; all else goes to standard error.
-
-    Yields:
-        The dict to fill.
-    """
-    figures: dict[str, Any] = {}
-    with contextlib.redirect_stdout(sys.stderr):
-        yield figures
-    print(json.dumps(figures))
 
 
 @dataclass
@@ -211,6 +195,7 @@ class SpeedRun:
             ceiling_tflops=round(ceiling / 1e12, 3),
             share_of_ceiling=round(result['images_per_s'] * gflop * 1e9 / ceiling, 4),
             **result,
+            speeds=[each['images_per_s'] for each in rounds],
         )
         if plain_rounds:
             plain = median_round(plain_rounds)
@@ -221,6 +206,7 @@ class SpeedRun:
                 for ours, theirs in zip(rounds, plain_rounds, strict=True)
             ]
             result['ratio'] = round(statistics.median(ratios), 3)
+            result['ratios'] = [round(ratio, 3) for ratio in ratios]
         return result
 
     def _make_up(self) -> Iterator[dict]:

@@ -9,9 +9,8 @@ distractors as the data set of that scale; no image is needed.
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,8 +34,10 @@ from fusionreid.evaluation.scoring_errors import scoring_errors
 from fusionreid.utils.device import find_device
 from fusionreid.utils.progress import Progress
 
+from ..arguments import positive
 from .instruments import PeakMemory
 from .ranking import SCALES, make_features, timed
+from .records import Record, print_records
 
 
 def _plain_rerank(query: Tensor, gallery: Tensor, k1: int, k2: int, lambda_value: float) -> Tensor:
@@ -87,6 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--memory-limit', type=int, default=DEFAULT_RERANKING_MEMORY_LIMIT, help='bytes'
     )
+    parser.add_argument(
+        '--repeats', type=positive, default=1, help='the fastest of so many runs counts'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--progress', action='store_true', help='show how far it is on stderr')
     parser.add_argument(
@@ -100,8 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Print the figures."""
+def measure(args: argparse.Namespace) -> Iterator[Record]:
+    """Measure as the arguments say.
+
+    Yields:
+        The figures of each method.
+    """
     device = find_device(args.device)
     made = make_features(args.scale, args.dim, args.seed)
     data: dict[str, Any] = {name: tensor.to(device) for name, tensor in made.items()}
@@ -118,12 +126,17 @@ def run(args: argparse.Namespace) -> None:
     before = evaluate_ranking(*pair, **data)
     seconds: dict[str, float] = {}
 
-    def measure(method: str, work: Callable[[], Any]) -> None:
-        """Print the figures of work that gives distances or their score."""
+    def measure_method(method: str, work: Callable[[], Any]) -> Record:
+        """The figures of work that gives distances or their score."""
+        runs, peaks = [], []
         busy = time.process_time()
-        with PeakMemory(device) as peak:
-            seconds[method], result = timed(work, device)
-        busy = time.process_time() - busy
+        for _ in range(args.repeats):
+            with PeakMemory(device) as peak:
+                took, result = timed(work, device)
+            runs.append(took)
+            peaks.append(peak.bytes)
+        busy = (time.process_time() - busy) / args.repeats
+        seconds[method] = min(runs)
         if not isinstance(result, RankingResult):
             labels = {name: labels.to(result.device) for name, labels in data.items()}
             result = evaluate_distances(result, **labels)
@@ -138,9 +151,10 @@ def run(args: argparse.Namespace) -> None:
             'threads': torch.get_num_threads(),
             **numbers,
             'seconds': round(seconds[method], 3),
+            'runs': [round(took, 3) for took in runs],
             # What a machine that has other work to do would need on its own, over its cores.
             'cpu_seconds': round(busy, 3),
-            'peak_memory_gib': round(peak.bytes / 2**30, 3),
+            'peak_memory_gib': round(max(peaks) / 2**30, 3),
             'memory_limit_gib': round(args.memory_limit / 2**30, 3),
             'mAP_before': round(before.mAP, 4),
             'mAP_after': round(result.mAP, 4),
@@ -151,16 +165,23 @@ def run(args: argparse.Namespace) -> None:
             del record['memory_limit_gib']
             name = 'k_reciprocal_rerank' if args.dense else 'reranked_blocks'
             record['ratio'] = round(seconds[method] / seconds[name], 1)
-        print(json.dumps(record), flush=True)
+        return record
 
     with scoring_errors():
         # Ranked as they come: no more than a block of distances is in memory.
-        measure(
+        yield measure_method(
             'reranked_blocks',
             lambda: evaluate_distances(reranked_blocks(*pair, **options), **data),
         )
         if args.dense:
-            measure('k_reciprocal_rerank', lambda: k_reciprocal_rerank(*pair, **options))
+            yield measure_method(
+                'k_reciprocal_rerank', lambda: k_reciprocal_rerank(*pair, **options)
+            )
         if args.plain:
             on_cpu = [features.cpu().float() for features in pair]
-            measure('plain', lambda: _plain_rerank(on_cpu[0], on_cpu[1], **numbers))
+            yield measure_method('plain', lambda: _plain_rerank(on_cpu[0], on_cpu[1], **numbers))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the figures."""
+    print_records(measure(args))

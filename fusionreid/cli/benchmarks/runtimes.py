@@ -16,7 +16,6 @@ import argparse
 import csv
 import datetime
 import gc
-import platform
 import statistics
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from fusionreid.export.quantization import INT8, calibration_inputs, quantize, r
 from fusionreid.registry import MODELS, RUNTIMES, SCOPE
 from fusionreid.runtimes import ExportedModel, ExportManifest
 from fusionreid.structures import ReIDDataSample
+from fusionreid.utils.machine import processor_name
 from fusionreid.utils.progress import Progress
 from fusionreid.utils.tables import format_table
 from fusionreid.utils.terminal import say, say_lines
@@ -50,6 +50,7 @@ from ..export import render_people
 from ..option_actions import OptionAction
 from ..output_file import check_output_file
 from .instruments import PeakMemory
+from .records import Record
 
 EAGER = 'pytorch'
 # Format and precisions of each runtime; PyTorch computes the model itself.
@@ -133,10 +134,12 @@ class Variant:
     seconds: dict[int, list[float]] = field(default_factory=dict)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Export, measure, and print the figures."""
-    if args.csv is not None:
-        check_output_file(args.csv)
+def measure(args: argparse.Namespace) -> Iterator[Record]:
+    """Export the model, and measure as the arguments say.
+
+    Yields:
+        For each variant and batch size the columns of the table.
+    """
     threads = args.threads or cpu_count()
     torch.set_num_threads(threads)
     cfg = read_model_config(args)
@@ -147,23 +150,32 @@ def run(args: argparse.Namespace) -> None:
         figures: list[dict[str, Any]] = []
         for variants in load_variants(extractor, args, threads, Path(folder), batches):
             turns = replace(eager, seconds={})
-            measure([turns, *variants], batches, args.rounds)
+            take_turns([turns, *variants], batches, args.rounds)
             for size, seconds in turns.seconds.items():
                 eager.seconds.setdefault(size, []).extend(seconds)
             figures += summarize(variants, turns)
             variants.clear()
             gc.collect()
-    known = dict(
+    known: Record = dict(
         date=datetime.date.today().isoformat(),
-        machine=machine_name(),
+        machine=processor_name(),
         threads=threads,
         config=Path(cfg.filename).stem,
     )
-    records = [known | record for record in [*summarize([eager], eager), *figures]]
+    for record in [*summarize([eager], eager), *figures]:
+        yield known | record
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, and print the figures as a table."""
+    if args.csv is not None:
+        check_output_file(args.csv)
+    records = list(measure(args))
     say_lines(as_table(records))
     if args.csv is not None:
+        columns = [*RUN_COLUMNS, *SPEED_COLUMNS]
         with args.csv.open('w', newline='', encoding='utf-8') as file:
-            writer = csv.DictWriter(file, [*RUN_COLUMNS, *SPEED_COLUMNS])
+            writer = csv.DictWriter(file, columns, extrasaction='ignore')
             writer.writeheader()
             writer.writerows(records)
 
@@ -378,7 +390,7 @@ def make_batch(extractor: FeatureExtractor, size: int) -> dict[str, Any]:
     )
 
 
-def measure(variants: list[Variant], batches: dict[int, dict[str, Any]], rounds: int) -> None:
+def take_turns(variants: list[Variant], batches: dict[int, dict[str, Any]], rounds: int) -> None:
     """Let all variants compute in turns.
 
     Args:
@@ -415,7 +427,7 @@ def summarize(variants: list[Variant], eager: Variant) -> Iterator[dict[str, Any
         eager: PyTorch in fp32, in turns with them.
 
     Yields:
-        For each variant and batch size the columns of the table.
+        For each variant and batch size the columns of the table, and the images/s of each call.
     """
     for variant in variants:
         for size, seconds in variant.seconds.items():
@@ -433,6 +445,7 @@ def summarize(variants: list[Variant], eager: Variant) -> Iterator[dict[str, Any
                 p95_ms=round(1e3 * float(np.quantile(seconds, 0.95)), 2),
                 images_per_s=round(size / median, 2),
                 ratio=round(ratio, 2),
+                speeds=[round(size / each, 2) for each in seconds],
                 size_mb=round(variant.size / 1e6, 1),
                 memory_mib=round(variant.memory / 2**20),
             )
@@ -448,16 +461,6 @@ def as_table(records: list[dict[str, Any]]) -> str:
         f'{first["config"]}, {first["threads"]} threads, {first["machine"]}, {first["date"]}; '
         f'ratio: to the images/s of {EAGER} fp32'
     )
-
-
-def machine_name() -> str:
-    """The processor's name."""
-    path = Path('/proc/cpuinfo')
-    if path.exists():
-        for line in path.read_text(encoding='utf-8').splitlines():
-            if line.startswith('model name'):
-                return line.partition(':')[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _first_call(

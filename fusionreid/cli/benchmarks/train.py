@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from mmengine.optim import OptimWrapper, build_optim_wrapper
@@ -19,7 +19,8 @@ from fusionreid.errors import ConfigError
 
 from ..runner_config import set_precision
 from .instruments import PhaseTimer
-from .model_speed import SpeedRun, add_speed_arguments, prepare, print_figures
+from .model_speed import SpeedRun, add_speed_arguments, prepare
+from .records import Record, print_records
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,12 +83,23 @@ def build_step(run: SpeedRun, plain: bool) -> Callable[[PhaseTimer], None]:
     return step
 
 
+def measure(args: argparse.Namespace) -> Iterator[Record]:
+    """Measure as the arguments say.
+
+    Yields:
+        The figures.
+
+    Raises:
+        ConfigError: If the config trains nothing.
+    """
+    speed = prepare(args, 'train_dataloader')
+    if 'optim_wrapper' not in speed.cfg:
+        raise ConfigError(f'{args.config} trains nothing')
+    set_precision(speed.cfg, args.precision)
+    # A backward pass multiplies twice as much as the forward pass.
+    yield speed.report(3, lambda plain: build_step(speed, plain))
+
+
 def run(args: argparse.Namespace) -> None:
     """Print the figures."""
-    with print_figures() as figures:
-        speed = prepare(args, 'train_dataloader')
-        if 'optim_wrapper' not in speed.cfg:
-            raise ConfigError(f'{args.config} trains nothing')
-        set_precision(speed.cfg, args.precision)
-        # A backward pass multiplies twice as much as the forward pass.
-        figures.update(speed.report(3, lambda plain: build_step(speed, plain)))
+    print_records(measure(args))

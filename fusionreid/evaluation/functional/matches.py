@@ -5,10 +5,12 @@ Matches are looked up by identity, without a mask of queries x gallery.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from .validation import label_pair
 
 
 class SameIdentity(NamedTuple):
@@ -118,3 +120,43 @@ class MatchTable:
         """
         spans = zip(self._start[queries].tolist(), self._length[queries].tolist(), strict=True)
         return torch.cat([self._order[start : start + length] for start, length in spans])
+
+
+def match_table(
+    query_ids: Any,
+    gallery_ids: Any,
+    query_cameras: Any,
+    gallery_cameras: Any,
+    counts: tuple[int, int],
+    device: torch.device,
+    remove_same_camera: bool,
+    query_clothes: Any = None,
+    gallery_clothes: Any = None,
+) -> MatchTable:
+    """Check labels, and make the table of who matches whom.
+
+    Args:
+        query_ids: (q,) integers.
+        gallery_ids: (g,) integers.
+        query_cameras: (q,) integers.
+        gallery_cameras: (g,) integers.
+        counts: q and g.
+        device: Where the table lives.
+        remove_same_camera: Whether entries of the query's identity and camera are junk.
+        query_clothes: (q,) integers; None to keep entries of the query's identity and clothes.
+        gallery_clothes: (g,) integers, or None likewise.
+
+    Returns:
+        The table.
+
+    Raises:
+        TypeError: The labels are not integers.
+        ScoringInputError: They are missing, or of the wrong length.
+    """
+    ids = label_pair(query_ids, gallery_ids, counts, 'ids', device)
+    junk: list[Tensor | None] = [None] * 4
+    if remove_same_camera:
+        junk[:2] = label_pair(query_cameras, gallery_cameras, counts, 'cameras', device)
+    if query_clothes is not None or gallery_clothes is not None:
+        junk[2:] = label_pair(query_clothes, gallery_clothes, counts, 'clothes', device)
+    return MatchTable(*ids, *junk)

@@ -19,10 +19,10 @@ from torch import Tensor
 from .distance_blocks import check_no_nan, distance_blocks, own_copy
 from .distances import TILE_BYTES, round_squares
 from .errors import ScoringInputError
-from .matches import MatchTable
+from .matches import MatchTable, match_table
 from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
 from .progress import StartMeter, start_meter
-from .ranking import match_table, rank_queries
+from .ranking import rank_queries
 from .rates import largest_count
 from .top_k import top_k
 

@@ -7,7 +7,7 @@ its indices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -18,13 +18,14 @@ from torch import Tensor
 from .counting import count_around
 from .distance_blocks import check_no_nan, distance_blocks, own_copy
 from .distances import FeatureKeys, MatrixKeys, sample_bytes
-from .matches import MatchTable, SameIdentity
-from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
+from .matches import MatchTable, SameIdentity, match_table
+from .memory import DEFAULT_MEMORY_LIMIT, RowPlan, plan_rows
 from .progress import StartMeter, start_meter
 from .ranking_result import QueryScores, RankingResult
+from .shrinking import BlockBuffer, in_blocks
 from .ties import expected_precision, expected_reciprocal_last
 from .true_positions import true_positions
-from .validation import check_max_rank, check_ties, label_pair
+from .validation import check_max_rank, check_ties
 from .workers import start_workers, worker_count
 
 # A match whose place among near-equal distances moves its precision by less than this is not
@@ -206,22 +207,26 @@ def rank_queries(
     )
     scorer = _Scorer(source, table, num_query, max_rank, plan.spare, ties)
     meter = start_meter(progress, 'ranking queries', num_query)
-    out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
-    autocast = torch.autocast(out.device.type, enabled=False)
+    buffer = BlockBuffer(source.query, num_gallery, source.dtype)
+    autocast = torch.autocast(source.query.device.type, enabled=False)
     with start_workers(plan.workers) as run, autocast:
-        for start in range(0, num_query, plan.block):
-            rows = slice(start, min(start + plan.block, num_query))
-            products = source.block(rows, out[: rows.stop - start])
+
+        def rank(rows: slice, plan: RowPlan) -> None:
+            scorer.spare = plan.spare
+            out = buffer.take(rows, plan.block)
+            products = source.block(rows, out)
             picked = source.sample(rows)
             error = source.relative_error(rows, products, picked, table.entries(picked))
 
-            def score(first: int, rows: slice = rows, error: float = error) -> None:
+            def score(first: int) -> None:
                 group = slice(first, min(first + plan.group, rows.stop))
                 part = out[first - rows.start : group.stop - rows.start]
                 scorer.score(group, source.finish(part), error)
 
-            run(score, range(start, rows.stop, plan.group))
+            run(score, range(rows.start, rows.stop, plan.group))
             meter.update(rows.stop)
+
+        in_blocks(num_query, plan, rank)
     return scorer.queries
 
 
@@ -313,12 +318,25 @@ def evaluate_distances(
     done = 0
     with start_workers(plan.workers) as run:
         for block in blocks:
-            work = partial(_score_rows, scorer, block, done, plan.group)
+            plan = in_blocks(len(block), plan, partial(_score_block, run, scorer, block, done))
             done += len(block)
-            run(work, range(0, len(block), plan.group))
-            del block, work
+            del block
             meter.update(done)
     return RankingResult.from_queries(scorer.queries, max_rank)
+
+
+def _score_block(
+    run: Callable[[Callable[[int], None], Iterable[int]], None],
+    scorer: _Scorer,
+    block: Any,
+    done: int,
+    rows: slice,
+    plan: RowPlan,
+) -> None:
+    """Score some rows of a block in groups; ``done`` queries are in earlier blocks."""
+    scorer.spare = plan.spare
+    work = partial(_score_rows, scorer, block, done, plan.group)
+    run(work, range(rows.start, rows.stop, plan.group))
 
 
 def _score_rows(scorer: _Scorer, block: Any, done: int, count: int, first: int) -> None:
@@ -521,46 +539,6 @@ def _columns_between(keys: Tensor, unsure: Tensor, low: Tensor, high: Tensor) ->
     for first, last in zip(low, high, strict=True):
         inside |= (key >= first.index_select(0, row)) & (key <= last.index_select(0, row))
     return flat[inside] % keys.shape[1]
-
-
-def match_table(
-    query_ids: Any,
-    gallery_ids: Any,
-    query_cameras: Any,
-    gallery_cameras: Any,
-    counts: tuple[int, int],
-    device: torch.device,
-    remove_same_camera: bool,
-    query_clothes: Any = None,
-    gallery_clothes: Any = None,
-) -> MatchTable:
-    """Check labels, and make the table of who matches whom.
-
-    Args:
-        query_ids: (q,) integers.
-        gallery_ids: (g,) integers.
-        query_cameras: (q,) integers.
-        gallery_cameras: (g,) integers.
-        counts: q and g.
-        device: Where the table lives.
-        remove_same_camera: Whether entries of the query's identity and camera are junk.
-        query_clothes: (q,) integers; None to keep entries of the query's identity and clothes.
-        gallery_clothes: (g,) integers, or None likewise.
-
-    Returns:
-        The table.
-
-    Raises:
-        TypeError: The labels are not integers.
-        ScoringInputError: They are missing, or of the wrong length.
-    """
-    ids = label_pair(query_ids, gallery_ids, counts, 'ids', device)
-    junk: list[Tensor | None] = [None] * 4
-    if remove_same_camera:
-        junk[:2] = label_pair(query_cameras, gallery_cameras, counts, 'cameras', device)
-    if query_clothes is not None or gallery_clothes is not None:
-        junk[2:] = label_pair(query_clothes, gallery_clothes, counts, 'clothes', device)
-    return MatchTable(*ids, *junk)
 
 
 def _group_bytes(num_gallery: int, width: int, size: int) -> int:

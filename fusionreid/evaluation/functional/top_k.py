@@ -12,8 +12,9 @@ from torch import Tensor
 from .distances import FeatureKeys, GalleryKeys, sample_bytes
 from .errors import ScoringInputError
 from .matches import same_known
-from .memory import DEFAULT_MEMORY_LIMIT, plan_rows
+from .memory import DEFAULT_MEMORY_LIMIT, RowPlan, plan_rows
 from .progress import StartMeter, start_meter
+from .shrinking import BlockBuffer, in_blocks
 from .true_positions import true_positions
 from .validation import as_labels
 from .workers import start_workers, worker_count
@@ -107,19 +108,20 @@ def top_k(
     )
     indices = torch.empty(num_query, k, dtype=torch.int64, device=device)
     distances = torch.empty(num_query, k, dtype=source.dtype, device=device)
-    out = source.query.new_empty(min(plan.block, num_query), num_gallery, dtype=source.dtype)
+    buffer = BlockBuffer(source.query, num_gallery, source.dtype)
     meter = start_meter(progress, 'searching', num_query)
     autocast = torch.autocast(device.type, enabled=False)
     groups = -(-min(plan.block, num_query) // plan.group)
     with start_workers(min(plan.workers, groups)) as run, autocast:
-        for start in range(0, num_query, plan.block):
-            rows = slice(start, min(start + plan.block, num_query))
-            products = source.block(rows, out[: rows.stop - start])
+
+        def search_block(rows: slice, plan: RowPlan) -> None:
+            out = buffer.take(rows, plan.block)
+            products = source.block(rows, out)
             picked = source.sample(rows)
             nearest = products[picked - rows.start].argmax(1)
             error = source.relative_error(rows, products, picked, nearest)
 
-            def search(first: int, rows: slice = rows, error: float = error) -> None:
+            def search(first: int) -> None:
                 group = slice(first, min(first + plan.group, rows.stop))
                 keys = source.finish(out[first - rows.start : group.stop - rows.start])
                 removed = None
@@ -128,8 +130,10 @@ def top_k(
                     keys.masked_fill_(removed, torch.inf)
                 indices[group], distances[group] = _nearest(source, group, keys, k, error, removed)
 
-            run(search, range(start, rows.stop, plan.group))
+            run(search, range(rows.start, rows.stop, plan.group))
             meter.update(rows.stop)
+
+        in_blocks(num_query, plan, search_block)
     return SearchResult(indices, distances)
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from reference_state import reference_state
 from small_models import SMALL_CNN, SMALL_T2T, SMALL_VIT, assert_same, build_random, fusion_model
 
 from fusionreid.checkpoints.backbone_architecture import patch_grid
@@ -15,6 +14,7 @@ from fusionreid.checkpoints.release import (
 )
 from fusionreid.checkpoints.release.architecture import infer_size_and_stride
 from fusionreid.checkpoints.release.conversion import check_exportable, read_model_config
+from fusionreid.cli.benchmarks.golden_values import reference_state
 from fusionreid.errors import UnknownWeightsError, WeightsError
 from fusionreid.models import build_on_meta
 from fusionreid.registry import MODELS

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reference_state import reference_state
 
 from fusionreid.checkpoints.release import convert_original_state
+from fusionreid.cli.benchmarks.golden_values import reference_state
 
 
 def test_original_names_that_are_unknown_are_named():

@@ -1,0 +1,8 @@
+"""The same as ``fusionreid benchmark compare-reports``."""
+
+import sys
+
+from fusionreid.cli.main import run_command
+
+if __name__ == '__main__':
+    sys.exit(run_command('benchmark compare-reports'))
