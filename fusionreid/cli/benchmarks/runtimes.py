@@ -143,27 +143,26 @@ def measure(args: argparse.Namespace) -> Iterator[Record]:
     threads = args.threads or cpu_count()
     torch.set_num_threads(threads)
     cfg = read_model_config(args)
-    with tempfile.TemporaryDirectory() as folder:
-        extractor = build_extractor(cfg, args.checkpoint, Path(folder))
-        batches = {size: make_batch(extractor, size) for size in sorted(set(args.batch_sizes))}
-        eager = load_eager(extractor, 'fp32', batches)
-        figures: list[dict[str, Any]] = []
-        for variants in load_variants(extractor, args, threads, Path(folder), batches):
-            turns = replace(eager, seconds={})
-            take_turns([turns, *variants], batches, args.rounds)
-            for size, seconds in turns.seconds.items():
-                eager.seconds.setdefault(size, []).extend(seconds)
-            figures += summarize(variants, turns)
-            variants.clear()
-            gc.collect()
     known: Record = dict(
         date=datetime.date.today().isoformat(),
         machine=processor_name(),
         threads=threads,
         config=Path(cfg.filename).stem,
     )
-    for record in [*summarize([eager], eager), *figures]:
-        yield known | record
+    with tempfile.TemporaryDirectory() as folder:
+        extractor = build_extractor(cfg, args.checkpoint, Path(folder))
+        batches = {size: make_batch(extractor, size) for size in sorted(set(args.batch_sizes))}
+        loaded = load_eager(extractor, 'fp32', batches)
+        first = True
+        for variants in load_variants(extractor, args, threads, Path(folder), batches):
+            eager = replace(loaded, seconds={})
+            take_turns([eager, *variants], batches, args.rounds)
+            # PyTorch's own figures are those of its first turns.
+            for record in summarize([eager, *variants] if first else variants, eager):
+                yield known | record
+            first = False
+            variants.clear()
+            gc.collect()
 
 
 def run(args: argparse.Namespace) -> None:
