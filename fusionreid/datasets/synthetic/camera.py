@@ -23,6 +23,7 @@ CASTS = (
     (1.02, 1.03, 0.95),
 )
 
+
 @dataclass(frozen=True)
 class Camera:
     """A fixed camera.
