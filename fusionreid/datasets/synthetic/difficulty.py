@@ -60,6 +60,7 @@ LOOKALIKES = Difficulty(
             'height', 'width', 'hair_style', 'hair_color', 'hat', 'boots', 'bag', 'bag_color',
             'gait', 'mark', 'mark_place', 'mark_color',
         ),
+        redrawn=4,
         differences=2,
     ),
     choices=dict(
@@ -72,11 +73,11 @@ LOOKALIKES = Difficulty(
 CROWD = Difficulty(
     'crowd',
     bystanders=160,
-    behind=(0.8, 0.5),
+    behind=(0.6, 0.3),
     behind_aside=(0.25, 0.6),
-    in_front=0.4,
+    in_front=0.15,
     front_aside=(0.18, 0.42),
-    occluded=0.3,
+    occluded=0.55,
     occluders=('car', 'hedge', 'bench', 'planter', 'sign', 'fence', 'bicycle'),
     thing_aside=(-0.2, 0.05),
     shift=0.06,

@@ -163,13 +163,15 @@ class Lookalikes:
         share: Share of the groups whose people look alike, 0 to 1; the others' look like anybody.
         size: People of a group, who follow each other; at least 2.
         differ_in: Attributes in which people of a group may differ.
+        redrawn: How many of these each person has drawn anew, the first of the group none.
         differences: In how many visible ones any two of them differ at least.
     """
 
     share: float
     size: int
     differ_in: tuple[str, ...]
-    differences: int = 1
+    redrawn: int
+    differences: int
 
     def leader(self, person: int, seed: int) -> int | None:
         """Tell whom a person looks like.
@@ -269,7 +271,8 @@ def sample_identities(
         for _ in range(_ATTEMPTS):
             identity = _draw(rng, choices)
             if lookalikes and leader is not None:
-                own = {name: getattr(identity, name) for name in lookalikes.differ_in}
+                names = rng.choice(lookalikes.differ_in, lookalikes.redrawn, replace=False).tolist()
+                own = {name: getattr(identity, name) for name in names}
                 identity = replace(people[leader], **own)
             identity = _normalize(identity)
             values = astuple(identity)

@@ -64,6 +64,7 @@ def test_people_of_a_group_share_what_they_should_and_differ_in_what_is_seen(wor
             }
             assert differ <= may_differ
             assert len(differ & set(identity._VISIBLE)) >= HARD.lookalikes.differences
+            assert len(differ) <= 2 * HARD.lookalikes.redrawn + 2  # and what goes with it
     leaders = {astuple(replace(each, **dict.fromkeys(may_differ))) for each in people[::size]}
     assert len(leaders) > 10  # groups do not share
 
@@ -98,7 +99,7 @@ def test_some_look_alikes_among_others_and_more_people_do_not_change_the_first()
 
 def test_too_many_look_alikes_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(identity, '_ATTEMPTS', 20)
-    few = replace(HARD.lookalikes, differ_in=('bag',), differences=1, size=9)
+    few = replace(HARD.lookalikes, differ_in=('bag',), redrawn=1, differences=1, size=9)
     with pytest.raises(ConfigError, match='fewer identities'):
         sample_identities(9, 0, HARD.choices, few)
 
