@@ -136,6 +136,7 @@ def test_every_day_people_and_random_numbers_are_as_before_there_were_difficulti
 # What is hidden
 
 
+@pytest.mark.slow
 def test_more_is_hidden_and_more_often():
     """Of the silhouette as it is without anything in front."""
     style = WORLDS['street']
