@@ -154,7 +154,7 @@ def test_more_is_hidden_and_more_often():
                     render_silhouette(world, number % 4, number % 2, 0, number).sum(dtype=float)
                     for world in seen
                 ]
-                for number in range(48)
+                for number in range(24)
             ]
         )
         hidden[name] = 1 - areas[:, 0] / areas[:, 1]
