@@ -102,3 +102,34 @@ def test_the_table_of_reports_is_that_of_the_rows(monkeypatch):
 
     text = record_report.PAGE.read_text()
     assert record_report.fill_page(text, record_report.make_tables()) == text
+
+
+def test_the_runs_of_an_ablation_are_recorded_and_replaced(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import record_ablation
+
+    def record(setting: str) -> list[dict[str, str]]:
+        arguments = [str(tmp_path / 'runs.csv'), str(tmp_path / 'out'), '--setting', setting]
+        monkeypatch.setattr(sys, 'argv', ['x', *arguments])
+        record_ablation.main()
+        return list(csv.DictReader(io.StringIO((tmp_path / 'runs.csv').read_text())))
+
+    with pytest.raises(SystemExit):
+        record('hard')
+    assert 'holds no finished run' in capsys.readouterr().err
+    for seed in (0, 1):
+        run = tmp_path / 'out' / 'cnn' / f'seed{seed}' / 'result.json'
+        run.parent.mkdir(parents=True)
+        scores = {name: {'mAP': 50.126 + seed, 'Rank-1': 60.0} for name in ('cnn', 'all')}
+        run.write_text(json.dumps(dict(variant='cnn', seed=seed, scores=scores)))
+        rows = record('hard, 6 epochs')
+    assert len(rows) == 4  # those of seed 0 are not there twice
+    assert rows[2] == {
+        'setting': 'hard, 6 epochs',
+        'model': 'cnn',
+        'seed': '1',
+        'feature': 'cnn',
+        'mAP': '51.13',
+        'Rank-1': '60.0',
+    }
+    assert [row['setting'] for row in record('crowd')] == ['hard, 6 epochs'] * 4 + ['crowd'] * 4

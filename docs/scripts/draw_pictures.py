@@ -34,6 +34,7 @@ from fusionreid.visualization import (
     figure_pixels,
     select_queries,
 )
+from fusionreid.visualization.contact_sheet import find_example_images
 from fusionreid.visualization.fonts import text_font
 from fusionreid.visualization.style import TEXT_COLOR
 from fusionreid.visualization.tiles import BACKGROUND
@@ -46,6 +47,7 @@ FEATURES = 'work_dirs/quickstart/fusionreid/test'
 NUM_QUERIES, ROWS = 8, (0, 3, 6)
 WIDTH = 1200  # pixels
 NUM_AUGMENTATIONS, DRAWS = 6, 4
+LOOKALIKES = range(5, 9)  # ids of one group
 
 
 def draw_model() -> None:
@@ -107,11 +109,29 @@ def draw_worlds() -> None:
             config = SyntheticConfig(1, 8, 2, world=world, distractors=False)
             render_data_set(Path(folder, world), config)
             sheets.append(draw_contact_sheet(Path(folder, world), num_people=5, title=world))
+    _save(_beside(sheets), 'worlds.jpg')
+
+
+def draw_difficulties() -> None:
+    """Draw a group of look-alikes in everyday scenes and in a crowd."""
+    sheets = []
+    with tempfile.TemporaryDirectory() as folder:
+        for difficulty in ('lookalikes', 'hard'):
+            config = SyntheticConfig(1, 8, 2, difficulty=difficulty, distractors=False)
+            render_data_set(Path(folder, difficulty), config)
+            images = find_example_images(Path(folder, difficulty))
+            group = [each for each in images if each[1] in LOOKALIKES]
+            sheets.append(draw_contact_sheet(group, title=difficulty))
+    _save(_beside(sheets), 'difficulties.jpg')
+
+
+def _beside(sheets: list[Image.Image]) -> Image.Image:
+    """Lay sheets out in two columns."""
     width, height = (max(sheet.size[axis] for sheet in sheets) for axis in (0, 1))
-    picture = Image.new('RGB', (2 * width, 2 * height), BACKGROUND)
+    picture = Image.new('RGB', (2 * width, (len(sheets) + 1) // 2 * height), BACKGROUND)
     for number, sheet in enumerate(sheets):
         picture.paste(sheet, (number % 2 * width, number // 2 * height))
-    _save(picture, 'worlds.jpg')
+    return picture
 
 
 def draw_augmentations() -> None:
@@ -151,5 +171,6 @@ if __name__ == '__main__':
     draw_model()
     draw_scores_against_l()
     draw_worlds()
+    draw_difficulties()
     draw_augmentations()
     draw_three_rank_lists(*(sys.argv[1:] or [FEATURES]))

@@ -28,10 +28,12 @@ from fusionreid.evaluation.feature_comparison import compare_features, headline_
 from fusionreid.evaluation.feature_set import ALL
 from fusionreid.models import build_on_meta
 from fusionreid.models.complexity import count_layer_parameters
+from fusionreid.utils.csv_table import write_csv
 from fusionreid.utils.files import open_atomic
 from fusionreid.utils.tables import markdown_table
 from fusionreid.utils.terminal import say, say_lines
 
+from .ablation_results import per_run_rows, summarize_gains
 from .ablation_variants import LIGHTER_VARIANTS, apply_variant
 from .command_runner import CommandRunner, TrainingProgress, show_all
 from .option_actions import OptionAction
@@ -54,6 +56,7 @@ VARIANTS: dict[str, tuple[str, dict]] = {
     **LIGHTER_VARIANTS,
 }
 DEFAULT_VARIANTS = [name for name in VARIANTS if name not in LIGHTER_VARIANTS]
+FEATURES = 'features'  # of a run, in its folder
 # The ranking's threads are many already.
 ranking = Lock()
 
@@ -71,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out',
         type=Path,
         default=Path('work_dirs/fusion_ablation'),
-        help='folder for runs, results and ablation.md (default: %(default)s)',
+        help='folder for runs, results, ablation.md and ablation.csv (default: %(default)s)',
     )
     parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
@@ -84,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_VARIANTS,
         metavar='NAME',
         help=f'models to train, of {", ".join(VARIANTS)} (default: those without lite_)',
+    )
+    parser.add_argument(
+        '--baseline',
+        choices=VARIANTS,
+        metavar='NAME',
+        help='one of the models, over which the gain of all others is tabled',
     )
     parser.add_argument(
         '--cfg-options',
@@ -102,6 +111,8 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
             parser.error(f'--{name} must differ, got {" ".join(map(str, values))}')
     if min(args.jobs, 1 if args.epochs is None else args.epochs) < 1:
         parser.error('--jobs and --epochs must be at least 1')
+    if args.baseline not in (None, *args.variants):
+        parser.error(f'--baseline {args.baseline} must be one of --variants')
 
 
 def build_config(variant: str, args: argparse.Namespace) -> Config:
@@ -228,7 +239,7 @@ def train_and_score(
         work_dir / 'train.log',
         TrainingProgress(work_dir, epochs),
     )
-    checkpoint, features = work_dir / f'epoch_{epochs}.pth', work_dir / 'features'
+    checkpoint, features = work_dir / f'epoch_{epochs}.pth', work_dir / FEATURES
     runner.run(
         f'score {name}',
         ['test', config, checkpoint, '--out', features, *options],
@@ -347,5 +358,15 @@ def run(args: argparse.Namespace) -> None:
         for variant in args.variants
     }
     text = _summarize(configs, results, args.seeds)
+    if args.baseline:
+        folders = {
+            VARIANTS[variant][0]: [
+                result_file(args.out, variant, seed).with_name(FEATURES) for seed in args.seeds
+            ]
+            for variant in args.variants
+        }
+        text += f'\n{summarize_gains(folders, VARIANTS[args.baseline][0])}\n'
+    files = [result_file(args.out, *run) for run in runs]
+    (args.out / 'ablation.csv').write_bytes(write_csv(per_run_rows(files)))
     (args.out / 'ablation.md').write_text(text)
     say_lines(f'\n{text}\n{args.out / "ablation.md"}')

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import argparse
 
-from fusionreid.datasets.synthetic import LAYOUTS, WORLDS, SyntheticConfig, render_data_set
+from fusionreid.datasets.synthetic import (
+    DIFFICULTIES,
+    LAYOUTS,
+    WORLDS,
+    SyntheticConfig,
+    render_data_set,
+)
 from fusionreid.utils.progress import Progress
 from fusionreid.utils.terminal import say
 
@@ -45,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=defaults.world,
         help='other people, garments, streets, light and cameras (default: %(default)s)',
     )
+    parser.add_argument(
+        '--difficulty',
+        choices=DIFFICULTIES,
+        default=defaults.difficulty,
+        help='people who look alike, crowds, occlusion, viewpoint, light (default: %(default)s)',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -60,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
         layout=args.layout,
         distractors=not args.no_distractors,
         world=args.world,
+        difficulty=args.difficulty,
     )
     meter: Progress | None = None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import re
 import threading
@@ -137,6 +138,35 @@ def test_only_what_is_missing_is_run(config, commands, tmp_path):
     ]
 
 
+def test_every_run_has_its_row_and_the_gain_over_a_baseline_its_interval(
+    config, commands, tmp_path
+):
+    arguments = ['--config', str(config), '--out', str(tmp_path), '--seeds', '0', '4']
+    arguments += ['--variants', 'cnn', 'fusion_l0', '--baseline', 'cnn']
+    assert run_command('ablate', arguments) == 0
+    with (tmp_path / 'ablation.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    # Each feature, all of them normalized once, and one by one; a single feature is all.
+    assert len(rows) == 2 * (1 + 4 + 2)
+    scores = {}
+    for row in rows:
+        recorded = json.loads(tool.result_file(tmp_path, row['model'], row['seed']).read_text())
+        own = recorded['scores'][row['feature']]
+        assert {metric: float(row[metric]) for metric in own} == {
+            metric: pytest.approx(value, abs=0.006) for metric, value in own.items()
+        }
+        scores.setdefault((row['model'], row['feature']), []).append(own['mAP'])
+    gains = [row for row in cells((tmp_path / 'ablation.md').read_text()) if row[2][:1] in '+-']
+    gains = [row for row in gains if row[0] == 'both, L = 0 (no HTM)' and ' to ' in row[3]]
+    assert [row[1] for row in gains] == [*FEATURES[:4], 'all', 'all_each_normalized']
+    for _, feature, gain, by_query, by_person in gains:
+        means = [sum(scores[key]) / 2 for key in (('fusion_l0', feature), ('cnn', 'cnn'))]
+        assert float(gain) == pytest.approx(means[0] - means[1], abs=0.051)
+        for interval in (by_query, by_person):
+            low, high = map(float, interval.split(' to '))
+            assert low < float(gain) < high
+
+
 def test_a_failure_keeps_what_was_finished(config, commands, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(tool.VARIANTS, 'fails', ('fails', {}))
     arguments = ['--config', str(config), '--out', str(tmp_path), '--jobs', '1', '--seeds', '0']
@@ -250,6 +280,8 @@ def test_a_folder_that_cannot_be_made_ends_in_one_line(config, commands, tmp_pat
     [
         (['--seeds', '1', '2', '1'], '--seeds must differ, got 1 2 1'),
         (['--variants', 'cnn', 'rnn'], "invalid choice: 'rnn'"),
+        (['--variants', 'cnn', '--baseline', 'fusion_l0'], '--baseline fusion_l0 must be one of'),
+        (['--baseline', 'rnn'], "invalid choice: 'rnn'"),
         (['--jobs', '0'], 'at least 1'),
         (['--epochs', '0'], 'at least 1'),
     ],

@@ -8,6 +8,8 @@ import torch
 from fusionreid.evaluation.functional import (
     QueryScores,
     RankingResult,
+    ScoringInputError,
+    bootstrap_gain,
     bootstrap_scores,
     subset_scores,
 )
@@ -157,3 +159,38 @@ def test_bad_options_are_named(options, message):
 def test_bad_sizes_are_named(size):
     with pytest.raises(ValueError, match=rf'size={size} is outside 1..355'):
         subset_scores(random_ranking(), size)
+
+
+def test_a_gain_is_the_mean_of_differences_with_their_spread():
+    """Noise that both share cancels out: what is left has the deviation of the differences."""
+    random = torch.Generator().manual_seed(1)
+    easy = torch.rand(500, generator=random, dtype=torch.float64) / 2
+    gains = 0.1 + 0.05 * torch.randn(2, 500, generator=random, dtype=torch.float64)
+    first = torch.ones(500, dtype=torch.int64)
+    results = [ranking(easy + own, first) for own in gains]
+    gain = bootstrap_gain(results, [ranking(easy, first)], num_samples=20_000)['mAP']
+    difference = gains.mean(0)
+    assert gain.score == pytest.approx(float(difference.mean()), abs=1e-12)
+    expected = float(difference.std(correction=0)) / math.sqrt(500)
+    assert gain.deviation == pytest.approx(expected, rel=0.03)
+    assert gain.deviation < 0.4 * bootstrap_scores(results[0])['mAP'].deviation
+    # Pairs of equal queries, drawn together, are half as many.
+    twice = [ranking(own.average_precision.repeat(2), first.repeat(2)) for own in results]
+    groups = torch.arange(500).repeat(2)
+    paired = bootstrap_gain(
+        twice, [ranking(easy.repeat(2), first.repeat(2))], num_samples=20_000, groups=groups
+    )['mAP']
+    assert paired.deviation == pytest.approx(expected, rel=0.03)
+
+
+def test_a_model_gains_nothing_over_itself_and_other_queries_are_refused():
+    result = random_ranking()
+    gain = bootstrap_gain([result, result], [result])
+    assert {spread.low for spread in gain.values()} == {0.0}
+    assert {spread.high for spread in gain.values()} == {0.0}
+    for baseline, message in (
+        ([random_ranking(count=399)], 'different queries'),
+        ([], 'on both sides'),
+    ):
+        with pytest.raises(ScoringInputError, match=message):
+            bootstrap_gain([result], baseline)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+Range = tuple[float, float]
+
 # Pixels of the whole scene that a camera sees; people are cut out of it.
 SCENE_HEIGHT, SCENE_WIDTH = 640, 1120
 FOCAL = 900.0
@@ -20,7 +22,6 @@ CASTS = (
     (0.94, 1.02, 1.02),
     (1.02, 1.03, 0.95),
 )
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Camera:
         resolution: Typical share of the resolution that survives, 0 to 1.
         noise: Typical standard deviation of the noise in gray levels.
         quality: Typical JPEG quality.
+        gain: Between which gains of all channels single pictures lie.
     """
 
     height: float
@@ -62,6 +64,7 @@ class Camera:
     resolution: float
     noise: float
     quality: int
+    gain: Range
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class CameraRanges:
         resolution: Share that survives.
         noise: Gray levels.
         quality: Of JPEG, whole numbers; the last is not reached.
+        gain: Gains of all channels, of single pictures of every camera.
     """
 
     casts: tuple[tuple[float, float, float], ...] = CASTS
@@ -103,6 +107,7 @@ class CameraRanges:
     resolution: Range = (0.68, 1.0)
     noise: Range = (1.5, 5.0)
     quality: tuple[int, int] = (62, 92)
+    gain: Range = (0.84, 1.16)
 
 
 def make_camera(index: int, seed: int, ranges: CameraRanges) -> Camera:
@@ -139,6 +144,7 @@ def make_camera(index: int, seed: int, ranges: CameraRanges) -> Camera:
         resolution=float(rng.uniform(*ranges.resolution)),
         noise=float(rng.uniform(*ranges.noise)),
         quality=int(rng.integers(*ranges.quality)),
+        gain=ranges.gain,
     )
 
 
@@ -184,7 +190,7 @@ def record(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> np.nd
         image = cv2.blur(image, (length, 1))
     image = _mix_colors(image, camera.saturation * rng.uniform(0.92, 1.08))
     image = cv2.LUT(
-        image, _tone_curve(camera, rng.uniform(0.84, 1.16))[:, None, :].reshape(1, 256, 3)
+        image, _tone_curve(camera, rng.uniform(*camera.gain))[:, None, :].reshape(1, 256, 3)
     )
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise *= np.float32(camera.noise * rng.uniform(0.6, 1.3))

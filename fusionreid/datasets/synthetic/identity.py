@@ -1,7 +1,7 @@
 """Who a rendered person is: the attributes that stay the same under every camera."""
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -84,11 +84,19 @@ _CHOICES: Choices = {
     'bag': {'none': 4, 'backpack': 3, 'shoulder': 3, 'handbag': 2},
     'bag_color': {'black': 3, 'brown': 2, 'red': 1, 'beige': 1, 'olive': 1},
 }  # fmt: skip
+# How people walk: factor on the length of their steps, and how far they lean forward, in radians.
+GAITS: dict[str, tuple[float, float]] = {
+    'even': (1.0, 0.0),
+    'long': (1.45, 0.03),
+    'short': (0.45, -0.02),
+    'stooped': (0.75, 0.24),
+}
 
 # What can still be told apart at 64 pixels' width; two people differ in several of these.
 _VISIBLE = (
     'width', 'skin', 'hair_style', 'hair_color', 'hat', 'upper', 'upper_color', 'upper_accent',
     'upper_pattern', 'lower', 'lower_color', 'lower_pattern', 'shoes', 'boots', 'bag',
+    'gait', 'mark', 'mark_place', 'mark_color',
 )  # fmt: skip
 MIN_VISIBLE_DIFFERENCES = 3
 _ATTEMPTS = 2000
@@ -117,6 +125,10 @@ class Identity:
         boots: Whether the shoes reach up the shin.
         bag: none, backpack, shoulder or handbag.
         bag_color: Key of :data:`COLORS`.
+        gait: Key of :data:`GAITS`.
+        mark: Band around the clothes: none, stripes, checks, dots or solid.
+        mark_place: chest, waist, sleeve, thigh or shin.
+        mark_color: Key of :data:`COLORS`.
     """
 
     height: float
@@ -136,6 +148,45 @@ class Identity:
     boots: bool
     bag: str
     bag_color: str
+    # Of those below, nobody has another value unless a harder world says so.
+    gait: str = 'even'
+    mark: str = 'none'
+    mark_place: str = 'chest'
+    mark_color: str = 'white'
+
+
+@dataclass(frozen=True)
+class Lookalikes:
+    """People in groups who share all but a few attributes.
+
+    Args:
+        share: Share of the groups whose people look alike, 0 to 1; the others' look like anybody.
+        size: People of a group, who follow each other; at least 2.
+        differ_in: Attributes in which people of a group may differ.
+        redrawn: How many of these each person has drawn anew, the first of the group none.
+        differences: In how many visible ones any two of them differ at least.
+    """
+
+    share: float
+    size: int
+    differ_in: tuple[str, ...]
+    redrawn: int
+    differences: int
+
+    def leader(self, person: int, seed: int) -> int | None:
+        """Tell whom a person looks like.
+
+        Args:
+            person: Index of the person.
+            seed: Seed of the people.
+
+        Returns:
+            Index of the first person of the group; None for that one, and for those who look like
+            nobody else.
+        """
+        group, place = divmod(person, self.size)
+        alike = np.random.default_rng([seed, 12, group]).random() < self.share
+        return group * self.size if alike and place else None
 
 
 _NAMES = tuple(field.name for field in fields(Identity))
@@ -143,9 +194,9 @@ _VISIBLE_COLUMNS = [_NAMES.index(name) for name in _VISIBLE]
 
 
 def _draw(rng: np.random.Generator, choices: Choices) -> Identity:
-    """Draw a value of every attribute."""
+    """Draw a value of every attribute that has several."""
     values = {}
-    for name in _NAMES:
+    for name in filter(choices.__contains__, _NAMES):
         weights = np.fromiter(choices[name].values(), float)
         code = int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum()))
         values[name] = list(choices[name])[code]
@@ -173,20 +224,26 @@ def _normalize(identity: Identity) -> Identity:
         values['lower_pattern'] = 'plain'
     if values['bag'] == 'none':
         values['bag_color'] = 'black'
+    if values['mark'] == 'none':
+        values.update(mark_place='chest', mark_color='white')
     return Identity(**values)
 
 
-def sample_identities(num: int, seed: int, choices: Choices | None = None) -> list[Identity]:
+def sample_identities(
+    num: int, seed: int, choices: Choices | None = None, lookalikes: Lookalikes | None = None
+) -> list[Identity]:
     """Draw people of whom no two look the same.
 
     Any two of them differ in at least :data:`MIN_VISIBLE_DIFFERENCES` attributes that can be seen
-    at low resolution. The first ``k`` people do not depend on ``num``.
+    at low resolution, look-alikes in as many as they are to. The first ``k`` people do not depend
+    on ``num``.
 
     Args:
         num: Number of people, at least 0.
         seed: Seed, at least 0.
         choices: By attribute, the values that people have and how often, where that is not as
             every day.
+        lookalikes: Who shares garments and colors; None for nobody.
 
     Returns:
         ``num`` people.
@@ -207,15 +264,24 @@ def sample_identities(num: int, seed: int, choices: Choices | None = None) -> li
     people: list[Identity] = []
     for person in range(num):
         rng = np.random.default_rng([seed, 1, person])
+        leader = lookalikes.leader(person, seed) if lookalikes else None
+        least = MIN_VISIBLE_DIFFERENCES
+        if lookalikes and leader is not None:
+            least = min(least, lookalikes.differences)
         for _ in range(_ATTEMPTS):
-            identity = _normalize(_draw(rng, choices))
+            identity = _draw(rng, choices)
+            if lookalikes and leader is not None:
+                names = rng.choice(lookalikes.differ_in, lookalikes.redrawn, replace=False).tolist()
+                own = {name: getattr(identity, name) for name in names}
+                identity = replace(people[leader], **own)
+            identity = _normalize(identity)
             values = astuple(identity)
             codes = np.array(
                 [codebook.setdefault((c, values[c]), len(codebook)) for c in _VISIBLE_COLUMNS],
                 dtype=np.int16,
             )
             differences = (taken[:person] != codes).sum(axis=1)
-            if person == 0 or differences.min() >= MIN_VISIBLE_DIFFERENCES:
+            if person == 0 or differences.min() >= least:
                 break
         else:
             raise ConfigError(

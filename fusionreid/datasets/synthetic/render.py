@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from .camera import FOCAL, SCENE_WIDTH, Camera, compress, make_camera, record
+from .difficulty import OCCLUDERS, Difficulty
 from .figure import Pose, place_parts
-from .identity import Identity
+from .identity import GAITS, Identity
 from .props import PROP_SIZES, paste, prop_sprite
 from .raster import render_parts
 from .scene import paint_scene
@@ -16,7 +17,6 @@ from .texture import Atlas, bake_atlas
 from .world import STREET, WorldConfig
 
 _SUPERSAMPLING = 2
-_OCCLUDERS = ('pole', 'bollard', 'bicycle', 'car', 'hedge', 'bench', 'planter', 'sign', 'fence')
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,12 @@ def place_of(index: int, seed: int, style: WorldConfig = STREET) -> tuple[Camera
 
 @lru_cache(maxsize=64)
 def _occluder(kind: str, variant: int, scale: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng([seed, 4, _OCCLUDERS.index(kind), variant])
+    rng = np.random.default_rng([seed, 4, OCCLUDERS.index(kind), variant])
     return prop_sprite(kind, scale, rng)
 
 
-@lru_cache(maxsize=64)
+# Of a person's pictures, and of those who walk by.
+@lru_cache(maxsize=256)
 def _atlas(identity: Identity, scale: float, creases: float) -> Atlas:
     return bake_atlas(identity, scale, creases)
 
@@ -78,14 +79,15 @@ def prepare_places(num_cameras: int, world: World) -> None:
         place_of(index, world.seed, world.style)
 
 
-def _pose(rng: np.random.Generator) -> Pose:
+def _pose(rng: np.random.Generator, identity: Identity) -> Pose:
+    step, lean = GAITS[identity.gait]
     standing = rng.random() < 0.18
     arms = rng.choice(4, p=[0.72, 0.1, 0.08, 0.1])
     return Pose(
         phase=float(rng.uniform(0, 2 * np.pi)),
-        stride=float(rng.uniform(0.02, 0.12) if standing else rng.uniform(0.32, 0.55)),
+        stride=step * float(rng.uniform(0.02, 0.12) if standing else rng.uniform(0.32, 0.55)),
         arms=('swing', 'phone', 'strap', 'pockets')[arms],
-        lean=float(rng.uniform(-0.02, 0.10)),
+        lean=lean + float(rng.uniform(-0.02, 0.10)),
     )
 
 
@@ -161,14 +163,19 @@ def draw_person(
 
 
 def _occlude(
-    image: np.ndarray, scale: float, ground: float, seed: int, rng: np.random.Generator
+    image: np.ndarray,
+    scale: float,
+    ground: float,
+    seed: int,
+    difficulty: Difficulty,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Put something between the person and the camera, in place.
 
     Returns:
         How much of each pixel stays uncovered, (H, W), uint8.
     """
-    kind = _OCCLUDERS[rng.integers(len(_OCCLUDERS))]
+    kind = difficulty.occluders[rng.integers(len(difficulty.occluders))]
     height, width = image.shape[:2]
     sprite = _occluder(kind, int(rng.integers(4)), round(80 * height / 128), seed)
     factor = scale * rng.uniform(1.05, 1.2) / (80 * height / 128)
@@ -184,7 +191,7 @@ def _occlude(
     if half < 0.2 * scale:
         offset = rng.choice([-1, 1]) * rng.uniform(0.06, 0.3) * scale
     elif PROP_SIZES[kind][1] > 1.0:
-        offset = rng.choice([-1, 1]) * (half + rng.uniform(-0.1, 0.25) * scale)
+        offset = rng.choice([-1, 1]) * (half + rng.uniform(*difficulty.thing_aside) * scale)
     left = round(width / 2 + offset - half)
     bottom = round(ground + rng.uniform(0.1, 0.3) * scale)
     paste(image, sprite, left, bottom)
@@ -261,6 +268,7 @@ def _compose(
         The camera, the picture, the silhouette of its person, and the state of the random numbers.
     """
     camera, scene = place_of(camera_index, world.seed, world.style)
+    difficulty = world.style.difficulty
     who = 0 if person is None else person + 1
     shared = np.random.default_rng([world.seed, 6, who, camera_index, track])
     rng = np.random.default_rng([world.seed, 7, who, camera_index, image_index])
@@ -282,7 +290,7 @@ def _compose(
     box = tall * meter * (1.0 + rng.uniform(-0.03, 0.12))
     if misplaced:
         box *= rng.uniform(0.45, 1.9)
-    center_x = column + rng.normal(0, 0.035) * box
+    center_x = column + rng.normal(0, difficulty.shift) * box
     center_y = row - 0.5 * tall * meter + rng.normal(0, 0.022) * box
     if misplaced:
         center_x += rng.choice([-1, 1]) * rng.uniform(0.18, 0.32) * box
@@ -302,12 +310,12 @@ def _compose(
 
     silhouette: np.ndarray = np.zeros((world.height, world.width), np.uint8)
     if person is not None:
-        if rng.random() < 0.10:  # somebody walks behind
+        for likely in difficulty.behind:
+            if rng.random() >= likely:
+                continue
             other = world.bystanders[rng.integers(len(world.bystanders))]
-            place = (
-                ground[0] + rng.choice([-1, 1]) * rng.uniform(0.3, 0.6) * scale,
-                ground[1] - 0.3 * scale,
-            )
+            aside = rng.choice([-1, 1]) * rng.uniform(*difficulty.behind_aside) * scale
+            place = (ground[0] + aside, ground[1] - 0.3 * scale)
             shade_ground(image, *place, scale * 0.85, camera)
             draw_person(
                 image,
@@ -318,24 +326,24 @@ def _compose(
                 pitch,
                 scale * 0.85,
                 place,
-                _pose(rng),
+                _pose(rng, other),
             )
         shade_ground(image, *ground, scale, camera)
+        shown = world.people[person]
         silhouette = 255 - draw_person(
-            image, world, world.people[person], camera, yaw, pitch, scale, ground, _pose(rng)
+            image, world, shown, camera, yaw, pitch, scale, ground, _pose(rng, shown)
         )
     chance = rng.random()
     uncovered: np.ndarray | None = None
-    if chance < 0.12:
-        uncovered = _occlude(image, scale, ground[1], world.seed, rng)
-    elif chance < 0.18 and person is not None:  # somebody walks in front
+    if chance < difficulty.occluded:
+        uncovered = _occlude(image, scale, ground[1], world.seed, difficulty, rng)
+    elif chance < difficulty.occluded + difficulty.in_front and person is not None:
         other = world.bystanders[rng.integers(len(world.bystanders))]
-        place = (
-            ground[0] + rng.choice([-1, 1]) * rng.uniform(0.32, 0.5) * scale,
-            ground[1] + 0.25 * scale,
-        )
+        aside = rng.choice([-1, 1]) * rng.uniform(*difficulty.front_aside) * scale
+        place = (ground[0] + aside, ground[1] + 0.25 * scale)
+        yaw = rng.uniform(0, 6.28)
         uncovered = draw_person(
-            image, world, other, camera, rng.uniform(0, 6.28), pitch, scale * 1.1, place, _pose(rng)
+            image, world, other, camera, yaw, pitch, scale * 1.1, place, _pose(rng, other)
         )
     if uncovered is not None:
         silhouette = cv2.multiply(silhouette, uncovered, scale=1 / 255)

@@ -101,6 +101,37 @@ def _pattern(
         _paint(image, (2 * along) % 1.0 < 0.24, accent, 0.6)
 
 
+# Cell and rows of the band of each place; that of a thigh is on the skirt too.
+_MARK_PLACES: dict[str, tuple[tuple[str, float, float], ...]] = {
+    'chest': (('torso', 0.16, 0.42),),
+    'waist': (('torso', 0.62, 0.88),),
+    'sleeve': (('arm', 0.1, 0.33),),
+    'thigh': (('leg', 0.14, 0.32), ('skirt', 0.3, 0.62)),
+    'shin': (('leg', 0.5, 0.68),),
+}
+
+
+def _paint_mark(
+    image: np.ndarray, cell: str, identity: Identity, theta: np.ndarray, v: np.ndarray
+) -> None:
+    """Lay the band that a person wears over a cell, in place."""
+    if identity.mark == 'none':
+        return
+    for place, low, high in _MARK_PLACES[identity.mark_place]:
+        rows = (v[:, 0] > low) & (v[:, 0] < high)
+        if place != cell or not rows.any():
+            continue
+        first, last = np.flatnonzero(rows)[[0, -1]]
+        color = _color(identity.mark_color)
+        band, inside = image[first : last + 1], (v[first : last + 1] - low) / (high - low)
+        if identity.mark == 'solid':
+            band[:] = color
+        else:
+            band[:] = _color('white')
+            pattern = 'stripes_h' if identity.mark == 'stripes' else identity.mark
+            _pattern(band, theta, inside, pattern, color, 2.0, 9.0)
+
+
 def _torso(identity: Identity, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
     base, accent = _color(identity.upper_color), _color(identity.upper_accent)
     front = _from_front(theta)
@@ -296,6 +327,7 @@ def bake_atlas(identity: Identity, scale: float, creases: float = CREASES) -> At
         height = round(count * scale)
         v = ((np.arange(2 * height, dtype=np.float32) + 0.5) / (2 * height))[:, None]
         cell = painters[name](identity, theta, v)
+        _paint_mark(cell, name, identity, theta, v)
         creased = name in ('torso', 'arm', 'leg', 'skirt', 'hair')
         cell = cell * _folds(rng, cell.shape[:2], creases if creased else 0.02)
         pieces.append(cv2.resize(cell, (columns, height), interpolation=cv2.INTER_AREA))

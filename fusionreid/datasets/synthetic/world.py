@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .camera import CameraRanges
+from .difficulty import EVERYDAY, Difficulty
 from .identity import Choices
 from .scene import STREETS, Street
 from .texture import CREASES
@@ -22,6 +23,7 @@ class WorldConfig:
         creases: How much lighter and darker the creases of clothes are.
         streets: What its cameras look at: wall, ground and things of one after the other.
         cameras: What its cameras and its light are like.
+        difficulty: How hard its people are to tell apart and to see.
     """
 
     name: str
@@ -30,6 +32,23 @@ class WorldConfig:
     creases: float = CREASES
     streets: tuple[Street, ...] = STREETS
     cameras: CameraRanges = CameraRanges()
+    difficulty: Difficulty = EVERYDAY
+
+    def harder(self, difficulty: Difficulty) -> WorldConfig:
+        """Make the same world as hard as wanted.
+
+        Args:
+            difficulty: How hard.
+
+        Returns:
+            The world, with the choices and cameras of the difficulty in place of its own.
+        """
+        return replace(
+            self,
+            choices={**self.choices, **difficulty.choices},
+            cameras=replace(self.cameras, **difficulty.cameras),
+            difficulty=difficulty,
+        )
 
 
 # Far from the seeds of bystanders and of clips, which are 2**32 and 2**33 away.

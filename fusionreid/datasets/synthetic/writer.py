@@ -22,6 +22,7 @@ from fusionreid.errors import (
     DatasetNotFoundError,
 )
 
+from .difficulty import DIFFICULTIES, EVERYDAY
 from .identity import sample_identities
 from .layout import MAX_CAMERAS, Plan, PlannedImage, plan_data_set
 from .render import World, prepare_places, render_image, render_silhouette
@@ -31,7 +32,9 @@ from .world import STREET, WORLDS, WorldConfig
 RENDERER_VERSION = 1
 # Written beside the images, with the parameters that they were made by.
 RECORD = 'synthetic.json'
-_NUM_BYSTANDERS, _BYSTANDER_SEED = 24, 2**32
+_BYSTANDER_SEED = 2**32
+# What a record does not state.
+_FIRST = {'world': STREET.name, 'difficulty': EVERYDAY.name}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class SyntheticConfig:
             cameras, with a table people.csv.
         distractors: Whether a Market-1501 gallery holds ids -1 and 0 too.
         world: What people and streets are like, a key of :data:`WORLDS`. Nobody is in two worlds.
+        difficulty: How hard people are to tell apart and to see, a key of :data:`DIFFICULTIES`.
     """
 
     ids_train: int = 300
@@ -62,17 +66,21 @@ class SyntheticConfig:
     layout: str = 'market1501'
     distractors: bool = True
     world: str = STREET.name
+    difficulty: str = EVERYDAY.name
 
     @property
     def style(self) -> WorldConfig:
         """What people and streets are like.
 
         Raises:
-            ConfigError: If there is no such world.
+            ConfigError: If there is no such world or difficulty.
         """
-        if self.world not in WORLDS:
-            raise ConfigError(f'world must be one of {", ".join(WORLDS)}, got {self.world!r}')
-        return WORLDS[self.world]
+        for name, known in (('world', WORLDS), ('difficulty', DIFFICULTIES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f'{name} must be one of {", ".join(known)}, got {getattr(self, name)!r}'
+                )
+        return WORLDS[self.world].harder(DIFFICULTIES[self.difficulty])
 
     def plan(self) -> Plan:
         """List the pictures.
@@ -103,8 +111,9 @@ def _describe(config: SyntheticConfig, plan: Plan) -> dict:
     values = asdict(config)
     if values['cameras'] is None:
         values['cameras'] = MAX_CAMERAS[config.layout]
-    if config.style == STREET:
-        del values['world']  # as before there were others
+    for name, first in _FIRST.items():
+        if values[name] == first:
+            del values[name]  # as before there were others
     return {'renderer_version': RENDERER_VERSION, **values, 'num_images': len(plan.images)}
 
 
@@ -154,7 +163,7 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
         found = json.loads(record.read_text())
     except json.JSONDecodeError as error:
         raise DatasetExistsError(f'{record} cannot be read ({error}); remove {out}') from error
-    found, wanted = ({'world': STREET.name, **each} for each in (found, wanted))
+    found, wanted = ({**_FIRST, **each} for each in (found, wanted))
     different = {
         key: (found.get(key), value) for key, value in wanted.items() if found.get(key) != value
     }
@@ -177,10 +186,10 @@ def _already_rendered(out: Path, wanted: dict) -> bool:
 
 def _world(config: SyntheticConfig, plan: Plan) -> World:
     style = config.style
-    seed = config.seed + style.first_seed
-    people = tuple(sample_identities(plan.num_people, seed, style.choices))
-    bystanders = tuple(sample_identities(_NUM_BYSTANDERS, seed + _BYSTANDER_SEED, style.choices))
-    return World(seed, config.height, config.width, people, bystanders, style)
+    difficulty, seed = style.difficulty, config.seed + style.first_seed
+    people = sample_identities(plan.num_people, seed, style.choices, difficulty.lookalikes)
+    bystanders = sample_identities(difficulty.bystanders, seed + _BYSTANDER_SEED, style.choices)
+    return World(seed, config.height, config.width, tuple(people), tuple(bystanders), style)
 
 
 def render_silhouettes(
@@ -244,7 +253,7 @@ def _read_config(root: Path) -> SyntheticConfig:
         raise DatasetFormatError(f'{record} cannot be read ({error})') from error
     names = [field.name for field in fields(SyntheticConfig)]
     if isinstance(found, dict):
-        found.setdefault('world', STREET.name)
+        found = {**_FIRST, **found}
     if not isinstance(found, dict) or not set(names) <= set(found):
         raise DatasetFormatError(f'{record} does not state {names}')
     if found.get('renderer_version') != RENDERER_VERSION:

@@ -1,4 +1,4 @@
-from .bootstrap import ScoreSpread, bootstrap_scores, subset_scores
+from .bootstrap import ScoreSpread, bootstrap_gain, bootstrap_scores, subset_scores
 from .camera_centering import CameraMeans, camera_means, center_cameras
 from .camera_pairs import CameraPairResult, evaluate_camera_pairs
 from .errors import MemoryLimitError, ScoringInputError
@@ -56,6 +56,7 @@ __all__ = [
     'SearchResult',
     'VerificationResult',
     'average_query_expansion',
+    'bootstrap_gain',
     'bootstrap_scores',
     'camera_means',
     'center_cameras',

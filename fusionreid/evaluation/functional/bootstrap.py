@@ -81,25 +81,65 @@ def bootstrap_scores(
     """
     _check(ranks, num_samples, confidence)
     valid, values = _valid_scores(result, ranks)
-    if groups is None:
-        sums, sizes = values, torch.ones(len(values), dtype=torch.float64)
-    else:
-        groups = as_labels(groups, len(valid), 'groups', torch.device('cpu'))[valid]
-        _, group_of, sizes = groups.unique(return_inverse=True, return_counts=True)
-        sums = torch.zeros(len(sizes), values.shape[1], dtype=torch.float64)
-        sums.index_add_(0, group_of, values)
-        sizes = sizes.double()
-    generator = torch.Generator().manual_seed(seed)
-    count, parts = len(sums), []
-    at_once = max(1, DRAWN_AT_ONCE // count)
-    for start in range(0, num_samples, at_once):
-        draws = min(at_once, num_samples - start)
-        drawn = torch.randint(count, (draws, count), generator=generator)
-        # How often each is drawn: the means are then one matrix product.
-        drawn += torch.arange(draws)[:, None] * count
-        times = torch.bincount(drawn.flatten(), minlength=draws * count).view(draws, count).double()
-        parts.append((times @ sums) / (times @ sizes)[:, None])
-    return _spreads(values, torch.cat(parts), ranks, confidence)
+    means = _resample(values, valid, groups, num_samples, seed)
+    return _spreads(values, means, ranks, confidence)
+
+
+def bootstrap_gain(
+    results: Sequence[RankingResult],
+    baseline: Sequence[RankingResult],
+    *,
+    ranks: Sequence[int] = (1,),
+    num_samples: int = 1000,
+    confidence: float = 0.95,
+    groups: Tensor | Sequence[int] | None = None,
+    seed: int = 0,
+) -> dict[str, ScoreSpread]:
+    """Estimate how uncertain the gain over a baseline is: the paired bootstrap over queries.
+
+    Each query gives one number: its score in the mean over the rankings, less that over the
+    rankings of the baseline. These are drawn as in :func:`bootstrap_scores`. What makes a query
+    hard for both cancels out, so that the spread is smaller than that of either score.
+
+    Args:
+        results: Rankings of the same queries, e.g. of one model with several seeds.
+        baseline: Rankings of the same queries, in the same order, as many or not.
+        ranks: As in :func:`bootstrap_scores`, as are all others.
+        num_samples: Number of random choices.
+        confidence: Share of the choices between ``low`` and ``high``, in (0, 1).
+        groups: (q,) integers; queries with the same number are drawn together.
+        seed: The same seed gives the same numbers.
+
+    Returns:
+        Gain in ``mAP``, ``rank{k}`` for each of ``ranks``, and ``mINP``, in [-1, 1].
+
+    Raises:
+        TypeError: Groups that are not integers.
+        ScoringInputError: No ranking, rankings of different queries, or another argument out of
+            range.
+
+    Example:
+        >>> from fusionreid.evaluation.functional import evaluate_ranking
+        >>> query, gallery = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.1], [1.8], [2.7]])
+        >>> labels = dict(query_ids=[1, 2], gallery_ids=[1, 3, 2], remove_same_camera=False)
+        >>> better = evaluate_ranking(query, torch.tensor([[1.0], [5.0], [2.0]]), **labels)
+        >>> gain = bootstrap_gain([better], [evaluate_ranking(query, gallery, **labels)])['mAP']
+        >>> gain.score, gain.low, gain.high
+        (0.25, 0.0, 0.5)
+    """
+    _check(ranks, num_samples, confidence)
+    if not results or not baseline:
+        raise ScoringInputError('a gain needs a ranking on both sides')
+    valid, _ = _valid_scores(results[0], ranks)
+    means = []
+    for side in (results, baseline):
+        scores = [_valid_scores(result, ranks) for result in side]
+        if not all(torch.equal(own, valid) for own, _ in scores):
+            raise ScoringInputError('the rankings are of different queries, which cannot be paired')
+        means.append(torch.stack([values for _, values in scores]).mean(0))
+    values = means[0] - means[1]
+    drawn = _resample(values, valid, groups, num_samples, seed)
+    return _spreads(values, drawn, ranks, confidence)
 
 
 def subset_scores(
@@ -160,6 +200,35 @@ def _valid_scores(result: RankingResult, ranks: Sequence[int]) -> tuple[Tensor, 
         result.inverse_negative_penalty.cpu(),
     ]
     return valid, torch.stack(columns, dim=1)[valid]
+
+
+def _resample(
+    values: Tensor,
+    valid: Tensor,
+    groups: Tensor | Sequence[int] | None,
+    num_samples: int,
+    seed: int,
+) -> Tensor:
+    """Means of values (v, n) over queries or groups drawn with replacement, (num_samples, n)."""
+    if groups is None:
+        sums, sizes = values, torch.ones(len(values), dtype=torch.float64)
+    else:
+        groups = as_labels(groups, len(valid), 'groups', torch.device('cpu'))[valid]
+        _, group_of, sizes = groups.unique(return_inverse=True, return_counts=True)
+        sums = torch.zeros(len(sizes), values.shape[1], dtype=torch.float64)
+        sums.index_add_(0, group_of, values)
+        sizes = sizes.double()
+    generator = torch.Generator().manual_seed(seed)
+    count, parts = len(sums), []
+    at_once = max(1, DRAWN_AT_ONCE // count)
+    for start in range(0, num_samples, at_once):
+        draws = min(at_once, num_samples - start)
+        drawn = torch.randint(count, (draws, count), generator=generator)
+        # How often each is drawn: the means are then one matrix product.
+        drawn += torch.arange(draws)[:, None] * count
+        times = torch.bincount(drawn.flatten(), minlength=draws * count).view(draws, count).double()
+        parts.append((times @ sums) / (times @ sizes)[:, None])
+    return torch.cat(parts)
 
 
 def _spreads(

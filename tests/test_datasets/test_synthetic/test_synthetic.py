@@ -157,6 +157,11 @@ def test_walking_changes_the_legs_but_not_the_head():
         {'hair_style': 'bun'}, {'hair_style': 'afro'}, {'hat': 'cap'}, {'hat': 'beanie'},
         {'hat': 'brim'}, {'bag': 'backpack'}, {'bag': 'shoulder'}, {'bag': 'handbag'},
         {'boots': True, 'shoes': 'brown'}, {'width': 1.36}, {'skin': 4}, {'hair_color': 'blond'},
+        {'mark': 'stripes', 'mark_color': 'orange'},
+        {'mark': 'dots', 'mark_place': 'waist', 'mark_color': 'black'},
+        {'mark': 'checks', 'mark_place': 'sleeve', 'mark_color': 'orange'},
+        {'mark': 'solid', 'mark_place': 'shin', 'mark_color': 'turquoise'},
+        {'mark': 'solid', 'mark_place': 'thigh', 'mark_color': 'turquoise'},
     ],
     ids=lambda changes: '-'.join(map(str, changes.values())),
 )  # fmt: skip
