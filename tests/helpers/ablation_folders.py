@@ -22,7 +22,7 @@ def write_runs(folder: Path, variants: list[str], seeds: list[int], options: lis
         'ablate', [*arguments, '--cfg-options', *options] if options else arguments
     )
     configs = {variant: ablate.build_config(variant, args) for variant in variants}
-    ablate._write_configs(configs, folder)
+    ablate.write_configs(configs, folder)
     for variant, cfg in configs.items():
         width = (cfg.model.neck or {}).get('embed_dims', 0)
         for seed in seeds:

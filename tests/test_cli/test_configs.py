@@ -40,6 +40,9 @@ def test_those_with_all_of_the_words(capsys):
         'domain_generalization/',
         '  fusionreid_vitb_r50_protocol2-market1501',
         '  fusionreid_vitb_r50_protocol3-market1501',
+        'lite/',
+        '  fusionreid_lite_vitb_r50_market1501',
+        '  fusionreid_lite_vitb_r50_market1501_tome',
         'recipes/',
         '  fusionreid_vitb_r50_market1501_personvit',
     ]

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checks',
         nargs='*',
-        choices=CHECKS,
+        choices=list(CHECKS),
         metavar='CHECK',
         help=f'what to compare, of {", ".join(CHECKS)} (default: all)',
     )

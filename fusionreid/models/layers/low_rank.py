@@ -21,6 +21,7 @@ class LowRankLinear(nn.Sequential):
         bias: Whether a bias is added to the output. Defaults to True.
 
     Example:
+        >>> import torch
         >>> layer = LowRankLinear(12, 24, rank=3)
         >>> layer(torch.rand(2, 5, 12)).shape, [tuple(each.weight.shape) for each in layer]
         (torch.Size([2, 5, 24]), [(3, 12), (24, 3)])
