@@ -76,10 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path('work_dirs/fusion_ablation'),
         help='folder for runs, results, ablation.md and ablation.csv (default: %(default)s)',
     )
-    parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
-    parser.add_argument('--epochs', type=int, help="epochs; the config's own number if not given")
-    parser.add_argument('--jobs', type=int, default=2, help='runs side by side (default: 2)')
+    add_run_arguments(parser, 'all models')
     parser.add_argument(
         '--variants',
         nargs='+',
@@ -94,23 +91,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help='one of the models, over which the gain of all others is tabled',
     )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, models: str) -> None:
+    """Add what all commands have that train models with several seeds.
+
+    Args:
+        parser: Parser of the command.
+        models: Which models ``--cfg-options`` is for.
+    """
+    parser.add_argument('--data-root', help="folder of the data set; the config's own otherwise")
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
+    parser.add_argument('--epochs', type=int, help="epochs; the config's own number if not given")
+    parser.add_argument('--jobs', type=int, default=2, help='runs side by side (default: 2)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=OptionAction,
         default={},
-        help='overrides, for all models',
+        help=f'overrides, for {models}',
     )
+
+
+def check_run_arguments(
+    args: argparse.Namespace, parser: argparse.ArgumentParser, models: str, names: list[str]
+) -> None:
+    """Refuse runs that would be made twice, or that are none.
+
+    Args:
+        args: Arguments of the command.
+        parser: Its parser, which says what is wrong.
+        models: Option that names the models.
+        names: What the models are called.
+    """
+    for option, values in (('--seeds', args.seeds), (models, names)):
+        if len(set(values)) != len(values):
+            parser.error(f'{option} must differ, got {" ".join(map(str, values))}')
+    if min(args.jobs, 1 if args.epochs is None else args.epochs) < 1:
+        parser.error('--jobs and --epochs must be at least 1')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse arguments that do not go together, and fill in what follows from others."""
-    for name in ('seeds', 'variants'):
-        values = getattr(args, name)
-        if len(set(values)) != len(values):
-            parser.error(f'--{name} must differ, got {" ".join(map(str, values))}')
-    if min(args.jobs, 1 if args.epochs is None else args.epochs) < 1:
-        parser.error('--jobs and --epochs must be at least 1')
+    check_run_arguments(args, parser, '--variants', args.variants)
     if args.baseline not in (None, *args.variants):
         parser.error(f'--baseline {args.baseline} must be one of --variants')
 

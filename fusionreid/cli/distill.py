@@ -26,10 +26,19 @@ from fusionreid.models import as_student, is_distiller
 from fusionreid.utils.tables import markdown_table
 from fusionreid.utils.terminal import say, say_lines
 
-from .ablate import Result, of_all, render, result_file, spread, train_and_score, write_configs
+from .ablate import (
+    Result,
+    add_run_arguments,
+    check_run_arguments,
+    of_all,
+    render,
+    result_file,
+    spread,
+    train_and_score,
+    write_configs,
+)
 from .command_runner import CommandRunner
 from .complexity import as_figures, measure_config
-from .option_actions import OptionAction
 from .runner_config import LOADERS
 
 TEACHER = 'teacher'
@@ -54,27 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path('work_dirs/distillation'),
         help='folder for runs, results and distillation.md (default: %(default)s)',
     )
-    parser.add_argument('--data-root', help="folder of the data set; the configs' own otherwise")
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
-    parser.add_argument('--epochs', type=int, help="epochs; the configs' own if not given")
-    parser.add_argument('--jobs', type=int, default=2, help='runs side by side (default: 2)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help='overrides, for the students',
-    )
+    add_run_arguments(parser, 'the students')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse arguments that do not go together."""
     names = [Path(student).stem for student in args.students]
-    for option, values in (('seeds', args.seeds), ('students', names)):
-        if len(set(values)) != len(values):
-            parser.error(f'--{option} must differ, got {" ".join(map(str, values))}')
-    if min(args.jobs, 1 if args.epochs is None else args.epochs) < 1:
-        parser.error('--jobs and --epochs must be at least 1')
+    check_run_arguments(args, parser, '--students', names)
 
 
 def build_configs(args: argparse.Namespace) -> dict[str, Config]:
